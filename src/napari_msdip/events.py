@@ -1,0 +1,202 @@
+"""What a run tells while it goes on, and what it returns."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from napari_msdip.plan import Plan
+
+__all__ = ["Progress", "Result", "ScaleResult", "StackResult", "Status", "StopReason"]
+
+Array = npt.NDArray[Any]
+
+
+class Status(enum.StrEnum):
+    """How a run ended; one that failed raises instead."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+class StopReason(enum.StrEnum):
+    """Why the fit of one scale ended."""
+
+    HELD_OUT = "held-out"
+    PLATEAU = "plateau"
+    ITERATIONS = "iterations"
+    CONSTANT = "constant"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleResult:
+    """What one scale of the pyramid gave.
+
+    Attributes
+    ----------
+    image : ndarray
+        Denoised image of this scale, in the input's units, dtype and axis
+        order, Y and X reduced to ``shape``.
+    shape : tuple of int
+        ``(height, width)`` in pixels.
+    zoom : tuple of float
+        Size of a pixel of this scale in pixels of the input, for Y and X.
+    sigma : float
+        Estimated noise level of the noisy image at this scale, in its units.
+    weight : float
+        Weight of the scale-consistency loss (lambda_n, eq. 4); 0 for the coarsest.
+    iterations : int
+        Optimisation steps taken.
+    stop_reason : StopReason
+        Why the fit ended.
+    seconds : float
+        Time spent on this scale.
+    """
+
+    image: Array
+    shape: tuple[int, int]
+    zoom: tuple[float, float]
+    sigma: float
+    weight: float
+    iterations: int
+    stop_reason: StopReason
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """One step of a run.
+
+    Attributes
+    ----------
+    scale : int
+        Scale being fitted: ``n_scales - 1`` is the coarsest, 0 the finest.
+    n_scales : int
+        Number of scales.
+    iteration, total : int
+        Step within the scale, from 1, and its cap.
+    fraction : float
+        Share of the whole run done, 0 to 1, never falling.
+    eta_seconds : float or None
+        Expected time to the end; None while unknown.
+    loss : float
+        Loss at this step, or the last one measured.
+    plane, n_planes : int
+        Plane of a stack being denoised, from 0, and how many there are.
+    preview : ndarray or None
+        Now and then a copy of the current image of this scale, in the input's
+        units, dtype and axis order.
+    finished_scale : ScaleResult or None
+        Set on the one step at which a scale is done.
+    finished_plane : ndarray or None
+        Set on the one step of a stack at which a plane is done.
+    """
+
+    scale: int
+    n_scales: int
+    iteration: int
+    total: int
+    fraction: float
+    eta_seconds: float | None
+    loss: float
+    plane: int = 0
+    n_planes: int = 1
+    preview: Array | None = None
+    finished_scale: ScaleResult | None = None
+    finished_plane: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A denoised image and how it came about.
+
+    Attributes
+    ----------
+    image : ndarray
+        Denoised image: the input's shape and axis order, and its dtype unless
+        ``Options.output_dtype`` is ``"float32"``.
+    scales : tuple of ScaleResult
+        Finest first. A cancelled run holds the scales it reached.
+    sigma : float
+        Estimated noise level of the input, in its units.
+    plan : Plan
+        The concrete settings of the run.
+    status : Status
+        Completed or cancelled.
+    seconds : float
+        Duration of the run.
+    versions : mapping of str to str
+        Versions of what computed the result.
+    """
+
+    image: Array
+    scales: tuple[ScaleResult, ...]
+    sigma: float
+    plan: Plan
+    status: Status
+    seconds: float
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return options, plan, versions, device, seed and outcome as plain JSON types."""
+        return {
+            "status": self.status.value,
+            "seconds": self.seconds,
+            "sigma": self.sigma,
+            "plan": self.plan.to_dict(),
+            "versions": dict(self.versions),
+            "scales": [
+                {
+                    "shape": list(scale.shape),
+                    "zoom": list(scale.zoom),
+                    "sigma": scale.sigma,
+                    "weight": scale.weight,
+                    "iterations": scale.iterations,
+                    "stop_reason": scale.stop_reason.value,
+                    "seconds": scale.seconds,
+                }
+                for scale in self.scales
+            ],
+        }
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return :meth:`provenance` as JSON text."""
+        return json.dumps(self.provenance(), indent=indent)
+
+
+@dataclass(frozen=True, eq=False)
+class StackResult:
+    """A denoised stack.
+
+    Attributes
+    ----------
+    image : ndarray or zarr.Array
+        The selected planes in order, (planes, Y, X) with the channel axis where
+        it was; the whole stack's shape if no planes were selected.
+    planes : tuple of int
+        Flat plane indices (C order) that ``image`` holds.
+    failed : mapping of int to str
+        Planes that could not be denoised, with the reason; ``image`` holds them
+        as they were.
+    plan : Plan or None
+        Plan of the last plane denoised; None if there was none.
+    status : Status
+        Completed or cancelled.
+    seconds : float
+        Duration of the run.
+    """
+
+    image: Any
+    planes: tuple[int, ...]
+    failed: Mapping[int, str]
+    plan: Plan | None
+    status: Status
+    seconds: float

@@ -1,0 +1,475 @@
+"""The options of a run, each declared once.
+
+The API reads them as a dataclass, the command line turns them into flags and
+the dock widget into form fields: label, help, limits and choices live in the
+:class:`Setting` beside each field and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+__all__ = [
+    "PRESETS",
+    "Option",
+    "Options",
+    "Setting",
+    "declared_options",
+]
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+PRESETS: tuple[str, ...] = ("fast", "balanced", "paper")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a person needs to know to set one option.
+
+    Attributes
+    ----------
+    label : str
+        Caption of a form field.
+    help : str
+        One sentence for tooltips, ``--help`` and the documentation.
+    group : str
+        Heading under which forms and ``--help`` list the option.
+    minimum, maximum : float or None
+        Inclusive limits of a number, or of each number in a tuple.
+    advanced : bool
+        Whether forms fold the option away.
+    """
+
+    label: str
+    help: str
+    group: str
+    minimum: float | None = None
+    maximum: float | None = None
+    advanced: bool = True
+
+
+@dataclass(frozen=True)
+class Option:
+    """One declared option: its name, type, default and :class:`Setting`.
+
+    Attributes
+    ----------
+    name : str
+        Field name in :class:`Options`; the flag is the name with hyphens.
+    type : type
+        ``bool``, ``int``, ``float`` or ``str``; the type of one element where
+        ``is_tuple`` is true.
+    choices : tuple of str
+        The allowed words, empty where any value within the limits will do.
+    optional : bool
+        Whether ``None`` ("auto") is allowed.
+    is_tuple : bool
+        Whether the option holds several values.
+    default : object
+        Value in the default preset.
+    setting : Setting
+        Label, help, limits.
+    """
+
+    name: str
+    type: type
+    choices: tuple[str, ...]
+    optional: bool
+    is_tuple: bool
+    default: Any
+    setting: Setting
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to denoise: a frozen set of wishes, ``None`` meaning "decide for me".
+
+    The defaults are the ``fast`` preset; see :meth:`preset` for the others.
+    :func:`napari_msdip.resolve` turns wishes into a concrete
+    :class:`napari_msdip.Plan`.
+
+    Raises
+    ------
+    TypeError
+        If a value has the wrong type.
+    ValueError
+        If a value lies outside its limits or is not one of its choices.
+    """
+
+    device: Annotated[
+        Device,
+        Setting(
+            "Device",
+            "Where to compute; auto takes CUDA, then MPS, then the CPU.",
+            "General",
+            advanced=False,
+        ),
+    ] = "auto"
+    seed: Annotated[
+        int,
+        Setting(
+            "Seed",
+            "Same seed, machine and versions: same result.",
+            "General",
+            0,
+            2**31 - 1,
+        ),
+    ] = 0
+    output_dtype: Annotated[
+        Literal["input", "float32"],
+        Setting(
+            "Output type",
+            "input keeps the image's dtype, rounded and clipped for integers.",
+            "General",
+        ),
+    ] = "input"
+    ensemble: Annotated[
+        bool,
+        Setting(
+            "Fuse scales",
+            "Average the results of all scales (eq. 5); off: finest scale only.",
+            "General",
+            advanced=False,
+        ),
+    ] = True
+    scale_factor: Annotated[
+        float,
+        Setting(
+            "Scale factor",
+            "Size of each pyramid level relative to the next finer one (r).",
+            "Pyramid",
+            0.3,
+            0.9,
+        ),
+    ] = 0.5
+    min_size: Annotated[
+        int,
+        Setting(
+            "Smallest scale (px)",
+            "The pyramid stops before the short side falls below this.",
+            "Pyramid",
+            16,
+            4096,
+        ),
+    ] = 128
+    max_scales: Annotated[
+        int | None,
+        Setting("Most scales", "At most this many pyramid levels.", "Pyramid", 1, 32),
+    ] = None
+    widths: Annotated[
+        tuple[int, ...],
+        Setting(
+            "Widths",
+            "Channels of the generator at each depth, finest first.",
+            "Generator",
+            4,
+            512,
+        ),
+    ] = (32, 64, 128, 128, 128)
+    skip_width: Annotated[
+        int,
+        Setting("Skip channels", "Channels of each skip connection.", "Generator", 0, 256),
+    ] = 32
+    padding: Annotated[
+        Literal["reflection", "zeros"],
+        Setting("Padding", "How convolutions see beyond the border.", "Generator"),
+    ] = "zeros"
+    upsampling: Annotated[
+        Literal["bilinear", "nearest"],
+        Setting("Upsampling", "How the decoder doubles its size.", "Generator"),
+    ] = "nearest"
+    code_channels: Annotated[
+        int,
+        Setting("Code channels", "Channels of the random code z.", "Input", 1, 256),
+    ] = 8
+    code_range: Annotated[
+        float,
+        Setting("Code range", "z is uniform between 0 and this value.", "Input", 0, 10),
+    ] = 1.0
+    perturbation: Annotated[
+        float,
+        Setting(
+            "Code perturbation",
+            "Standard deviation of the fresh Gaussian noise added to z every step.",
+            "Input",
+            0,
+            1,
+        ),
+    ] = 1 / 30
+    guidance: Annotated[
+        bool,
+        Setting(
+            "Show coarser result",
+            "Give the upsampled coarser result to the generator as input.",
+            "Input",
+        ),
+    ] = True
+    noisy_input: Annotated[
+        float,
+        Setting(
+            "Noisy input",
+            "Give the noisy image as input too, under fresh noise of this many "
+            "times its own; 0: do not.",
+            "Input",
+            0,
+            10,
+        ),
+    ] = 1.0
+    warm_start: Annotated[
+        bool,
+        Setting(
+            "Warm start",
+            "Start each scale from the coarser scale's weights.",
+            "Input",
+        ),
+    ] = True
+    l1_fraction: Annotated[
+        float,
+        Setting(
+            "L1 share",
+            "Share of the iterations fitted with L1 before the switch to L2.",
+            "Loss",
+            0,
+            1,
+        ),
+    ] = 0.3
+    consistency: Annotated[
+        Literal["vgg16", "offline", "pixels", "none"],
+        Setting(
+            "Scale consistency",
+            "What must agree with the coarser scale (eq. 3): VGG-16 features, "
+            "features that need no download, pixels, or nothing.",
+            "Loss",
+        ),
+    ] = "offline"
+    feature_layer: Annotated[
+        Literal["relu1_2", "relu2_2", "relu3_3"],
+        Setting("Feature layer", "Which VGG-16 layer to compare (phi_i).", "Loss"),
+    ] = "relu2_2"
+    vgg_weights: Annotated[
+        str | None,
+        Setting("VGG-16 weights", "File with VGG-16 weights (.npz, .pth).", "Loss"),
+    ] = None
+    consistency_gain: Annotated[
+        float,
+        Setting("Consistency gain", "Multiplies lambda.", "Loss", 0, 1e6),
+    ] = 1.0
+    fixed_weight: Annotated[
+        float | None,
+        Setting(
+            "Fixed lambda",
+            "Replaces the adaptive weight of eq. 4 at every scale.",
+            "Loss",
+            0,
+            1e6,
+        ),
+    ] = None
+    iterations: Annotated[
+        int,
+        Setting("Most iterations", "Cap for each scale.", "Optimisation", 1, 100_000),
+    ] = 200
+    coarsest_iterations: Annotated[
+        int | None,
+        Setting(
+            "Most iterations, coarsest",
+            "Cap for the coarsest scale; auto: as the others.",
+            "Optimisation",
+            1,
+            100_000,
+        ),
+    ] = 400
+    learning_rate: Annotated[
+        float,
+        Setting("Learning rate", "Step size of Adam.", "Optimisation", 1e-6, 1),
+    ] = 3e-3
+    schedule: Annotated[
+        Literal["constant", "cosine"],
+        Setting("Schedule", "Course of the learning rate.", "Optimisation"),
+    ] = "cosine"
+    average: Annotated[
+        float,
+        Setting(
+            "Output averaging",
+            "Decay of the running average of the outputs; 0: last output only.",
+            "Optimisation",
+            0,
+            0.999,
+        ),
+    ] = 0.95
+    stopping: Annotated[
+        Literal["held-out", "plateau", "none"],
+        Setting(
+            "Stop when",
+            "held-out: pixels left out of the fit are no longer predicted better; "
+            "plateau: the loss no longer falls; none: at the cap.",
+            "Optimisation",
+        ),
+    ] = "held-out"
+    patience: Annotated[
+        int,
+        Setting(
+            "Patience",
+            "Iterations without improvement before a scale stops.",
+            "Optimisation",
+            1,
+            10_000,
+        ),
+    ] = 60
+    precision: Annotated[
+        Precision,
+        Setting("Precision", "auto: the fastest that a probe shows safe.", "Compute"),
+    ] = "auto"
+    threads: Annotated[
+        int | None,
+        Setting("Threads", "CPU threads; auto: all cores.", "Compute", 1, 1024),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Check every value against its declaration."""
+        for option in declared_options():
+            value = _checked(option, getattr(self, option.name))
+            object.__setattr__(self, option.name, value)
+
+    @classmethod
+    def preset(cls, name: str) -> Options:
+        """Return the options of a preset.
+
+        Parameters
+        ----------
+        name : {"fast", "balanced", "paper"}
+            ``fast`` and ``balanced`` need no downloaded weights; ``paper`` is
+            the published method to the letter.
+
+        Raises
+        ------
+        ValueError
+            If there is no such preset.
+        """
+        changes = _preset_changes()
+        if name not in changes:
+            raise ValueError(
+                f"options: there is no preset {name!r}; choose one of {', '.join(PRESETS)}"
+            )
+        return cls(**changes[name])
+
+    def replace(self, **changes: Any) -> Options:
+        """Return a copy with some options changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain JSON types."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
+
+
+def _preset_changes() -> dict[str, dict[str, Any]]:
+    return {
+        "fast": {},
+        "balanced": {"iterations": 600, "coarsest_iterations": 1000, "patience": 150},
+        "paper": {
+            "scale_factor": 0.8,
+            "widths": (128,) * 5,
+            "skip_width": 4,
+            "padding": "reflection",
+            "upsampling": "bilinear",
+            "code_channels": 32,
+            "code_range": 0.1,
+            "guidance": False,
+            "noisy_input": 0.0,
+            "warm_start": False,
+            "consistency": "vgg16",
+            "iterations": 2000,
+            "coarsest_iterations": None,
+            "learning_rate": 1e-3,
+            "schedule": "constant",
+            "average": 0.99,
+            "stopping": "plateau",
+            "patience": 200,
+            "precision": "float32",
+        },
+    }
+
+
+@cache
+def declared_options() -> tuple[Option, ...]:
+    """Return every option of :class:`Options` in declaration order."""
+    hints = typing.get_type_hints(Options, include_extras=True)
+    return tuple(
+        _declared(field.name, hints[field.name], field.default)
+        for field in dataclasses.fields(Options)
+    )
+
+
+def _declared(name: str, hint: Any, default: Any) -> Option:
+    annotation, setting = get_args(hint)
+    members = get_args(annotation)
+    optional = get_origin(annotation) in (Union, types.UnionType)
+    if optional:
+        (annotation,) = (member for member in members if member is not type(None))
+    is_tuple = get_origin(annotation) is tuple
+    if is_tuple:
+        annotation = get_args(annotation)[0]
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return Option(
+        name=name,
+        type=str if choices else annotation,
+        choices=choices,
+        optional=optional,
+        is_tuple=is_tuple,
+        default=default,
+        setting=setting,
+    )
+
+
+def _checked(option: Option, value: Any) -> Any:
+    if value is None and option.optional:
+        return None
+    if not option.is_tuple:
+        return _checked_element(option, value)
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{option.name}={value!r}: give a sequence of numbers")
+    elements = tuple(_checked_element(option, element) for element in value)
+    if not elements:
+        raise ValueError(f"{option.name}: give at least one number")
+    return elements
+
+
+def _checked_element(option: Option, value: Any) -> Any:
+    if option.choices:
+        if value not in option.choices:
+            raise ValueError(
+                f"{option.name}={value!r}: choose one of {', '.join(option.choices)}"
+            )
+        return value
+    if option.type is float or option.type is int:
+        return _checked_number(option, value)
+    if not isinstance(value, option.type):
+        raise TypeError(f"{option.name}={value!r}: give a {option.type.__name__}")
+    return value
+
+
+def _checked_number(option: Option, value: Any) -> float | int:
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"{option.name}={value!r}: give a number")
+    number = float(value)
+    low, high = option.setting.minimum, option.setting.maximum
+    if (
+        not math.isfinite(number)
+        or (low is not None and number < low)
+        or (high is not None and number > high)
+    ):
+        raise ValueError(f"{option.name}={value!r}: give a number from {low} to {high}")
+    if option.type is float:
+        return number
+    if number != int(number):
+        raise ValueError(f"{option.name}={value!r}: give a whole number")
+    return int(number)

@@ -1,0 +1,140 @@
+"""From wishes to concrete numbers: :func:`resolve` turns Options into a Plan."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from napari_msdip import devices
+from napari_msdip.options import Options
+from napari_msdip.pyramid import scale_shapes
+
+__all__ = ["Plan", "ScalePlan", "resolve"]
+
+
+@dataclass(frozen=True)
+class ScalePlan:
+    """One level of the pyramid.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(height, width)`` in pixels.
+    zoom : tuple of float
+        Size of one of its pixels in pixels of the finest scale, for Y and X.
+    iterations : int
+        Most optimisation steps.
+    """
+
+    shape: tuple[int, int]
+    zoom: tuple[float, float]
+    iterations: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The concrete settings of one run; nothing in it is left to decide.
+
+    Attributes
+    ----------
+    options : Options
+        The wishes that the plan resolves.
+    shape : tuple of int
+        ``(height, width)`` of the image.
+    channels : int
+        Number of channels, 1 for gray.
+    scales : tuple of ScalePlan
+        Finest first.
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    precision : str
+        ``"float32"`` or ``"bfloat16"``: what the generator computes in.
+    threads : int
+        CPU threads.
+    seed : int
+        Seed of this image's random numbers.
+    sigma : float
+        Estimated noise level of the image, in its units.
+    """
+
+    options: Options
+    shape: tuple[int, int]
+    channels: int
+    scales: tuple[ScalePlan, ...]
+    device: str
+    precision: str
+    threads: int
+    seed: int
+    sigma: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain JSON types."""
+        return dataclasses.asdict(self) | {
+            "options": self.options.to_dict(),
+            "shape": list(self.shape),
+            "scales": [
+                {
+                    "shape": list(scale.shape),
+                    "zoom": list(scale.zoom),
+                    "iterations": scale.iterations,
+                }
+                for scale in self.scales
+            ],
+        }
+
+
+def resolve(
+    options: Options,
+    shape: tuple[int, int],
+    sigma: float,
+    device: str | None = None,
+    *,
+    channels: int = 1,
+) -> Plan:
+    """Turn options into concrete numbers for one image.
+
+    Parameters
+    ----------
+    options : Options
+        The wishes.
+    shape : tuple of int
+        ``(height, width)`` of the image in pixels.
+    sigma : float
+        Noise level of the image, in its units.
+    device : str or None
+        Device to plan for instead of the one in the options.
+    channels : int
+        Number of channels.
+
+    Raises
+    ------
+    ValueError
+        If the device is not there.
+    """
+    shapes = scale_shapes(
+        shape,
+        factor=options.scale_factor,
+        min_size=options.min_size,
+        max_scales=options.max_scales,
+    )
+    chosen = devices.select(device or options.device)
+    coarsest = options.coarsest_iterations or options.iterations
+    return Plan(
+        options=options,
+        shape=shape,
+        channels=channels,
+        scales=tuple(
+            ScalePlan(
+                shape=level,
+                zoom=(shape[0] / level[0], shape[1] / level[1]),
+                iterations=coarsest if n == len(shapes) - 1 else options.iterations,
+            )
+            for n, level in enumerate(shapes)
+        ),
+        device=chosen,
+        precision=devices.select_precision(options.precision, chosen),
+        threads=options.threads or devices.cpu_count(),
+        seed=options.seed,
+        sigma=sigma,
+    )
