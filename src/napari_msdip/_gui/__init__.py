@@ -1,0 +1,1 @@
+"""The napari plugin: dock widgets over the engine. Nothing here does numerical work."""

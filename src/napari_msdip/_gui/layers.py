@@ -1,0 +1,178 @@
+"""From results to napari layers: what a layer was, and where its offspring lies.
+
+Pure: reads a layer's public attributes once and from then on only builds layer
+data tuples; it touches no viewer and imports no Qt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_msdip._gui.axes import Axes, Box
+
+__all__ = [
+    "METADATA_KEY",
+    "LayerTuple",
+    "Source",
+    "full_resolution_data",
+    "image_tuple",
+    "scale_name",
+]
+
+METADATA_KEY = "napari_msdip"
+
+LayerTuple = tuple[Any, dict[str, Any], str]
+
+_OWN = ("name", "metadata", "visible", "multiscale", "locked_data_level")
+"""State that a new layer sets for itself."""
+
+_IN_PIXELS = ("plane", "experimental_clipping_planes")
+"""State given in data coordinates: right only where the pixels are the source's."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is kept of the layer that a run started from.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    axes : Axes
+        Axes of its full-resolution data.
+    rgb : bool
+        Whether its last axis is colour.
+    state : mapping
+        Arguments that recreate it, data and identity left out.
+    metadata : mapping
+        Its metadata.
+    contrast_limits_range : tuple of float or None
+        Ends of its contrast slider.
+    """
+
+    name: str
+    axes: Axes
+    rgb: bool
+    state: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    contrast_limits_range: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, layer: Any, axes: Axes) -> Source:
+        """Read a napari Image layer.
+
+        Parameters
+        ----------
+        layer : napari.layers.Image
+            The layer.
+        axes : Axes
+            Axes of its full-resolution data.
+        """
+        _, state, _ = layer.as_layer_data_tuple()
+        limits = layer.contrast_limits_range
+        return cls(
+            name=layer.name,
+            axes=axes,
+            rgb=bool(layer.rgb),
+            state={key: value for key, value in dict(state).items() if key not in _OWN},
+            metadata=dict(layer.metadata),
+            contrast_limits_range=None if limits is None else (limits[0], limits[1]),
+        )
+
+    def linear(self) -> npt.NDArray[np.float64]:
+        """Return the matrix from data to physical axes: rotate · shear · scale."""
+        scale = np.asarray(self.state["scale"], dtype=float)
+        shear = np.asarray(self.state["shear"], dtype=float)
+        if shear.ndim == 1:
+            matrix = np.eye(len(scale))
+            matrix[np.triu_indices(len(scale), k=1)] = shear
+            shear = matrix
+        return np.asarray(self.state["rotate"], dtype=float) @ shear @ np.diag(scale)
+
+    def placement(
+        self, box: Box, zoom: Sequence[float]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """Return the scale and translate of an image that covers part of the source.
+
+        Parameters
+        ----------
+        box : Box
+            Planes that the image holds.
+        zoom : sequence of float
+            Size of its pixels in pixels of the source, for Y and X.
+        """
+        ndim = len(self.state["scale"])
+        pixel = np.ones(ndim)
+        offset = np.zeros(ndim)
+        for axis, (start, _) in zip(self.axes.plane_axes, box, strict=True):
+            offset[axis] = start
+        for axis, size in zip(self.axes.spatial_axes, zoom, strict=True):
+            pixel[axis] = size
+            # napari puts coordinates on pixel centres, so that the first large pixel
+            # has its centre in the middle of the source pixels that it covers.
+            offset[axis] = (size - 1) / 2
+        return {
+            "scale": np.asarray(self.state["scale"], dtype=float) * pixel,
+            "translate": np.asarray(self.state["translate"], dtype=float)
+            + self.linear() @ offset,
+        }
+
+
+def full_resolution_data(layer: Any) -> Any:
+    """Return a layer's data, the finest level of a multiscale one."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def scale_name(source: str, scale: int, shape: tuple[int, int]) -> str:
+    """Return the name of one scale's layer; names sort as the scales do."""
+    return f"{source} · MS-DIP · scale {scale} ({shape[0]}×{shape[1]})"
+
+
+def image_tuple(
+    source: Source,
+    planes: npt.NDArray[Any],
+    *,
+    name: str,
+    box: Box,
+    zoom: Sequence[float] = (1.0, 1.0),
+    provenance: Mapping[str, Any] | None = None,
+) -> LayerTuple:
+    """Return the layer that shows an image over the part of the source it came from.
+
+    Parameters
+    ----------
+    source : Source
+        The layer denoised.
+    planes : ndarray, shape (*box, Y, X) with the channel axis where it was
+        The image or images, the axes of planes in front.
+    name : str
+        Name of the new layer.
+    box : Box
+        Planes that ``planes`` holds, one range per plane axis.
+    zoom : sequence of float
+        Size of a pixel in pixels of the source, for Y and X.
+    provenance : mapping or None
+        How the image came about, for ``metadata["napari_msdip"]``.
+
+    Returns
+    -------
+    tuple
+        ``(data, arguments, "image")``, as napari's layer data tuples are.
+    """
+    state = dict(source.state) | source.placement(box, zoom)
+    if tuple(zoom) != (1.0, 1.0) or box != source.axes.whole():
+        for key in _IN_PIXELS:
+            state.pop(key, None)
+    metadata = {key: value for key, value in source.metadata.items() if key != METADATA_KEY}
+    if provenance is not None:
+        metadata[METADATA_KEY] = dict(provenance)
+    return (
+        source.axes.restored(planes),
+        state | {"name": name, "metadata": metadata, "multiscale": False},
+        "image",
+    )
