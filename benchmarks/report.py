@@ -1,0 +1,249 @@
+"""From rows to tables and plots."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["compare", "markdown", "plot", "summarise"]
+
+Row = Mapping[str, str]
+Group = tuple[str, str, str, str]
+
+SECONDS_FLOOR = 1e-2
+
+
+def _group(row: Row) -> Group:
+    return row["set"], row["noise"], row["protocol"], row["crop"]
+
+
+def _label(row: Row) -> str:
+    return f"{row['method']} [{row['tag']}]" if row["tag"] else row["method"]
+
+
+def _numbers(rows: Sequence[Row], column: str) -> list[float]:
+    values = [float(row[column]) for row in rows if row[column] != ""]
+    return [value for value in values if not math.isnan(value)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _listed(rows: Sequence[Row], column: str) -> list[float]:
+    """Numbers of a column that holds one a scale, finest first."""
+    texts = [text for row in rows for text in row[column].split()]
+    return [value for value in map(float, texts) if not math.isnan(value)]
+
+
+def summarise(rows: Sequence[Row]) -> dict[Group, dict[str, dict[str, float]]]:
+    """Average each method over the images and seeds of each set.
+
+    Returns
+    -------
+    dict
+        ``{(set, noise, protocol, crop): {method: {column: value}}}``; ``images``
+        counts images, ``worst_gain`` and ``bias_worst`` are the worst of all,
+        ``stop_loss`` and ``worst_stop_loss`` go over all scales of all runs.
+    """
+    sorted_in: dict[Group, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        sorted_in[_group(row)][_label(row)].append(row)
+    return {
+        group: {label: _summary(runs) for label, runs in methods.items()}
+        for group, methods in sorted(sorted_in.items())
+    }
+
+
+def _summary(rows: Sequence[Row]) -> dict[str, float]:
+    means = ("psnr", "gain", "affine_psnr", "ssim", "seconds", "peak_mb", "bias_mean")
+    losses = _listed(rows, "stop_losses")
+    totals = [sum(map(int, row["iterations"].split())) for row in rows if row["iterations"]]
+    return {
+        "images": len({row["image"] for row in rows}),
+        "runs": len(rows),
+        **{column: _mean(_numbers(rows, column)) for column in means},
+        "worst_gain": min(_numbers(rows, "gain"), default=math.nan),
+        "bias_worst": max(_numbers(rows, "bias_worst"), default=math.nan),
+        "iterations": _mean(totals),
+        "stop_loss": _mean(losses),
+        "worst_stop_loss": max(losses, default=math.nan),
+    }
+
+
+def compare(rows: Sequence[Row], baseline: str) -> dict[Group, dict[str, dict[str, float]]]:
+    """Compare each method with one of them on the images that both have.
+
+    Returns
+    -------
+    dict
+        ``{group: {method: {"images", "mean", "worst", "speed"}}}``: difference of
+        PSNR in dB, method minus baseline, and by what factor it is quicker.
+    """
+    averaged: dict[Group, dict[str, dict[str, list[Row]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
+    for row in rows:
+        averaged[_group(row)][_label(row)][row["image"]].append(row)
+    compared: dict[Group, dict[str, dict[str, float]]] = {}
+    for group, methods in sorted(averaged.items()):
+        if baseline not in methods:
+            continue
+        compared[group] = {
+            label: _paired(images, methods[baseline])
+            for label, images in methods.items()
+            if label not in {baseline, "noisy"} and set(images) & set(methods[baseline])
+        }
+    return compared
+
+
+def _paired(
+    images: Mapping[str, Sequence[Row]], baseline: Mapping[str, Sequence[Row]]
+) -> dict[str, float]:
+    common = sorted(set(images) & set(baseline))
+
+    def of(table: Mapping[str, Sequence[Row]], column: str) -> list[float]:
+        return [_mean(_numbers(table[image], column)) for image in common]
+
+    differences = [
+        ours - theirs
+        for ours, theirs in zip(of(images, "psnr"), of(baseline, "psnr"), strict=True)
+    ]
+    seconds = _mean(of(images, "seconds"))
+    return {
+        "images": len(common),
+        "mean": _mean(differences),
+        "worst": min(differences),
+        "speed": _mean(of(baseline, "seconds")) / seconds if seconds else math.nan,
+    }
+
+
+Column = tuple[str, str, Callable[[float], str]]
+
+
+def _fixed(digits: int, scale: float = 1, sign: str = "") -> Callable[[float], str]:
+    def text(value: float) -> str:
+        return "" if math.isnan(value) else f"{value * scale:{sign}.{digits}f}"
+
+    return text
+
+
+SUMMARY_COLUMNS: tuple[Column, ...] = (
+    ("images", "images", _fixed(0)),
+    ("runs", "runs", _fixed(0)),
+    ("PSNR", "psnr", _fixed(2)),
+    ("gain", "gain", _fixed(2, sign="+")),
+    ("worst gain", "worst_gain", _fixed(2, sign="+")),
+    ("affine PSNR", "affine_psnr", _fixed(2)),
+    ("SSIM", "ssim", _fixed(3)),
+    ("s", "seconds", _fixed(1)),
+    ("peak MB", "peak_mb", _fixed(0)),
+    ("iterations", "iterations", _fixed(0)),
+    ("block bias %, mean", "bias_mean", _fixed(2, 100)),
+    ("worst", "bias_worst", _fixed(1, 100)),
+    ("stop loss dB, mean", "stop_loss", _fixed(2)),
+    ("worst", "worst_stop_loss", _fixed(2)),
+)
+
+COMPARE_COLUMNS: tuple[Column, ...] = (
+    ("images", "images", _fixed(0)),
+    ("dB, mean", "mean", _fixed(2, sign="+")),
+    ("dB, worst", "worst", _fixed(2, sign="+")),
+    ("times quicker", "speed", _fixed(1)),
+)
+
+
+def markdown(rows: Sequence[Row], *, baselines: Sequence[str] = ()) -> str:
+    """Write the tables: one a set, then one a set and baseline."""
+    parts = ["# Benchmark", *_provenance(rows)]
+    for group, methods in summarise(rows).items():
+        parts += [f"## {_title(group)}", _table(methods, SUMMARY_COLUMNS)]
+    for baseline in baselines:
+        for group, methods in compare(rows, baseline).items():
+            if methods:
+                parts += [
+                    f"## Against {baseline}: {_title(group)}",
+                    _table(methods, COMPARE_COLUMNS),
+                ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _provenance(rows: Sequence[Row]) -> list[str]:
+    commits = sorted({row["commit"] for row in rows})
+    threads = sorted({row["threads"] for row in rows})
+    return [
+        f"{len(rows)} runs of {', '.join(commits)} on {', '.join(threads)} thread(s). "
+        "PSNR over 255 for 8-bit files, over the clean image's range for 16-bit ones; "
+        "gains are over the noisy image; block bias compares means of 64×64 blocks, "
+        "channel by channel, with the noisy image's."
+    ]
+
+
+def _title(group: Group) -> str:
+    name, noise, protocol, crop = group
+    size = "whole images" if crop == "full" else f"centre {crop}×{crop}"
+    return f"{name}, {noise} noise, {protocol}, {size}"
+
+
+def _table(methods: Mapping[str, Mapping[str, float]], columns: Sequence[Column]) -> str:
+    lines = [
+        "| method | " + " | ".join(title for title, _, _ in columns) + " |",
+        "| --- |" + " ---: |" * len(columns),
+    ]
+    lines += [
+        f"| {name} | "
+        + " | ".join(text(values[column]) for _, column, text in columns)
+        + " |"
+        for name, values in methods.items()
+    ]
+    return "\n".join(lines)
+
+
+def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Draw gain over the noisy image against seconds, one figure a set.
+
+    Returns
+    -------
+    list of Path
+        The PNG files.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib.figure import Figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for group, methods in summarise(rows).items():
+        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+        _draw(figure.subplots(), group, methods)
+        path = folder / ("-".join(group) + ".png")
+        figure.savefig(path, dpi=120)
+        paths.append(path)
+    return paths
+
+
+def _draw(axes: Any, group: Group, methods: Mapping[str, Mapping[str, float]]) -> None:
+    for label, values in methods.items():
+        if label == "noisy":
+            continue
+        seconds = max(values["seconds"], SECONDS_FLOOR)
+        axes.plot(seconds, values["gain"], "o")
+        axes.annotate(
+            label,
+            (seconds, values["gain"]),
+            xytext=(5, 4),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    axes.set_xscale("log")
+    axes.margins(x=0.25, y=0.1)
+    axes.set_xlabel("seconds per image")
+    axes.set_ylabel("PSNR gain over noisy (dB)")
+    axes.set_title(_title(group), fontsize=10)
+    axes.grid(alpha=0.3)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from benchmarks.data import Sample
+from benchmarks.methods import (
+    ABLATIONS,
+    CLASSICAL,
+    ENGINES,
+    Tracer,
+    expand,
+    parse_method,
+    with_threads,
+)
+
+from napari_msdip.options import Options
+
+
+def _sample(shape=(32, 32)) -> Sample:
+    rng = np.random.default_rng(0)
+    clean = np.full(shape, 100.0)
+    noisy = (clean + rng.normal(0, 10, shape)).astype(np.float32)
+    return Sample(noisy, clean, 255.0, 10.0, bounded=False)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_ablation_of_every_engine_changes_valid_options(engine):
+    plain = parse_method(engine).settings["options"]
+    changed = [parse_method(f"{engine}+{name}").settings["options"] for name in ABLATIONS]
+    assert any(options != plain for options in changed)
+    # What an engine already is, its ablation need not change.
+    for name in ("double-iterations", "fixed-lambda", "min-256"):
+        assert parse_method(f"{engine}+{name}").settings["options"] != plain
+
+
+def test_dip_is_one_scale_with_the_original_settings():
+    options = parse_method("dip").settings["options"]
+    wanted = {
+        "max_scales": 1,
+        "ensemble": False,
+        "consistency": "none",
+        "iterations": 3000,
+        "learning_rate": 0.01,
+        "average": 0.99,
+        "code_range": 0.1,
+        "perturbation": 1 / 30,
+        "widths": [128] * 5,
+        "l1_fraction": 0,
+        "stopping": "none",
+    }
+    assert {name: options[name] for name in wanted} == wanted
+
+
+def test_options_are_set_by_name_and_type():
+    options = parse_method(
+        "fast+widths=32,64+average=0.5+ensemble=off+max_scales=none+stopping=plateau"
+    ).settings["options"]
+    assert options["widths"] == [32, 64]
+    assert (options["average"], options["ensemble"]) == (0.5, False)
+    assert (options["max_scales"], options["stopping"]) == (None, "plateau")
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("quick", "choose among"),
+        ("fast+no-magic", "no-ensemble"),
+        ("fast+magic=1", "option=value"),
+        ("fast+ensemble=maybe", "on or off"),
+        ("fast+iterations=many", "int"),
+        ("fast+stopping=never", "choose one of"),
+    ],
+)
+def test_wrong_specs_say_what_would_be_right(spec, said):
+    with pytest.raises(ValueError, match=said):
+        parse_method(spec)
+
+
+def test_star_stands_for_all_ablations():
+    names = expand(["noisy", "fast+*"])
+    assert names[:2] == ["noisy", "fast"]
+    assert len(names) == 2 + len(ABLATIONS)
+
+
+def test_bm3d_with_the_true_level_suits_known_levels_only():
+    assert not CLASSICAL["bm3d:true"].suits(sigma_known=False)
+    assert all(method.suits(sigma_known=True) for method in CLASSICAL.values())
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 32, 3)])
+@pytest.mark.parametrize("name", ["noisy", "nlm", "wavelet"])
+def test_classical_methods_return_the_shape_and_do_not_harm_a_flat_image(name, shape):
+    sample = _sample(shape)
+    if name != "noisy":
+        pytest.importorskip("pywt")
+    outcome = parse_method(name).run(sample, 0, False)
+    assert outcome.image.shape == shape
+    before = np.abs(sample.noisy - sample.clean).mean()
+    assert np.abs(outcome.image - sample.clean).mean() <= before
+
+
+def test_bm3d_gets_the_level_in_the_images_own_units():
+    pytest.importorskip("bm3d")
+    sample = _sample()
+    outcome = parse_method("bm3d:true").run(sample, 0, False)
+    assert outcome.details["sigma"] == 10
+    error = np.abs(outcome.image - sample.clean).mean()
+    assert error < 0.3 * np.abs(sample.noisy - sample.clean).mean()
+
+
+def test_threads_are_pinned_for_our_engine_only():
+    pinned = with_threads(parse_method("fast"), 1)
+    assert pinned.settings["options"]["threads"] == 1
+    assert with_threads(CLASSICAL["nlm"], 1) is CLASSICAL["nlm"]
+
+
+def test_preset_and_the_same_options_spelled_out_are_one_run():
+    default = Options().iterations
+    spelled = parse_method(f"fast+iterations={default}")
+    assert spelled.settings == parse_method("fast").settings
+
+
+def _step(scale, iteration, *, preview=None, finished=None):
+    return SimpleNamespace(
+        scale=scale, iteration=iteration, loss=0.0, preview=preview, finished_scale=finished
+    )
+
+
+def test_tracer_tells_how_far_each_stop_fell_below_its_peak():
+    sample = _sample((32, 32, 3))
+    tracer = Tracer(sample)
+    off = {error: sample.clean + error for error in (1.0, 2.0, 4.0)}
+    tracer.note(_step(1, 10, preview=off[1.0][::2, ::2]))
+    tracer.note(_step(1, 20, finished=SimpleNamespace(image=off[2.0][::2, ::2])))
+    tracer.note(_step(0, 5, preview=off[4.0]))
+    tracer.note(_step(0, 9, finished=SimpleNamespace(image=off[1.0])))
+    summary = tracer.summary()
+    finest, coarsest = map(float, summary["stop_losses"].split())
+    assert finest == 0
+    assert coarsest == pytest.approx(6.02, abs=0.01)
+    assert summary["peaks"].split()[0] == "48.13"

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from benchmarks import report, results
+
+
+def _row(method, image, psnr, *, seed=0, **more):
+    row = dict.fromkeys(results.COLUMNS, "")
+    values = {
+        "set": "CC15",
+        "noise": "real",
+        "protocol": "as-is",
+        "crop": "full",
+        "method": method,
+        "image": image,
+        "seed": seed,
+        "psnr": psnr,
+        "gain": psnr - 30,
+        "seconds": 10,
+        **more,
+    }
+    return row | {name: str(value) for name, value in values.items()}
+
+
+GROUP = ("CC15", "real", "as-is", "full")
+
+
+def test_summary_averages_runs_and_keeps_the_worst():
+    rows = [
+        _row("fast", "a", 32, bias_worst=0.01, stop_losses="0.1 0.3", iterations="50 100"),
+        _row("fast", "b", 29, bias_worst=0.04, stop_losses="0.2 nan", iterations="70 100"),
+    ]
+    fast = report.summarise(rows)[GROUP]["fast"]
+    assert (fast["images"], fast["psnr"], fast["worst_gain"]) == (2, 30.5, -1)
+    assert (fast["bias_worst"], fast["worst_stop_loss"]) == (0.04, 0.3)
+    assert fast["stop_loss"] == pytest.approx(0.2)
+    assert fast["iterations"] == 160
+
+
+def test_summary_leaves_blank_what_a_method_does_not_have():
+    noisy = report.summarise([_row("noisy", "a", 30)])[GROUP]["noisy"]
+    assert math.isnan(noisy["iterations"]) and math.isnan(noisy["stop_loss"])
+    assert "nan" not in report.markdown([_row("noisy", "a", 30)])
+
+
+def test_comparison_pairs_images_and_averages_seeds_first():
+    rows = [
+        _row("bm3d:skimage", "a", 30, seconds=100),
+        _row("bm3d:skimage", "b", 31, seconds=100),
+        _row("fast", "a", 33, seed=0),
+        _row("fast", "a", 34, seed=1),
+        _row("fast", "c", 99),
+    ]
+    fast = report.compare(rows, "bm3d:skimage")[GROUP]["fast"]
+    assert fast["images"] == 1
+    assert fast["mean"] == fast["worst"] == 3.5
+    assert fast["speed"] == 10
+
+
+def test_tags_keep_versions_of_the_code_apart():
+    rows = [_row("fast", "a", 31, tag="old"), _row("fast", "a", 32, tag="new")]
+    assert set(report.summarise(rows)[GROUP]) == {"fast [old]", "fast [new]"}
+
+
+def test_page_has_a_table_for_each_set_and_baseline():
+    rows = [_row("noisy", "a", 30), _row("fast", "a", 33), _row("bm3d:oracle", "a", 32)]
+    page = report.markdown(rows, baselines=["bm3d:oracle", "dip"])
+    assert "## CC15, real noise, as-is, whole images" in page
+    assert "## Against bm3d:oracle: CC15" in page
+    assert "Against dip" not in page
+    assert "| fast | 1 | +1.00 |" in page
+
+
+def test_plots_are_written(tmp_path):
+    pytest.importorskip("matplotlib")
+    rows = [_row("noisy", "a", 30, seconds=0), _row("fast", "a", 33)]
+    (path,) = report.plot(rows, tmp_path)
+    assert path.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from benchmarks.__main__ import main
+from benchmarks.data import Case, list_cases
+from benchmarks.runner import plan, run
+
+from benchmarks import results
+
+
+@pytest.fixture
+def case(tmp_path) -> Case:
+    file = tmp_path / "flower.png"
+    return Case("Set9", "flower", "gauss25", "unclipped", file, file)
+
+
+def test_keys_see_the_settings_and_not_where_the_data_lies(case, tmp_path):
+    def key(case=case, method="fast", **settings):
+        (job,) = plan([case], [method], **settings)
+        return job.key
+
+    keys = {
+        key(),
+        key(method="fast+iterations=7"),
+        key(method="noisy"),
+        key(method="nlm"),
+        key(seeds=[3]),
+        key(crop=64),
+        key(threads=2),
+        key(trace=True),
+        key(tag="new"),
+        key(case=dataclasses.replace(case, protocol="clipped")),
+        key(case=dataclasses.replace(case, noise="gauss10")),
+    }
+    assert len(keys) == 11
+    moved = dataclasses.replace(case, clean=tmp_path / "elsewhere" / "flower.png")
+    assert key(case=moved) == key()
+
+
+def test_only_methods_with_chance_run_for_each_seed(case):
+    jobs = plan([case], ["noisy", "fast"], seeds=[0, 1])
+    assert [(job.method.name, job.seed) for job in jobs] == [
+        ("noisy", 0),
+        ("fast", 0),
+        ("fast", 1),
+    ]
+
+
+def test_the_true_level_is_not_asked_for_where_nobody_knows_it(case):
+    real = dataclasses.replace(case, noise="real")
+    assert plan([real], ["bm3d:true"]) == []
+    assert len(plan([case], ["bm3d:true"])) == 1
+
+
+def test_a_second_run_measures_only_what_is_missing(data, tmp_path):
+    table = tmp_path / "rows.csv"
+    cases = list_cases(data, ["Set9"])
+    lines: list[str] = []
+    assert run(plan(cases, ["noisy"]), table, say=lines.append) == 0
+    first = table.read_text()
+    assert run(plan(cases, ["noisy"]), table, say=lines.append) == 0
+    assert table.read_text() == first
+    assert lines[-1] == "1 of 1 rows are there, 0 to go"
+    (row,) = results.read(table)
+    assert float(row["gain"]) == 0
+    assert float(row["psnr"]) == pytest.approx(20.2, abs=0.5)
+    assert 5 < float(row["peak_mb"]) < 1000
+
+
+def test_a_failed_job_leaves_no_row_and_is_said(case, tmp_path):
+    table = tmp_path / "rows.csv"
+    lines: list[str] = []
+    assert run(plan([case], ["noisy"]), table, say=lines.append) == 1
+    assert results.read(table) == []
+    assert "FileNotFoundError" in lines[-1]
+
+
+def test_command_line_lists_and_refuses(data, capsys):
+    chosen = ["--data", str(data), "--sets", "FMD", "--images", "*_1"]
+    assert main(["list", *chosen, "--methods", "noisy", "fast", "--seeds", "0", "1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    with pytest.raises(SystemExit) as refused:
+        main(["list", *chosen, "--methods", "magic"])
+    assert refused.value.code == 2
+    assert "magic" in capsys.readouterr().err
