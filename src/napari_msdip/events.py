@@ -192,6 +192,10 @@ class StackResult:
         Completed or cancelled.
     seconds : float
         Duration of the run.
+    pending : tuple of int
+        Planes that a cancelled run did not finish: zeros in ``image`` unless
+        ``out`` held something else, and the one that was interrupted its best
+        image so far.
     """
 
     image: Any
@@ -200,3 +204,4 @@ class StackResult:
     plan: Plan | None
     status: Status
     seconds: float
+    pending: tuple[int, ...] = ()
