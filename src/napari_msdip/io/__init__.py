@@ -1,0 +1,130 @@
+"""Image files in and out, with pixel size, units, axes and channel names kept.
+
+:func:`open_image` gives the pixels (read only when asked for) and a
+:class:`Metadata`; :func:`save_image` writes both back. Whatever is written goes to
+a temporary name first and is renamed, so that a file with the final name is
+always complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from napari_msdip.io._metadata import FileError, Metadata, Source
+from napari_msdip.io._paths import (
+    READABLE,
+    TIFF,
+    WRITABLE,
+    check_output,
+    expand,
+    is_zarr,
+    known,
+    partial_path,
+    replacing,
+    split_suffix,
+)
+from napari_msdip.io._picture import check_png, open_picture, save_png
+from napari_msdip.io._tiff import open_tiff, save_tiff
+from napari_msdip.io._zarr import annotate_zarr, ngff_names, open_zarr, save_zarr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+__all__ = [
+    "READABLE",
+    "WRITABLE",
+    "FileError",
+    "Metadata",
+    "Source",
+    "annotate_zarr",
+    "check_output",
+    "check_png",
+    "expand",
+    "ngff_names",
+    "open_image",
+    "partial_path",
+    "replacing",
+    "save_image",
+    "split_suffix",
+]
+
+
+@contextmanager
+def open_image(path: Path, *, axes: str | None = None) -> Iterator[Source]:
+    """Open an image file; the pixels can be read until the context ends.
+
+    Parameters
+    ----------
+    path : Path
+        TIFF (OME, ImageJ, LSM, plain), PNG, JPEG or zarr (an array or OME-Zarr).
+    axes : str or None
+        Letters of the dimensions, where the file does not tell or is wrong.
+
+    Yields
+    ------
+    Source
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read or ``axes`` does not fit it.
+    """
+    readers = dict.fromkeys(TIFF, open_tiff)
+    readers |= {".png": open_picture, ".jpg": open_picture, ".jpeg": open_picture}
+    reader = open_zarr if is_zarr(path) else readers.get(path.suffix.lower())
+    if reader is None:
+        raise FileError(f"{path}: not a supported image type ({known()})")
+    with reader(path) as source:
+        if axes is None:
+            yield source
+            return
+        try:
+            metadata = source.metadata.with_axes(axes, source.data.ndim)
+        except ValueError as error:
+            raise FileError(f"{path}: {error}") from error
+        yield dataclasses.replace(source, metadata=metadata)
+
+
+def save_image(
+    path: Path,
+    data: Any,
+    metadata: Metadata,
+    *,
+    overwrite: bool = False,
+    alpha: npt.NDArray[Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an image in the format that its name asks for.
+
+    Parameters
+    ----------
+    path : Path
+        ``.tif``, ``.tiff``, ``.btf``, ``.ome.tif``, ``.png`` or ``.zarr``.
+    data : ndarray or zarr.Array
+        The pixels, dimensions as in ``metadata.axes``; read plane by plane.
+    metadata : Metadata
+        What to say about them.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    alpha : ndarray or None
+        Opacity (Y, X), written to PNG only.
+    provenance : mapping or None
+        How the pixels came about, stored in the file where the format has a place.
+
+    Raises
+    ------
+    FileError
+        If the format cannot hold the image, or writing fails.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".zarr":
+        save_zarr(path, data, metadata, overwrite=overwrite, provenance=provenance)
+    elif suffix == ".png":
+        save_png(path, data, metadata, overwrite=overwrite, alpha=alpha)
+    else:
+        save_tiff(path, data, metadata, overwrite=overwrite, provenance=provenance)

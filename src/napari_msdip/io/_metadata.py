@@ -1,0 +1,198 @@
+"""What a file says about its pixels, whatever its format."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["NGFF_UNITS", "FileError", "Metadata", "Source", "as_unit", "channel_names"]
+
+Flavour = Literal["ome", "imagej", "tiff", "png", "zarr"]
+
+NGFF_UNITS = {
+    "pm": "picometer",
+    "Å": "angstrom",
+    "nm": "nanometer",
+    "µm": "micrometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+    "in": "inch",
+    "ns": "nanosecond",
+    "µs": "microsecond",
+    "ms": "millisecond",
+    "s": "second",
+    "min": "minute",
+    "h": "hour",
+}
+_SPELLINGS = {
+    "um": "µm",
+    "\u03bcm": "µm",
+    "\\u00B5m": "µm",
+    "\\u00b5m": "µm",
+    "micron": "µm",
+    "microns": "µm",
+    "micrometre": "µm",
+    "inch": "in",
+    "sec": "s",
+} | {name: symbol for symbol, name in NGFF_UNITS.items()}
+
+
+class FileError(Exception):
+    """A file cannot be read or written; the message is one line for a person."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says about its pixels.
+
+    Attributes
+    ----------
+    axes : str
+        One letter for each dimension: T, Z, C, Y, X, S (samples: red, green,
+        blue), anything else for other dimensions.
+    scale : mapping of str to float
+        Distance between neighbours along an axis, where known.
+    units : mapping of str to str
+        Unit of that distance, such as ``"µm"`` or ``"s"``.
+    channel_names : tuple of str
+        Names along C, empty where unknown.
+    flavour : {"ome", "imagej", "tiff", "png", "zarr"}
+        Dialect that the file speaks, and that a copy in TIFF should speak.
+    extra : mapping
+        What only that dialect knows and a copy hands on unread.
+    """
+
+    axes: str
+    scale: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
+    flavour: Flavour = "tiff"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_axes(self, axes: str, ndim: int) -> Metadata:
+        """Return a copy whose dimensions are called otherwise.
+
+        Raises
+        ------
+        ValueError
+            If the letters do not fit the number of dimensions, repeat, or lack
+            Y or X.
+        """
+        axes = axes.upper()
+        if len(axes) != ndim:
+            raise ValueError(f"axes={axes!r}: the image has {ndim} dimensions")
+        if len(set(axes)) != ndim or not {"Y", "X"} <= set(axes):
+            raise ValueError(f"axes={axes!r}: give Y, X and other letters, each once")
+        return dataclasses.replace(self, axes=axes)
+
+    def select(
+        self, planes: Sequence[int], shape: Sequence[int], channel_axis: int | None
+    ) -> Metadata:
+        """Return what holds for some planes of a stack.
+
+        The axes that number planes become one, at the place of the first of them.
+
+        Parameters
+        ----------
+        planes : sequence of int
+            Flat indices (C order) into the axes that are neither Y, X nor the
+            channel axis.
+        shape : sequence of int
+            Shape of the whole stack.
+        channel_axis : int or None
+            Axis that belongs to each plane.
+        """
+        within = [self.axes.index("Y"), self.axes.index("X")]
+        if channel_axis is not None:
+            within.append(channel_axis % len(shape))
+        outer = [axis for axis in range(len(shape)) if axis not in within]
+        letter = self.axes[outer[0]] if len(outer) == 1 else "Q"
+        letters = [self.axes[axis] for axis in sorted(within)]
+        letters.insert(outer[0] if outer else 0, letter)
+        axes = "".join(letters)
+        scale = {key: size for key, size in self.scale.items() if key in axes}
+        steps = set(np.diff(planes).tolist())
+        if letter in scale and steps:
+            if len(steps) == 1 and min(steps) > 0:
+                scale[letter] *= min(steps)
+            else:
+                del scale[letter]
+        names = self.channel_names
+        if letter == "C":
+            names = tuple(names[p] for p in planes) if names else ()
+        elif "C" not in axes:
+            names = ()
+        return dataclasses.replace(
+            self,
+            axes=axes,
+            scale=scale,
+            units={key: unit for key, unit in self.units.items() if key in scale},
+            channel_names=names,
+            extra=_select_extra(
+                self.extra, planes, [shape[axis] for axis in outer], letter
+            ),
+        )
+
+
+def _select_extra(
+    extra: Mapping[str, Any], planes: Sequence[int], lengths: Sequence[int], letter: str
+) -> dict[str, Any]:
+    kept = dict(extra)
+    kept.pop("Plane", None)
+    for key in ("Labels", "LUTs", "Channel"):
+        value = kept.pop(key, None)
+        along_planes = key == "Labels" or letter == "C"
+        if isinstance(value, list) and along_planes and len(value) == math.prod(lengths):
+            kept[key] = [value[plane] for plane in planes]
+        elif isinstance(value, dict) and letter == "C":
+            kept[key] = {name: [row[p] for p in planes] for name, row in value.items()}
+        elif value is not None and not along_planes:
+            kept[key] = value
+    return kept
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An opened image file.
+
+    Attributes
+    ----------
+    path : Path
+        Where it lies.
+    data : ndarray or zarr.Array
+        The pixels; stacks are read plane by plane as they are indexed.
+    metadata : Metadata
+        What the file says about them.
+    alpha : ndarray or None
+        Opacity (Y, X) of a PNG that has it; not part of ``data``.
+    notes : tuple of str
+        What a person should know, such as parts of the file left aside.
+    """
+
+    path: Path
+    data: Any
+    metadata: Metadata
+    alpha: npt.NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def as_unit(text: str) -> str:
+    """Return the usual symbol of a unit; nothing for pixels."""
+    text = text.strip().replace("\u03bc", "µ")
+    unit = _SPELLINGS.get(text, text)
+    return "" if unit in ("pixel", "pixels") else unit
+
+
+def channel_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names, or none at all if they are all empty."""
+    return tuple(names) if any(names) else ()

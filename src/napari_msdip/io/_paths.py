@@ -1,0 +1,189 @@
+"""Which files to read, where results may go, and how they get their names."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+import re
+import shutil
+import tempfile
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_msdip.io._metadata import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = [
+    "READABLE",
+    "TIFF",
+    "WRITABLE",
+    "check_output",
+    "expand",
+    "is_zarr",
+    "known",
+    "partial_path",
+    "replacing",
+    "split_suffix",
+]
+
+TIFF = (".tif", ".tiff", ".btf", ".lsm")
+READABLE = (*TIFF, ".png", ".jpg", ".jpeg", ".zarr")
+WRITABLE = (".tif", ".tiff", ".btf", ".png", ".zarr")
+
+
+def split_suffix(path: Path) -> tuple[str, str]:
+    """Split a name in stem and suffix, taking ``.ome.tif`` and ``.ome.zarr`` whole."""
+    match = re.fullmatch(r"(.+?)((?:\.ome)?\.[^.]+)", path.name, re.IGNORECASE)
+    return (match[1], match[2]) if match else (path.name, "")
+
+
+def partial_path(path: Path) -> Path:
+    """Return where an unfinished stack waits until it may take its final name."""
+    stem, _ = split_suffix(path)
+    return path.with_name(f"{stem}.partial.ome.zarr")
+
+
+def expand(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Turn files, folders and glob patterns into a list of image files.
+
+    Parameters
+    ----------
+    inputs : iterable of path
+        A folder stands for the images directly inside it; ``**`` in a pattern
+        descends into folders.
+
+    Returns
+    -------
+    list of Path
+        In the order given, folders and patterns in natural order, each file once.
+
+    Raises
+    ------
+    FileError
+        If something does not exist, holds no image, or is of an unknown type.
+    """
+    unique: dict[Path, Path] = {}
+    for path in itertools.chain.from_iterable(_expand_one(os.fspath(i)) for i in inputs):
+        unique.setdefault(path.resolve(), path)
+    return list(unique.values())
+
+
+def _expand_one(text: str) -> list[Path]:
+    path = Path(text)
+    if path.is_dir() and not is_zarr(path):
+        images = [child for child in path.iterdir() if _is_image(child)]
+        if not images:
+            raise FileError(f"{text}: no image in this folder ({known()})")
+        return sorted(images, key=_natural)
+    if path.exists():
+        if not _is_image(path):
+            raise FileError(f"{text}: not a supported image type ({known()})")
+        return [path]
+    if not glob.has_magic(text):
+        raise FileError(f"{text}: no such file or folder")
+    images = [Path(match) for match in glob.glob(text, recursive=True)]
+    images = [image for image in images if _is_image(image)]
+    if not images:
+        raise FileError(f"{text}: nothing matches, or no image does ({known()})")
+    return sorted(images, key=_natural)
+
+
+def known() -> str:
+    """Name the file types that can be read."""
+    return "supported: " + " ".join(READABLE)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a zarr array or group."""
+    return path.is_dir() and (
+        path.suffix.lower() == ".zarr"
+        or any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+    )
+
+
+def _is_image(path: Path) -> bool:
+    if path.name.startswith(".") or ".partial." in path.name:
+        return False
+    return is_zarr(path) or (path.is_file() and path.suffix.lower() in READABLE)
+
+
+def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> None:
+    """Make sure, before any work, that a result can be written.
+
+    Parameters
+    ----------
+    path : Path
+        Where the result goes; missing folders are made.
+    overwrite : bool
+        Whether an existing result may be replaced.
+    source : Path or None
+        The input, which a result never replaces.
+
+    Raises
+    ------
+    FileError
+        If the type is unknown, the file exists, or the folder cannot be written.
+    """
+    if path.suffix.lower() not in WRITABLE:
+        raise FileError(f"{path}: cannot write this type; use one of {' '.join(WRITABLE)}")
+    if source is not None and path.resolve() == source.resolve():
+        raise FileError(f"{path}: this is the input; choose another name for the output")
+    if path.exists() and not overwrite:
+        raise FileError(f"{path}: exists already; --overwrite replaces it")
+    if path.is_dir() and path.suffix.lower() != ".zarr":
+        raise FileError(f"{path}: is a folder, and a file is to be written")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise FileError(f"{path}: cannot write here ({error.strerror})") from error
+
+
+@contextmanager
+def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary name beside ``path``, and rename it once all is written.
+
+    Raises
+    ------
+    FileError
+        If ``path`` exists by then and may not be replaced, or the disk refuses.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        yield temporary
+        _rename(temporary, path, overwrite=overwrite)
+    except OSError as error:
+        raise FileError(f"{path}: cannot write ({error.strerror or error})") from error
+    finally:
+        _remove(temporary)
+
+
+def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise FileError(f"{path}: exists already; --overwrite replaces it")
+    if not path.is_dir():
+        os.replace(temporary, path)
+        return
+    # A folder cannot be replaced in one step: the old one steps aside first.
+    aside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    os.replace(path, aside)
+    os.replace(temporary, path)
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,67 @@
+"""Pictures: PNG both ways, JPEG in."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_msdip.io._metadata import FileError, Metadata, Source
+from napari_msdip.io._paths import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["check_png", "open_picture", "save_png"]
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Source]:
+    """Open a PNG or JPEG; opacity is set aside and palettes become colours."""
+    import imagecodecs
+
+    try:
+        pixels = imagecodecs.imread(path, codec=["png", "jpeg"])
+    except (OSError, ValueError, RuntimeError) as error:
+        raise FileError(f"{path}: not a readable picture") from error
+    alpha = None
+    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
+        pixels, alpha = pixels[..., :-1], pixels[..., -1]
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    axes = "YXS" if pixels.ndim == 3 else "YX"
+    yield Source(path, np.ascontiguousarray(pixels), Metadata(axes, flavour="png"), alpha)
+
+
+def save_png(
+    path: Path,
+    data: Any,
+    metadata: Metadata,
+    *,
+    overwrite: bool = False,
+    alpha: npt.NDArray[Any] | None = None,
+) -> None:
+    """Write one plane, gray or RGB, 8 or 16 bits, as PNG; see :func:`save_image`."""
+    import imagecodecs
+
+    check_png(path, metadata.axes, data.dtype)
+    pixels = np.asarray(data)
+    if metadata.axes[0] == "S":
+        pixels = np.moveaxis(pixels, 0, -1)
+    if alpha is not None:
+        colours = pixels if pixels.ndim == 3 else pixels[..., None]
+        pixels = np.concatenate([colours, alpha[..., None].astype(pixels.dtype)], axis=-1)
+    with replacing(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
+
+
+def check_png(path: Path, axes: str, dtype: npt.DTypeLike) -> None:
+    """Raise FileError if PNG cannot hold an image of these axes and this dtype."""
+    if axes not in ("YX", "YXS", "SYX") or np.dtype(dtype).str[1:] not in ("u1", "u2"):
+        raise FileError(
+            f"{path}: PNG holds one gray or RGB plane of 8 or 16 bits, not {axes} "
+            f"{np.dtype(dtype)}; write .tif instead"
+        )

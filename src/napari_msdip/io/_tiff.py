@@ -1,0 +1,310 @@
+"""TIFF: OME, ImageJ, LSM and plain."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_msdip.io._metadata import FileError, Metadata, Source, as_unit, channel_names
+from napari_msdip.io._paths import replacing, split_suffix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["open_tiff", "save_tiff"]
+
+_CLASSIC_TIFF_LIMIT = 2**32 - 2**25
+_OME_DTYPES = frozenset("u1 u2 u4 i1 i2 i4 f4 f8".split())
+_IMAGEJ_DTYPES = frozenset("u1 u2 f4".split())
+_IMAGEJ_STRUCTURE = frozenset(
+    "ImageJ SCIFIO axes images channels slices frames hyperstack".split()
+)
+
+
+@contextmanager
+def open_tiff(path: Path) -> Iterator[Source]:
+    """Open a TIFF; stacks are read page by page as they are indexed."""
+    import tifffile
+    import zarr
+
+    try:
+        tif = tifffile.TiffFile(path)
+    except (OSError, tifffile.TiffFileError) as error:
+        raise FileError(f"{path}: not a readable TIFF ({error})") from error
+    with tif:
+        if not tif.series:
+            raise FileError(f"{path}: this TIFF holds no image")
+        series = tif.series[0]
+        notes: tuple[str, ...] = ()
+        if len(tif.series) > 1:
+            notes = (f"holds {len(tif.series)} images; only the first is used",)
+        try:
+            if set(series.axes) - set("YXS"):
+                data: Any = zarr.open(series.aszarr(level=0), mode="r")
+            else:
+                data = series.asarray()
+        except (ValueError, RuntimeError, OSError) as error:
+            raise FileError(f"{path}: cannot decode this TIFF ({error})") from error
+        yield Source(path, data, _tiff_metadata(tif), notes=notes)
+
+
+def _tiff_metadata(tif: Any) -> Metadata:
+    series = tif.series[0]
+    if tif.is_ome and series.kind == "ome":
+        return _ome_metadata(tif.ome_metadata, series.axes)
+    if tif.is_imagej:
+        return _imagej_metadata(tif, series.axes)
+    if tif.is_lsm:
+        return _lsm_metadata(tif.lsm_metadata, series.axes)
+    return _plain_metadata(tif, series.axes)
+
+
+def _ome_metadata(xml: str, axes: str) -> Metadata:
+    root = ElementTree.fromstring(xml)
+    image = root.find("{*}Image")
+    pixels = root.find("{*}Image/{*}Pixels")
+    if image is None or pixels is None:
+        return Metadata(axes, flavour="ome")
+    scale: dict[str, float] = {}
+    units: dict[str, str] = {}
+    keys = {"X": "PhysicalSizeX", "Y": "PhysicalSizeY", "Z": "PhysicalSizeZ"}
+    for axis, key in (keys | {"T": "TimeIncrement"}).items():
+        if key in pixels.attrib:
+            scale[axis] = float(pixels.attrib[key])
+            default = "s" if axis == "T" else "µm"
+            units[axis] = as_unit(pixels.attrib.get(f"{key}Unit", default))
+    channels = [dict(channel.attrib) for channel in pixels.findall("{*}Channel")]
+    extra: dict[str, Any] = {
+        "Channel": _columns(channels, drop=("ID", "Name", "SamplesPerPixel")),
+        "Plane": _columns(
+            [dict(plane.attrib) for plane in pixels.findall("{*}Plane")],
+            drop=("TheC", "TheZ", "TheT"),
+        ),
+    }
+    if "SignificantBits" in pixels.attrib:
+        extra["SignificantBits"] = int(pixels.attrib["SignificantBits"])
+    if "Name" in image.attrib:
+        extra["Name"] = image.attrib["Name"]
+    for key in ("AcquisitionDate", "Description"):
+        element = image.find(f"{{*}}{key}")
+        if element is not None and element.text:
+            extra[key] = element.text
+    return Metadata(
+        axes,
+        scale,
+        units,
+        channel_names([channel.get("Name", "") for channel in channels]),
+        "ome",
+        {key: value for key, value in extra.items() if value},
+    )
+
+
+def _columns(rows: list[dict[str, str]], drop: tuple[str, ...]) -> dict[str, list[str]]:
+    """Turn rows of attributes into columns, keeping those that every row has."""
+    if not rows:
+        return {}
+    shared = set.intersection(*(set(row) for row in rows)) - set(drop)
+    return {key: [row[key] for row in rows] for key in sorted(shared)}
+
+
+def _imagej_metadata(tif: Any, axes: str) -> Metadata:
+    found = dict(tif.imagej_metadata or {})
+    unit = as_unit(str(found.get("unit", "")))
+    scale = {}
+    for axis, size in zip("XY", _resolution(tif.pages[0]), strict=True):
+        if size and unit:
+            scale[axis] = size
+    if unit and "spacing" in found:
+        scale["Z"] = abs(float(found["spacing"]))
+    units = dict.fromkeys(scale, unit)
+    if found.get("finterval"):
+        scale["T"] = float(found["finterval"])
+        units["T"] = as_unit(str(found.get("tunit", "s")))
+    extra = {key: value for key, value in found.items() if key not in _IMAGEJ_STRUCTURE}
+    return Metadata(axes, scale, units, (), "imagej", extra)
+
+
+def _lsm_metadata(found: Mapping[str, Any], axes: str) -> Metadata:
+    scale = {}
+    for axis in "XYZ":
+        size = float(found.get(f"VoxelSize{axis}", 0))
+        if size > 0:
+            scale[axis] = size * 1e6
+    units = dict.fromkeys(scale, "µm")
+    if float(found.get("TimeIntervall", 0)) > 0:
+        scale["T"], units["T"] = float(found["TimeIntervall"]), "s"
+    names = found.get("ChannelColors", {}).get("ColorNames", [])
+    return Metadata(axes, scale, units, channel_names(list(names)), "ome")
+
+
+def _plain_metadata(tif: Any, axes: str) -> Metadata:
+    page = tif.pages[0]
+    extra: dict[str, Any] = {"photometric": page.photometric.name}
+    if page.description and not tif.is_shaped:
+        extra["description"] = page.description
+    if page.colormap is not None:
+        extra["colormap"] = page.colormap
+    unit = {2: "in", 3: "cm"}.get(int(page.resolutionunit))
+    scale = {}
+    if "XResolution" in page.tags and "YResolution" in page.tags:
+        raw = page.tags["XResolution"].value, page.tags["YResolution"].value
+        extra["resolution"] = (*raw, int(page.resolutionunit))
+        # 72 dpi is what drawing programs write for lack of anything to say.
+        if unit and not (unit == "in" and raw[0] == (72, 1)):
+            in_um = {"in": 25_400.0, "cm": 10_000.0}[unit]
+            sizes = zip("XY", _resolution(page), strict=True)
+            scale = {axis: size * in_um for axis, size in sizes if size}
+    return Metadata(axes, scale, dict.fromkeys(scale, "µm"), (), "tiff", extra)
+
+
+def _resolution(page: Any) -> tuple[float, float]:
+    """Pixel size (X, Y) in the page's own unit, 0 where unknown."""
+    sizes = []
+    for name in ("XResolution", "YResolution"):
+        tag = page.tags.get(name)
+        numerator, denominator = tag.value if tag is not None else (0, 0)
+        sizes.append(denominator / numerator if numerator else 0.0)
+    return sizes[0], sizes[1]
+
+
+def save_tiff(
+    path: Path,
+    data: Any,
+    metadata: Metadata,
+    *,
+    overwrite: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a TIFF in the dialect of its source where possible; see :func:`save_image`.
+
+    ``.ome.tif`` is always OME. ImageJ holds 8- and 16-bit integers and float32 up
+    to 4 GB, OME no 64-bit integers: what a dialect cannot hold is written in the
+    next more general one (ImageJ, OME, plain).
+    """
+    import tifffile
+
+    source_axes, axes = metadata.axes, _tiff_axes(metadata.axes)
+    shape = tuple(data.shape[source_axes.index(letter)] for letter in axes)
+    metadata = dataclasses.replace(metadata, axes=axes)
+    dialect = _dialect(path, metadata, data.dtype, data.nbytes)
+    arguments = _ARGUMENTS[dialect](metadata, json.dumps(provenance) if provenance else "")
+    samples = shape[axes.index("S")] if "S" in axes else 1
+    arguments.setdefault("photometric", "rgb" if samples in (3, 4) else "minisblack")
+    if axes.endswith("SYX"):
+        arguments["planarconfig"] = "separate"
+    with replacing(path, overwrite=overwrite) as temporary:
+        tifffile.imwrite(
+            temporary,
+            _pages(data, source_axes),
+            shape=shape,
+            dtype=data.dtype,
+            bigtiff=path.suffix.lower() == ".btf" or data.nbytes > _CLASSIC_TIFF_LIMIT,
+            **arguments,
+        )
+
+
+def _tiff_axes(axes: str) -> str:
+    """Order dimensions as TIFF stores them: Y, X and the samples innermost."""
+    return "".join(sorted(axes, key=lambda letter: letter in "YXS"))
+
+
+def _pages(data: Any, axes: str) -> Iterator[npt.NDArray[Any]]:
+    outer = [axis for axis, letter in enumerate(axes) if letter not in "YXS"]
+    for index in np.ndindex(*(data.shape[axis] for axis in outer)):
+        selection: list[Any] = [slice(None)] * data.ndim
+        for axis, position in zip(outer, index, strict=True):
+            selection[axis] = position
+        yield np.ascontiguousarray(data[tuple(selection)])
+
+
+def _dialect(path: Path, metadata: Metadata, dtype: np.dtype[Any], nbytes: int) -> str:
+    kind = dtype.str[1:]
+    ome_can = kind in _OME_DTYPES and set(metadata.axes) <= set("TZCYXS")
+    if split_suffix(path)[1].lower().startswith(".ome"):
+        if not ome_can:
+            raise FileError(
+                f"{path}: OME-TIFF cannot hold {metadata.axes} {dtype}; write .tif"
+            )
+        return "ome"
+    if metadata.flavour in ("tiff", "png") or not ome_can:
+        return "tiff"
+    imagej_can = (
+        kind in _IMAGEJ_DTYPES
+        and ("S" not in metadata.axes or (metadata.axes[-1] == "S" and kind == "u1"))
+        and metadata.axes in _subsequences("TZCYXS")
+        and nbytes < _CLASSIC_TIFF_LIMIT
+    )
+    return "imagej" if metadata.flavour == "imagej" and imagej_can else "ome"
+
+
+def _subsequences(letters: str) -> set[str]:
+    return {
+        "".join(chosen)
+        for length in range(len(letters) + 1)
+        for chosen in itertools.combinations(letters, length)
+    }
+
+
+def _ome_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
+    described: dict[str, Any] = {"axes": metadata.axes}
+    keys = {"X": "PhysicalSizeX", "Y": "PhysicalSizeY", "Z": "PhysicalSizeZ"}
+    for axis, key in (keys | {"T": "TimeIncrement"}).items():
+        if axis in metadata.scale:
+            described[key] = metadata.scale[axis]
+            described[f"{key}Unit"] = metadata.units.get(axis) or "pixel"
+    if metadata.flavour == "ome":
+        described |= metadata.extra
+    if metadata.channel_names:
+        described["Channel"] = {
+            **described.get("Channel", {}),
+            "Name": list(metadata.channel_names),
+        }
+    if provenance:
+        described["MapAnnotation"] = {
+            "Namespace": "napari-msdip",
+            "napari-msdip": provenance,
+        }
+    return {"ome": True, "metadata": described}
+
+
+def _imagej_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
+    described = {**metadata.extra, "axes": metadata.axes}
+    if provenance:
+        before = described.get("Info", "")
+        described["Info"] = f"{before}\nnapari-msdip: {provenance}".lstrip()
+    arguments: dict[str, Any] = {"imagej": True, "metadata": described}
+    if "X" in metadata.scale and "Y" in metadata.scale:
+        arguments["resolution"] = (1 / metadata.scale["X"], 1 / metadata.scale["Y"])
+        arguments["resolutionunit"] = "NONE"
+    return arguments
+
+
+def _plain_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
+    extra = metadata.extra if metadata.flavour == "tiff" else {}
+    described: dict[str, Any] = {"axes": metadata.axes}
+    if provenance:
+        described["napari-msdip"] = json.loads(provenance)
+    if metadata.channel_names:
+        described["Channel"] = {"Name": list(metadata.channel_names)}
+    arguments: dict[str, Any] = {"metadata": described}
+    for key in ("description", "colormap", "photometric"):
+        if key in extra:
+            arguments[key] = extra[key]
+    if "resolution" in extra:
+        x, y, unit = extra["resolution"]
+        arguments |= {"resolution": (x, y), "resolutionunit": unit}
+    elif metadata.units.get("X") == metadata.units.get("Y") == "µm":
+        x, y = (1e4 / metadata.scale[axis] for axis in "XY")
+        arguments |= {"resolution": (x, y), "resolutionunit": "CENTIMETER"}
+    return arguments
+
+
+_ARGUMENTS = {"ome": _ome_arguments, "imagej": _imagej_arguments, "tiff": _plain_arguments}

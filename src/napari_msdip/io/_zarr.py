@@ -1,0 +1,200 @@
+"""Zarr arrays and OME-Zarr."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_msdip.io._metadata import (
+    NGFF_UNITS,
+    FileError,
+    Metadata,
+    Source,
+    as_unit,
+    channel_names,
+)
+from napari_msdip.io._paths import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["annotate_zarr", "ngff_names", "open_zarr", "save_zarr"]
+
+
+@contextmanager
+def open_zarr(path: Path) -> Iterator[Source]:
+    """Open a zarr array or the finest level of an OME-Zarr image, lazily."""
+    import zarr
+
+    try:
+        node = zarr.open(path, mode="r")
+    except (OSError, ValueError, KeyError) as error:
+        raise FileError(f"{path}: not a readable zarr ({error})") from error
+    if isinstance(node, zarr.Array):
+        yield Source(path, node, _bare_zarr_metadata(node))
+        return
+    attributes: dict[str, Any] = dict(node.attrs)
+    image = attributes.get("ome", attributes)
+    if not image.get("multiscales"):
+        raise FileError(
+            f"{path}: holds no image at its top; name the one inside that you mean"
+        )
+    multiscale = image["multiscales"][0]
+    try:
+        data: Any = node[multiscale["datasets"][0]["path"]]
+    except (KeyError, IndexError) as error:
+        raise FileError(
+            f"{path}: its OME metadata names an array that is missing"
+        ) from error
+    yield Source(path, data, _ngff_metadata(multiscale, image.get("omero", {}), data.ndim))
+
+
+def _bare_zarr_metadata(array: Any) -> Metadata:
+    names = getattr(array.metadata, "dimension_names", None)
+    names = names or array.attrs.get("_ARRAY_DIMENSIONS")
+    if not names or None in names:
+        return Metadata(_default_axes(array.ndim), flavour="zarr")
+    return Metadata(_letters(names), flavour="zarr")
+
+
+def _default_axes(ndim: int) -> str:
+    return "Q" * max(ndim - 2, 0) + "YX"[-ndim:]
+
+
+def _letters(names: Sequence[str]) -> str:
+    letters = [
+        "TCZYX"["tczyx".index(n[0].lower())] if n[0].lower() in "tczyx" else "Q"
+        for n in names
+    ]
+    if letters.count("Y") != 1 or letters.count("X") != 1:
+        return _default_axes(len(names))
+    return "".join(letters)
+
+
+def _ngff_metadata(
+    multiscale: Mapping[str, Any], omero: Mapping[str, Any], ndim: int
+) -> Metadata:
+    declared = multiscale.get("axes") or [{"name": n} for n in "tczyx"[-ndim:]]
+    declared = [{"name": a} if isinstance(a, str) else a for a in declared]
+    axes = _letters([axis["name"] for axis in declared])
+    factors = np.ones(ndim)
+    transforms = multiscale["datasets"][0].get("coordinateTransformations", [])
+    for transform in [*transforms, *multiscale.get("coordinateTransformations", [])]:
+        if transform.get("type") == "scale" and "scale" in transform:
+            factors = factors * np.asarray(transform["scale"], dtype=float)
+    scale, units = {}, {}
+    for letter, axis, factor in zip(axes, declared, factors, strict=True):
+        if axis.get("unit"):
+            units[letter] = as_unit(axis["unit"])
+        if axis.get("unit") or factor != 1:
+            scale[letter] = float(factor)
+    channels = omero.get("channels", [])
+    names = channel_names([str(channel.get("label", "")) for channel in channels])
+    extra = {"omero": dict(omero)} if omero else {}
+    return Metadata(axes, scale, units, names, "zarr", extra)
+
+
+def save_zarr(
+    path: Path,
+    data: Any,
+    metadata: Metadata,
+    *,
+    overwrite: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an OME-Zarr (version 0.5), one chunk a plane; see :func:`save_image`."""
+    import zarr
+
+    within = {metadata.axes.index("Y"), metadata.axes.index("X")}
+    chunks = tuple(n if axis in within else 1 for axis, n in enumerate(data.shape))
+    with replacing(path, overwrite=overwrite) as temporary:
+        group = zarr.create_group(temporary, zarr_format=3)
+        array = group.create_array(
+            "0",
+            shape=data.shape,
+            dtype=data.dtype,
+            chunks=chunks,
+            dimension_names=ngff_names(metadata.axes),
+        )
+        outer = (n if axis not in within else 1 for axis, n in enumerate(data.shape))
+        for index in np.ndindex(*outer):
+            plane = tuple(
+                slice(None) if axis in within else i for axis, i in enumerate(index)
+            )
+            array[plane] = np.asarray(data[plane])
+        annotate_zarr(temporary, metadata, name=path.name, provenance=provenance)
+
+
+def annotate_zarr(
+    path: Path,
+    metadata: Metadata,
+    *,
+    name: str,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write OME metadata for the array ``0`` into a zarr group.
+
+    Parameters
+    ----------
+    path : Path
+        A zarr group of either format; format 3 gets OME-Zarr 0.5, format 2 gets 0.4.
+    metadata : Metadata
+        What to say about the array.
+    name : str
+        Name of the image.
+    provenance : mapping or None
+        How the pixels came about.
+    """
+    import zarr
+
+    group = zarr.open_group(path, mode="r+")
+    described = _ngff_attributes(metadata, name)
+    if group.metadata.zarr_format == 2:
+        described["multiscales"][0]["version"] = "0.4"
+        group.attrs.update(described)
+    else:
+        group.attrs["ome"] = {"version": "0.5", **described}
+    if provenance:
+        group.attrs["napari_msdip"] = dict(provenance)
+
+
+def ngff_names(axes: str) -> list[str]:
+    """Return what OME-Zarr calls these axes."""
+    names: list[str] = []
+    for letter in axes:
+        name = "c" if letter == "S" and "C" not in axes else letter.lower()
+        names.append(name if name not in names else f"{name}{len(names)}")
+    return names
+
+
+def _ngff_attributes(metadata: Metadata, name: str) -> dict[str, Any]:
+    types = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+    axes = []
+    for letter, axis in zip(metadata.axes, ngff_names(metadata.axes), strict=True):
+        described = {"name": axis}
+        if axis in types:
+            described["type"] = types[axis]
+        unit = metadata.units.get(letter)
+        if unit:
+            described["unit"] = NGFF_UNITS.get(unit, unit)
+        axes.append(described)
+    scale = [float(metadata.scale.get(letter, 1)) for letter in metadata.axes]
+    transform = {"type": "scale", "scale": scale}
+    attributes: dict[str, Any] = {
+        "multiscales": [
+            {
+                "name": name,
+                "axes": axes,
+                "datasets": [{"path": "0", "coordinateTransformations": [transform]}],
+            }
+        ]
+    }
+    omero = metadata.extra.get("omero")
+    if omero and len(omero.get("channels", [])) == len(metadata.channel_names):
+        attributes["omero"] = omero
+    elif metadata.channel_names:
+        attributes["omero"] = {"channels": [{"label": n} for n in metadata.channel_names]}
+    return attributes

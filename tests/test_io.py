@@ -1,0 +1,484 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_msdip import io
+from napari_msdip.io import FileError, Metadata
+
+RNG = np.random.default_rng(0)
+
+
+def pixels(*shape: int, dtype: str = "uint16") -> np.ndarray:
+    return RNG.integers(0, 200, shape).astype(dtype)
+
+
+def copy(path: Path, target: Path, **arguments) -> None:
+    with io.open_image(path) as source:
+        io.save_image(target, source.data, source.metadata, alpha=source.alpha, **arguments)
+
+
+def metadata_of(path: Path) -> Metadata:
+    with io.open_image(path) as source:
+        return source.metadata
+
+
+def read(path: Path) -> np.ndarray:
+    with io.open_image(path) as source:
+        return np.asarray(source.data)
+
+
+OME = {
+    "axes": "CZYX",
+    "PhysicalSizeX": 0.065,
+    "PhysicalSizeXUnit": "µm",
+    "PhysicalSizeY": 65.0,
+    "PhysicalSizeYUnit": "nm",
+    "PhysicalSizeZ": 0.3,
+    "PhysicalSizeZUnit": "µm",
+    "Channel": {
+        "Name": ["DAPI", "β-tubulin"],
+        "Color": [65535, 16711935],
+        "EmissionWavelength": [450.0, 520.0],
+    },
+}
+
+
+@pytest.fixture
+def ome_file(tmp_path: Path) -> Path:
+    path = tmp_path / "in.ome.tif"
+    tifffile.imwrite(path, pixels(2, 5, 20, 24), ome=True, metadata=OME)
+    return path
+
+
+@pytest.fixture
+def imagej_file(tmp_path: Path) -> Path:
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(
+        path,
+        pixels(3, 4, 20, 24),
+        imagej=True,
+        resolution=(1 / 0.1, 1 / 0.2),
+        metadata={
+            "axes": "TZYX",
+            "unit": "um",
+            "spacing": 0.5,
+            "finterval": 2.5,
+            "Labels": [f"plane {k}" for k in range(12)],
+            "Info": "laser 5 %",
+        },
+    )
+    return path
+
+
+class TestOmeTiff:
+    def test_reads_sizes_units_axes_and_channels(self, ome_file: Path) -> None:
+        found = metadata_of(ome_file)
+
+        assert found.axes == "CZYX"
+        assert found.scale == {"X": 0.065, "Y": 65.0, "Z": 0.3}
+        assert found.units == {"X": "µm", "Y": "nm", "Z": "µm"}
+        assert found.channel_names == ("DAPI", "β-tubulin")
+
+    def test_copy_keeps_everything(self, ome_file: Path, tmp_path: Path) -> None:
+        copy(ome_file, tmp_path / "out.tif")
+
+        assert metadata_of(tmp_path / "out.tif") == metadata_of(ome_file)
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(ome_file))
+        with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+            assert tif.is_ome
+            assert 'EmissionWavelength="450.0"' in tif.ome_metadata
+
+    def test_stacks_are_read_lazily(self, ome_file: Path) -> None:
+        with io.open_image(ome_file) as source:
+            assert isinstance(source.data, zarr.Array)
+
+    def test_goes_to_zarr_and_back(self, ome_file: Path, tmp_path: Path) -> None:
+        copy(ome_file, tmp_path / "there.ome.zarr")
+        copy(tmp_path / "there.ome.zarr", tmp_path / "back.ome.tif")
+
+        there, before = metadata_of(tmp_path / "back.ome.tif"), metadata_of(ome_file)
+        assert (there.axes, there.scale, there.units, there.channel_names) == (
+            before.axes,
+            before.scale,
+            before.units,
+            before.channel_names,
+        )
+
+    def test_carries_provenance(self, ome_file: Path, tmp_path: Path) -> None:
+        copy(ome_file, tmp_path / "out.tif", provenance={"seed": 7})
+
+        with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+            assert "seed" in tif.ome_metadata
+
+
+class TestImageJTiff:
+    def test_reads_sizes_and_units(self, imagej_file: Path) -> None:
+        found = metadata_of(imagej_file)
+
+        assert found.axes == "TZYX"
+        assert found.scale == pytest.approx({"X": 0.1, "Y": 0.2, "Z": 0.5, "T": 2.5})
+        assert found.units == {"X": "µm", "Y": "µm", "Z": "µm", "T": "s"}
+
+    def test_copy_is_imagej_again(self, imagej_file: Path, tmp_path: Path) -> None:
+        copy(imagej_file, tmp_path / "out.tif")
+
+        before, after = metadata_of(imagej_file), metadata_of(tmp_path / "out.tif")
+        assert after.flavour == "imagej"
+        assert after.scale == pytest.approx(before.scale)
+        assert after.extra["Labels"] == before.extra["Labels"]
+        assert after.extra["Info"] == "laser 5 %"
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(imagej_file))
+
+    def test_keeps_lookup_tables(self, tmp_path: Path) -> None:
+        tables = [RNG.integers(0, 255, (3, 256), dtype=np.uint8) for _ in range(2)]
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(2, 20, 24),
+            imagej=True,
+            metadata={"axes": "CYX", "mode": "composite", "LUTs": tables},
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        after = metadata_of(tmp_path / "out.tif").extra
+        assert after["mode"] == "composite"
+        np.testing.assert_array_equal(after["LUTs"], tables)
+
+    def test_reads_the_micro_sign_as_imagej_writes_it(self, tmp_path: Path) -> None:
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(20, 24),
+            imagej=True,
+            resolution=(4, 4),
+            metadata={"unit": "\\u00B5m"},
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        assert metadata_of(tmp_path / "out.tif").units == {"X": "µm", "Y": "µm"}
+
+    def test_what_imagej_cannot_hold_becomes_ome(
+        self, imagej_file: Path, tmp_path: Path
+    ) -> None:
+        with io.open_image(imagej_file) as source:
+            io.save_image(
+                tmp_path / "out.tif",
+                np.asarray(source.data).astype(np.float64),
+                source.metadata,
+            )
+
+        after = metadata_of(tmp_path / "out.tif")
+        assert after.flavour == "ome"
+        assert after.scale == pytest.approx({"X": 0.1, "Y": 0.2, "Z": 0.5, "T": 2.5})
+
+
+class TestPlainTiff:
+    def test_keeps_resolution_and_description(self, tmp_path: Path) -> None:
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(20, 24),
+            resolution=(2000, 1000),
+            resolutionunit="CENTIMETER",
+            description="slide 12",
+            metadata=None,
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        assert metadata_of(tmp_path / "out.tif").scale == {"X": 5.0, "Y": 10.0}
+        with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+            assert tif.pages[0].description == "slide 12"
+            assert tif.pages[0].resolution == (2000, 1000)
+
+    def test_screen_resolution_is_no_pixel_size(self, tmp_path: Path) -> None:
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(20, 24),
+            resolution=(72, 72),
+            resolutionunit="INCH",
+            metadata=None,
+        )
+
+        assert not metadata_of(tmp_path / "in.tif").scale
+
+    @pytest.mark.parametrize("dtype", ["int64", "uint64", "float16", "int8", "float32"])
+    def test_any_dtype(self, tmp_path: Path, dtype: str) -> None:
+        tifffile.imwrite(tmp_path / "in.tif", pixels(20, 24, dtype=dtype))
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        assert read(tmp_path / "out.tif").dtype == dtype
+
+    @pytest.mark.parametrize("planar", ["contig", "separate"])
+    def test_colour_layout_is_kept(self, tmp_path: Path, planar: str) -> None:
+        shape = (20, 24, 3) if planar == "contig" else (3, 20, 24)
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(*shape, dtype="uint8"),
+            photometric="rgb",
+            planarconfig=planar,
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        assert (
+            metadata_of(tmp_path / "out.tif").axes == metadata_of(tmp_path / "in.tif").axes
+        )
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(tmp_path / "in.tif"))
+
+    def test_palette_is_kept(self, tmp_path: Path) -> None:
+        palette = RNG.integers(0, 2**16 - 1, (3, 256), dtype=np.uint16)
+        tifffile.imwrite(
+            tmp_path / "in.tif", pixels(20, 24, dtype="uint8"), colormap=palette
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+            np.testing.assert_array_equal(tif.pages[0].colormap, palette)
+
+    def test_compressed_files_are_read(self, tmp_path: Path) -> None:
+        image = pixels(4, 20, 24)
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            image,
+            compression="lzw",
+            predictor=True,
+            photometric="minisblack",
+        )
+
+        np.testing.assert_array_equal(read(tmp_path / "in.tif"), image)
+
+    def test_further_images_are_mentioned(self, tmp_path: Path) -> None:
+        with tifffile.TiffWriter(tmp_path / "in.tif") as tif:
+            tif.write(pixels(20, 24))
+            tif.write(pixels(30, 34))
+
+        with io.open_image(tmp_path / "in.tif") as source:
+            assert "only the first" in source.notes[0]
+
+    def test_channels_innermost_are_stored_as_pages(self, tmp_path: Path) -> None:
+        image = pixels(3, 20, 24, 2)
+
+        io.save_image(tmp_path / "out.ome.tif", image, Metadata("ZYXC"))
+
+        assert metadata_of(tmp_path / "out.ome.tif").axes == "ZCYX"
+        np.testing.assert_array_equal(
+            read(tmp_path / "out.ome.tif"), np.moveaxis(image, -1, 1)
+        )
+
+
+class TestPng:
+    @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+    @pytest.mark.parametrize("samples", [1, 2, 3, 4])
+    def test_copy_is_the_same(self, tmp_path: Path, dtype: str, samples: int) -> None:
+        import imagecodecs
+
+        image = pixels(20, 24, samples, dtype=dtype)
+        (tmp_path / "in.png").write_bytes(imagecodecs.png_encode(image.squeeze()))
+
+        copy(tmp_path / "in.png", tmp_path / "out.png")
+
+        after = imagecodecs.imread(tmp_path / "out.png")
+        assert after.dtype == dtype
+        np.testing.assert_array_equal(after, image.squeeze())
+
+    def test_opacity_is_not_part_of_the_image(self, tmp_path: Path) -> None:
+        import imagecodecs
+
+        (tmp_path / "in.png").write_bytes(
+            imagecodecs.png_encode(pixels(20, 24, 4, dtype="uint8"))
+        )
+
+        with io.open_image(tmp_path / "in.png") as source:
+            assert source.data.shape == (20, 24, 3)
+            assert source.alpha is not None
+
+    def test_what_png_cannot_hold_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(FileError, match=r"write \.tif instead"):
+            io.save_image(
+                tmp_path / "out.png", pixels(20, 24, dtype="float32"), Metadata("YX")
+            )
+
+
+class TestZarr:
+    def test_bare_array(self, tmp_path: Path) -> None:
+        array = zarr.create_array(tmp_path / "in.zarr", shape=(2, 20, 24), dtype="uint8")
+        array[:] = pixels(2, 20, 24, dtype="uint8")
+
+        assert metadata_of(tmp_path / "in.zarr").axes == "QYX"
+
+    def test_named_dimensions(self, tmp_path: Path) -> None:
+        zarr.create_array(
+            tmp_path / "in.zarr",
+            shape=(2, 20, 24),
+            dtype="uint8",
+            dimension_names=["z", "y", "x"],
+        )
+
+        assert metadata_of(tmp_path / "in.zarr").axes == "ZYX"
+
+    def test_version_two(self, tmp_path: Path) -> None:
+        group = zarr.create_group(tmp_path / "in.zarr", zarr_format=2)
+        group.create_array("0", shape=(2, 20, 24), dtype="uint8")
+        before = Metadata("ZYX", {"Z": 2.0, "Y": 0.5, "X": 0.5}, {"Z": "µm", "Y": "µm"})
+        io.annotate_zarr(tmp_path / "in.zarr", before, name="in")
+
+        after = metadata_of(tmp_path / "in.zarr")
+        assert (after.axes, after.scale, after.units) == (
+            before.axes,
+            before.scale,
+            before.units,
+        )
+
+    def test_group_without_image_says_so(self, tmp_path: Path) -> None:
+        zarr.create_group(tmp_path / "in.zarr")
+
+        with pytest.raises(FileError, match="no image at its top"):
+            metadata_of(tmp_path / "in.zarr")
+
+    def test_one_chunk_a_plane(self, tmp_path: Path) -> None:
+        io.save_image(tmp_path / "out.zarr", pixels(2, 3, 20, 24), Metadata("TZYX"))
+
+        assert zarr.open_group(tmp_path / "out.zarr")["0"].chunks == (1, 1, 20, 24)
+
+
+class TestSelect:
+    def test_axis_of_planes_keeps_its_name_and_spacing(self) -> None:
+        before = Metadata("ZYX", {"Z": 0.5, "X": 0.1}, {"Z": "µm", "X": "µm"})
+
+        after = before.select([0, 2, 4], (10, 20, 24), None)
+
+        assert (after.axes, after.scale) == ("ZYX", {"Z": 1.0, "X": 0.1})
+
+    def test_uneven_planes_have_no_spacing(self) -> None:
+        after = Metadata("ZYX", {"Z": 0.5}).select([0, 1, 4], (10, 20, 24), None)
+
+        assert after.scale == {}
+
+    def test_channels_as_planes_keep_their_names(self) -> None:
+        before = Metadata("CYX", channel_names=("a", "b", "c"))
+
+        assert before.select([2, 0], (3, 20, 24), None).channel_names == ("c", "a")
+
+    def test_channels_within_planes_stay(self) -> None:
+        before = Metadata("TCZYX", channel_names=("a", "b"))
+
+        after = before.select([0, 1], (3, 2, 4, 20, 24), 1)
+
+        assert (after.axes, after.channel_names) == ("QCYX", ("a", "b"))
+
+    def test_labels_follow_their_planes(self, imagej_file: Path) -> None:
+        after = metadata_of(imagej_file).select([5, 7], (3, 4, 20, 24), None)
+
+        assert after.extra["Labels"] == ["plane 5", "plane 7"]
+
+
+class TestExpand:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for name in ("a10.tif", "a2.tif", "b.png", "notes.txt", ".hidden.tif"):
+            (tmp_path / name).touch()
+        (tmp_path / "c.zarr").mkdir()
+        return tmp_path
+
+    def test_folder_gives_its_images_in_natural_order(self, folder: Path) -> None:
+        names = [path.name for path in io.expand([folder])]
+
+        assert names == ["a2.tif", "a10.tif", "b.png", "c.zarr"]
+
+    def test_glob(self, folder: Path) -> None:
+        assert [p.name for p in io.expand([f"{folder}/a*"])] == ["a2.tif", "a10.tif"]
+
+    def test_each_file_once(self, folder: Path) -> None:
+        paths = io.expand([folder / "b.png", folder, folder / "a2.tif"])
+
+        assert [path.name for path in paths] == ["b.png", "a2.tif", "a10.tif", "c.zarr"]
+
+    @pytest.mark.parametrize("text", ["missing.tif", "*.czi", "notes.txt"])
+    def test_nothing_found_is_an_error(self, folder: Path, text: str) -> None:
+        with pytest.raises(FileError):
+            io.expand([folder / text])
+
+    def test_empty_folder_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(FileError, match="no image in this folder"):
+            io.expand([tmp_path])
+
+
+class TestOutput:
+    def test_existing_file_needs_permission(self, tmp_path: Path) -> None:
+        target = tmp_path / "out.tif"
+        target.write_bytes(b"precious")
+
+        with pytest.raises(FileError, match="--overwrite"):
+            io.check_output(target, overwrite=False)
+        with pytest.raises(FileError, match="--overwrite"):
+            io.save_image(target, pixels(20, 24), Metadata("YX"))
+
+        assert target.read_bytes() == b"precious"
+        io.check_output(target, overwrite=True)
+
+    def test_never_the_input(self, tmp_path: Path) -> None:
+        with pytest.raises(FileError, match="is the input"):
+            io.check_output(
+                tmp_path / "a.tif", overwrite=True, source=tmp_path / "." / "a.tif"
+            )
+
+    def test_unknown_type(self, tmp_path: Path) -> None:
+        with pytest.raises(FileError, match="cannot write this type"):
+            io.check_output(tmp_path / "out.jpg", overwrite=False)
+
+    def test_folder_that_cannot_be(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+
+        with pytest.raises(FileError, match="cannot write here"):
+            io.check_output(tmp_path / "file" / "out.tif", overwrite=False)
+
+    def test_failure_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        def write_half() -> None:
+            with io.replacing(tmp_path / "out.tif", overwrite=False) as temporary:
+                temporary.write_bytes(b"half")
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            write_half()
+
+        assert os.listdir(tmp_path) == []
+
+    @pytest.mark.parametrize("name", ["out.tif", "out.png", "out.zarr"])
+    def test_replaces_when_told_to(self, tmp_path: Path, name: str) -> None:
+        for fill in (1, 2):
+            image = np.full((20, 24), fill, np.uint8)
+            io.save_image(tmp_path / name, image, Metadata("YX"), overwrite=True)
+
+        assert (read(tmp_path / name) == 2).all()
+        assert os.listdir(tmp_path) == [name]
+
+
+def test_axes_can_be_told(imagej_file: Path) -> None:
+    with io.open_image(imagej_file, axes="ctyx") as source:
+        assert source.metadata.axes == "CTYX"
+
+
+@pytest.mark.parametrize("axes", ["YX", "ZZYX", "TCZS"])
+def test_axes_must_fit(imagej_file: Path, axes: str) -> None:
+    with pytest.raises(FileError, match="axes="), io.open_image(imagej_file, axes=axes):
+        pass
+
+
+@pytest.mark.parametrize("name", ["broken.tif", "broken.png", "broken.zarr"])
+def test_broken_file_is_one_clear_error(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.endswith("zarr"):
+        path.mkdir()
+    else:
+        path.write_bytes(b"this is no image")
+
+    with pytest.raises(FileError, match="not a readable"):
+        metadata_of(path)
