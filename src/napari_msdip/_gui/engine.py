@@ -1,0 +1,136 @@
+"""What the widgets ask of the engine: the seam at which tests put a fake one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from napari_msdip.events import Progress, Result, StackResult
+    from napari_msdip.options import Options
+    from napari_msdip.plan import ScalePlan
+
+__all__ = ["Cost", "Engine", "MsDip"]
+
+Array = npt.NDArray[Any]
+
+
+class Cost(Protocol):
+    """What a run is expected to take; see :func:`napari_msdip.image.expected_cost`."""
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak of additional memory."""
+
+    @property
+    def scales(self) -> tuple[ScalePlan, ...]:
+        """Levels of the pyramid, finest first."""
+
+    @property
+    def device(self) -> str:
+        """Where it would run."""
+
+
+class Engine(Protocol):
+    """The functions that the widgets call, all of them off the GUI thread."""
+
+    def iter_denoise(
+        self,
+        image: Array,
+        options: Options,
+        *,
+        channel_axis: int | None,
+        should_stop: Callable[[], bool],
+    ) -> Generator[Progress, None, Result]:
+        """Denoise one image step by step."""
+
+    def iter_denoise_stack(
+        self,
+        stack: Any,
+        options: Options,
+        *,
+        channel_axis: int | None,
+        planes: Sequence[int],
+        out: Array,
+        should_stop: Callable[[], bool],
+    ) -> Generator[Progress, None, StackResult]:
+        """Denoise planes of a stack step by step."""
+
+    def expected_cost(
+        self, image_shape: tuple[int, int], options: Options, channels: int
+    ) -> Cost:
+        """Measure what one image of this shape will take."""
+
+    def estimate_sigma(self, image: Array, *, channel_axis: int | None) -> float:
+        """Estimate the noise level of an image, in its units."""
+
+    def ensemble(self, scales: Sequence[Array], **settings: Any) -> Array:
+        """Fuse the results of several scales, finest first."""
+
+
+class MsDip:
+    """The real engine, imported when first used so that the dock opens at once."""
+
+    def iter_denoise(
+        self,
+        image: Array,
+        options: Options,
+        *,
+        channel_axis: int | None,
+        should_stop: Callable[[], bool],
+    ) -> Generator[Progress, None, Result]:
+        """Denoise one image step by step."""
+        from napari_msdip.image import iter_denoise
+
+        return iter_denoise(
+            image, options, channel_axis=channel_axis, should_stop=should_stop
+        )
+
+    def iter_denoise_stack(
+        self,
+        stack: Any,
+        options: Options,
+        *,
+        channel_axis: int | None,
+        planes: Sequence[int],
+        out: Array,
+        should_stop: Callable[[], bool],
+    ) -> Generator[Progress, None, StackResult]:
+        """Denoise planes of a stack step by step."""
+        from napari_msdip.stack import iter_denoise_stack
+
+        return iter_denoise_stack(
+            stack,
+            options,
+            channel_axis=channel_axis,
+            planes=planes,
+            out=out,
+            should_stop=should_stop,
+        )
+
+    def expected_cost(
+        self, image_shape: tuple[int, int], options: Options, channels: int
+    ) -> Cost:
+        """Measure what one image of this shape will take."""
+        from napari_msdip.image import expected_cost
+
+        return expected_cost(image_shape, options, channels)
+
+    def estimate_sigma(self, image: Array, *, channel_axis: int | None) -> float:
+        """Estimate the noise level of an image, in its units."""
+        from napari_msdip.noise import estimate_sigma
+
+        return float(estimate_sigma(image, channel_axis=channel_axis))
+
+    def ensemble(self, scales: Sequence[Array], **settings: Any) -> Array:
+        """Fuse the results of several scales, finest first."""
+        from napari_msdip.fusion import ensemble
+
+        return np.asarray(ensemble(scales, **settings))

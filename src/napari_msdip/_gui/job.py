@@ -1,0 +1,337 @@
+"""A run as data: which pixels of which layer, with which options; no Qt in here."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_msdip._gui.axes import Box, transposed
+from napari_msdip._gui.layers import Source
+from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
+from napari_msdip.options import PRESETS, Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_msdip._gui.engine import Engine
+
+__all__ = ["Finished", "Job", "options_code", "scale_provenance"]
+
+Array = npt.NDArray[Any]
+
+_IMPORTS = {"np.": "import numpy as np", "da.": "import dask.array as da"}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run gave, ready to become a layer.
+
+    Attributes
+    ----------
+    planes : ndarray
+        Shape (*box, image axes): the denoised planes.
+    box : Box
+        The planes that they are.
+    status : Status
+        Completed or cancelled.
+    scales : tuple of ScaleResult
+        Of a single image, finest first; empty for several planes.
+    n_done : int
+        Planes denoised; 0 if there is nothing worth showing.
+    failed : mapping of int to str
+        Planes left as they were, with the reason.
+    seconds : float
+        Duration.
+    provenance : mapping
+        Options, plan, versions, seed, seconds, stop reasons as plain JSON types.
+    """
+
+    planes: Array
+    box: Box
+    status: Status
+    scales: tuple[ScaleResult, ...]
+    n_done: int
+    failed: Mapping[int, str]
+    seconds: float
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What to denoise.
+
+    Attributes
+    ----------
+    data : array-like
+        Full-resolution data of the layer: numpy, dask or zarr.
+    source : Source
+        The layer it came from.
+    box : Box
+        The planes to denoise.
+    options : Options
+        How.
+    data_code : str
+        Python expression for ``data``.
+    """
+
+    data: Any
+    source: Source
+    box: Box
+    options: Options
+    data_code: str = "image"
+
+    @property
+    def n_planes(self) -> int:
+        """Number of planes to denoise."""
+        return int(np.prod(self.source.axes.box_shape(self.box), dtype=np.int64))
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is opacity, which is not a picture to denoise."""
+        return self.source.rgb and self.source.axes.shape[-1] == 4
+
+    @property
+    def channels(self) -> int:
+        """Number of channels to denoise."""
+        return self.source.axes.channels - self.has_alpha
+
+    def image(self) -> Array:
+        """Read the first plane of the box, without opacity."""
+        return np.asarray(self.data[self._first_plane(slice(None, 3))])
+
+    def buffer(self) -> Array:
+        """Return an empty array for all planes of the box, opacity included."""
+        axes = self.source.axes
+        shape = axes.box_shape(self.box) + tuple(axes.shape[n] for n in axes.image_axes)
+        keep = self.options.output_dtype == "input"
+        return np.zeros(shape, self.data.dtype if keep else np.float32)
+
+    def run(
+        self, engine: Engine, buffer: Array, should_stop: Callable[[], bool]
+    ) -> Generator[Progress, None, Finished]:
+        """Denoise step by step.
+
+        Parameters
+        ----------
+        engine : Engine
+            What computes.
+        buffer : ndarray
+            Where finished planes of a stack go, as :meth:`buffer` returns it.
+        should_stop : callable
+            Asked every iteration.
+
+        Yields
+        ------
+        Progress
+            As the engine does.
+
+        Returns
+        -------
+        Finished
+            The outcome.
+        """
+        if self.n_planes > 1:
+            return (yield from self._run_stack(engine, buffer, should_stop))
+        result = yield from engine.iter_denoise(
+            self.image(),
+            self._plane_options(),
+            channel_axis=self.source.axes.channel_axis,
+            should_stop=should_stop,
+        )
+        return self._single(result)
+
+    def python(self) -> str:
+        """Return Python code that computes the same result."""
+        axes = self.source.axes
+        channel = "" if axes.channel_axis is None else f", channel_axis={axes.channel_axis}"
+        if self.n_planes == 1:
+            options = options_code(self._plane_options())
+            data = self._image_code()
+            lines = (
+                "from napari_msdip import Options, denoise",
+                "",
+                f"image = {data}",
+                f"result = denoise(image, {options}{channel})",
+            )
+        else:
+            options = options_code(self.options)
+            planes = _planes_code(axes.planes(self.box))
+            data = self._stack_code()
+            lines = (
+                "from napari_msdip import Options, denoise_stack",
+                "",
+                f"stack = {data}",
+                f"result = denoise_stack(stack, {options}{channel}, planes={planes})",
+            )
+        imports = [line for alias, line in _IMPORTS.items() if alias in data]
+        return "\n".join((*imports, *lines, ""))
+
+    def _run_stack(
+        self, engine: Engine, buffer: Array, should_stop: Callable[[], bool]
+    ) -> Generator[Progress, None, Finished]:
+        axes = self.source.axes
+        flat = buffer.reshape(self.n_planes, *buffer.shape[len(self.box) :])
+        stack = transposed(self.data, axes.order)
+        if self.has_alpha:
+            flat[..., 3:] = np.asarray(self._alpha()).reshape(flat[..., 3:].shape)
+            flat, stack = flat[..., :3], stack[..., :3]
+        result = yield from engine.iter_denoise_stack(
+            stack,
+            self.options,
+            channel_axis=axes.channel_axis,
+            planes=axes.planes(self.box),
+            out=flat,
+            should_stop=should_stop,
+        )
+        return self._several(result, buffer)
+
+    def _single(self, result: Result) -> Finished:
+        image = result.image
+        if self.has_alpha:
+            opacity = self.data[self._first_plane(slice(3, None))]
+            image = np.concatenate(
+                [image, np.asarray(opacity, dtype=image.dtype)], axis=-1
+            )
+        return Finished(
+            planes=image.reshape((1,) * len(self.box) + image.shape),
+            box=self.box,
+            status=result.status,
+            scales=result.scales,
+            n_done=int(bool(result.scales) or result.status is Status.COMPLETED),
+            failed={},
+            seconds=result.seconds,
+            provenance=self._provenance(result.provenance()),
+        )
+
+    def _several(self, result: StackResult, buffer: Array) -> Finished:
+        pending = set(result.pending)
+        done = [n for n, plane in enumerate(result.planes) if plane not in pending]
+        box, planes = self.box, buffer
+        if done:
+            # Rows of planes that the run never reached would show as black.
+            inner = self.n_planes // buffer.shape[0]
+            rows = done[-1] // inner + 1
+            start = box[0][0]
+            box, planes = ((start, start + rows), *box[1:]), buffer[:rows]
+        provenance = {
+            "status": result.status.value,
+            "seconds": result.seconds,
+            "plan": None if result.plan is None else result.plan.to_dict(),
+            "planes": [result.planes[n] for n in done],
+            "failed": {str(plane): reason for plane, reason in result.failed.items()},
+        }
+        return Finished(
+            planes=planes,
+            box=box,
+            status=result.status,
+            scales=(),
+            n_done=len(done),
+            failed=result.failed,
+            seconds=result.seconds,
+            provenance=self._provenance(provenance),
+        )
+
+    def _provenance(self, outcome: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "role": "result",
+            "source": self.source.name,
+            "axes": self.source.axes.letters,
+            "options": self.options.to_dict(),
+            **outcome,
+            "python": self.python(),
+        }
+
+    def _plane_options(self) -> Options:
+        """Return the options with the seed that this plane has in the whole stack."""
+        (plane,) = self.source.axes.planes(self.box)
+        if plane == 0:
+            return self.options
+        from napari_msdip.stack import plane_seed
+
+        return self.options.replace(seed=plane_seed(self.options.seed, plane))
+
+    def _first_plane(self, colours: slice) -> tuple[int | slice, ...]:
+        index: list[int | slice] = [slice(None)] * len(self.source.axes.shape)
+        for axis, (start, _) in zip(self.source.axes.plane_axes, self.box, strict=True):
+            index[axis] = start
+        if self.has_alpha:
+            index[-1] = colours
+        return tuple(index)
+
+    def _alpha(self) -> Any:
+        axes = self.source.axes
+        index: list[slice] = [slice(None)] * len(axes.shape)
+        for axis, extent in zip(axes.plane_axes, self.box, strict=True):
+            index[axis] = slice(*extent)
+        index[-1] = slice(3, None)
+        return transposed(np.asarray(self.data[tuple(index)]), axes.order)
+
+    def _image_code(self) -> str:
+        index = self._first_plane(slice(None, 3))
+        code = self.data_code
+        if any(part != slice(None) for part in index):
+            code += f"[{', '.join(_index_code(part) for part in index)}]"
+        if isinstance(self.data, np.ndarray):
+            return code
+        return f"np.asarray({code})"
+
+    def _stack_code(self) -> str:
+        order = self.source.axes.order
+        code = self.data_code
+        if order != tuple(range(len(order))):
+            if not hasattr(self.data, "transpose"):
+                code = f"da.from_array({code})"
+            code += f".transpose({order})"
+        return code + ("[..., :3]" if self.has_alpha else "")
+
+
+def options_code(options: Options) -> str:
+    """Return Python code for options, as the closest preset and what differs."""
+    changes = {
+        name: {
+            key: value
+            for key, value in vars(options).items()
+            if value != getattr(Options.preset(name), key)
+        }
+        for name in PRESETS
+    }
+    nearest = min(PRESETS, key=lambda name: len(changes[name]))
+    arguments = ", ".join(f"{key}={value!r}" for key, value in changes[nearest].items())
+    if nearest == PRESETS[0]:
+        return f"Options({arguments})"
+    preset = f"Options.preset({nearest!r})"
+    return f"{preset}.replace({arguments})" if arguments else preset
+
+
+def scale_provenance(job: Job, scale: int, result: ScaleResult) -> dict[str, Any]:
+    """Return how one scale came about, as plain JSON types."""
+    return {
+        "role": "scale",
+        "source": job.source.name,
+        "axes": job.source.axes.letters,
+        "scale": scale,
+        "shape": list(result.shape),
+        "zoom": list(result.zoom),
+        "sigma": result.sigma,
+        "weight": result.weight,
+        "iterations": result.iterations,
+        "stop_reason": result.stop_reason.value,
+        "seconds": result.seconds,
+    }
+
+
+def _planes_code(planes: Sequence[int]) -> str:
+    first, last = planes[0], planes[-1]
+    if list(planes) == list(range(first, last + 1)):
+        return f"slice({first}, {last + 1})"
+    return repr(list(planes))
+
+
+def _index_code(part: int | slice) -> str:
+    if isinstance(part, int):
+        return str(part)
+    return ":" if part == slice(None) else f":{part.stop}"

@@ -1,0 +1,240 @@
+"""One run in one viewer: what its worker tells becomes layers, on the GUI thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Layer
+from napari.utils import progress as activity
+from psygnal import Signal
+from qtpy.compat import isalive
+
+from napari_msdip._gui import text
+from napari_msdip._gui.job import Finished, Job, scale_provenance
+from napari_msdip._gui.layers import LayerTuple, image_tuple, scale_name
+from napari_msdip._gui.worker import RunWorker, start_worker
+from napari_msdip.events import Progress, Status
+
+if TYPE_CHECKING:
+    import napari.layers
+    import napari.viewer
+    from qtpy.QtWidgets import QWidget
+
+    from napari_msdip._gui.engine import Engine
+
+__all__ = ["Run"]
+
+_TICKS = 1000
+_ADDING_UP = ("additive", "minimum", "multiplicative")
+"""Blending modes in which a result over its source would count twice."""
+
+
+class Run:
+    """A run from its start to its end, whoever is still looking.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers go.
+    layer : napari.layers.Image
+        Layer denoised; without it nothing more is shown.
+    job : Job
+        What to denoise.
+    engine : Engine
+        What computes.
+    scale_layers : bool
+        Whether every scale gets a layer of its own.
+    window : QWidget or None
+        The viewer's window; once it is gone nothing is touched any more.
+
+    Attributes
+    ----------
+    progressed : Signal(str, float)
+        Where the run is, in words and as a share from 0 to 1.
+    ended : Signal(str, object)
+        How it ended, and the :class:`Finished`, or None after a failure.
+    """
+
+    progressed = Signal(str, float)
+    ended = Signal(str, object)
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        layer: napari.layers.Image,
+        job: Job,
+        engine: Engine,
+        *,
+        scale_layers: bool,
+        window: QWidget | None,
+    ) -> None:
+        self.job = job
+        self.cancelling = False
+        self._viewer = viewer
+        self._layer = layer
+        self._engine = engine
+        self._scale_layers = scale_layers and job.n_planes == 1
+        self._window = window
+        self._scales: dict[int, Layer] = {}
+        self._live: Layer | None = None
+        self._shapes: dict[int, tuple[int, int]] = {}
+        self._buffer = job.buffer()
+        self._worker: RunWorker | None = None
+        self._activity: Any = None
+        self._message = ""
+        self._finished: Finished | None = None
+
+    def start(self) -> None:
+        """Start the worker."""
+        self._activity = activity(total=_TICKS, desc=f"MS-DIP: {self.job.source.name}")
+        self._viewer.layers.events.removed.connect(self._on_layer_removed)
+        self._worker = start_worker(
+            self.job,
+            self._engine,
+            self._buffer,
+            self,
+            {
+                "yielded": self._on_yielded,
+                "returned": self._on_returned,
+                "errored": self._on_errored,
+                "finished": self._on_finished,
+            },
+        )
+
+    def cancel(self) -> None:
+        """Ask the engine to stop; the run ends a moment later."""
+        self.cancelling = True
+        if self._worker is not None:
+            self._worker.quit()
+
+    def _alive(self) -> bool:
+        """Return whether the viewer and the layer are still there."""
+        window = self._window is None or isalive(self._window)
+        return window and self._layer in self._viewer.layers
+
+    def _on_layer_removed(self) -> None:
+        if not self._alive():
+            self._message = "The layer was removed, so the run was stopped."
+            self.cancel()
+
+    def _on_yielded(self, step: Progress) -> None:
+        if not self._alive():
+            self.cancel()
+            return
+        if self.job.n_planes > 1:
+            if step.finished_plane is not None:
+                self._show_planes()
+        elif step.finished_scale is not None:
+            self._show_scale(step.scale, step.finished_scale.image, step)
+        elif step.preview is not None:
+            self._show_scale(step.scale, step.preview, step)
+        words = text.running(step, self._shapes.get(step.scale))
+        self._advance(step.fraction, words)
+        self.progressed.emit(words, step.fraction)
+
+    def _on_returned(self, finished: Finished) -> None:
+        self._finished = finished
+        if self._alive():
+            self._message = text.outcome(self.job, finished)
+            if finished.n_done:
+                self._show_result(finished)
+
+    def _on_errored(self, error: Exception) -> None:
+        self._message = str(error)
+
+    def _on_finished(self) -> None:
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self._activity.close()
+        if self._worker is not None:
+            self._worker.owner = None
+            self._worker = None
+        self.ended.emit(self._message, self._finished)
+
+    def _advance(self, fraction: float, words: str) -> None:
+        self._activity.set_description(
+            f"MS-DIP: {self.job.source.name} · " + words.replace("\n", " · ")
+        )
+        self._activity.update(int(fraction * _TICKS) - self._activity.n)
+
+    def _show_scale(self, scale: int, image: Any, step: Progress) -> None:
+        rows, columns = self._image_shape(image)
+        full = self.job.source.axes.image_shape
+        self._shapes[scale] = rows, columns
+        entry = image_tuple(
+            self.job.source,
+            image.reshape((1,) * len(self.job.box) + image.shape),
+            name=scale_name(self.job.source.name, scale, (rows, columns))
+            if self._scale_layers
+            else self._result_name(),
+            box=self.job.box,
+            zoom=(full[0] / rows, full[1] / columns),
+            provenance=None
+            if step.finished_scale is None
+            else scale_provenance(self.job, scale, step.finished_scale),
+        )
+        if not self._scale_layers:
+            self._live = self._put(entry, self._live)
+            return
+        shown = self._scales.get(scale)
+        if shown is None:
+            self._hide(self._scales.values())
+        self._scales[scale] = self._put(entry, shown)
+
+    def _show_planes(self) -> None:
+        if self._live is None:
+            entry = image_tuple(
+                self.job.source, self._buffer, name=self._result_name(), box=self.job.box
+            )
+            self._live = self._put(entry, None)
+        elif self._live in self._viewer.layers:
+            self._live.refresh()
+
+    def _show_result(self, finished: Finished) -> None:
+        cancelled = finished.status is Status.CANCELLED
+        name = self._result_name() + (" (cancelled)" if cancelled else "")
+        entry = image_tuple(
+            self.job.source,
+            finished.planes,
+            name=name,
+            box=finished.box,
+            provenance=finished.provenance,
+        )
+        self._hide(self._scales.values())
+        if self._live is not None and self._live not in self._viewer.layers:
+            self._live = None
+        self._live = self._put(entry, self._live)
+        if cancelled:
+            self._live.name = name
+
+    def _put(self, entry: LayerTuple, layer: Layer | None) -> Layer:
+        """Show data in a layer, a new one if there is none; one deleted stays so."""
+        data, state, _ = entry
+        if layer is None:
+            layer = Layer.create(*entry)
+            if self.job.source.contrast_limits_range is not None:
+                layer.contrast_limits_range = self.job.source.contrast_limits_range
+            if state["blending"] in _ADDING_UP and not self._scales and not self._live:
+                self._layer.visible = False
+            self._viewer.add_layer(layer)
+        elif layer in self._viewer.layers:
+            layer.data = data
+            for place in ("scale", "translate"):
+                if not np.array_equal(getattr(layer, place), state[place]):
+                    setattr(layer, place, state[place])
+            layer.metadata = state["metadata"]
+        return layer
+
+    def _hide(self, layers: Any) -> None:
+        for layer in layers:
+            layer.visible = False
+
+    def _image_shape(self, image: Any) -> tuple[int, int]:
+        axes = self.job.source.axes
+        rows, columns = (
+            axes.image_axes.index(axis) for axis in axes.spatial_axes
+        )
+        return image.shape[rows], image.shape[columns]
+
+    def _result_name(self) -> str:
+        return f"{self.job.source.name} · MS-DIP"

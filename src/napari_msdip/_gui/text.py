@@ -1,0 +1,112 @@
+"""Numbers as sentences a person can read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_msdip.events import Progress, Status
+
+if TYPE_CHECKING:
+    from napari_msdip._gui.engine import Cost
+    from napari_msdip._gui.job import Finished, Job
+
+__all__ = ["duration", "explain", "forecast", "memory", "outcome", "running"]
+
+
+def duration(seconds: float) -> str:
+    """Return a duration, such as ``"1 min 20 s"``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes < 10 else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def memory(n_bytes: float) -> str:
+    """Return an amount of memory, such as ``"1.2 GB"``."""
+    if n_bytes < 1e9:
+        return f"{max(n_bytes / 1e6, 1):.0f} MB"
+    return f"{n_bytes / 1e9:.1f} GB"
+
+
+def size(shape: tuple[int, int]) -> str:
+    """Return the size of an image, such as ``"256×256"``."""
+    return f"{shape[0]}×{shape[1]}"
+
+
+def forecast(job: Job, sigma: float, cost: Cost) -> str:
+    """Return what is known about a run before it starts."""
+    scales = ", ".join(size(level.shape) for level in cost.scales)
+    count = len(cost.scales)
+    slices = f" for {job.n_planes} slices" if job.n_planes > 1 else ""
+    return (
+        f"Noise level σ ≈ {sigma:.3g}\n"
+        f"{count} {'scale' if count == 1 else 'scales'}: {scales}\n"
+        f"About {duration(cost.seconds * job.n_planes)}{slices} and "
+        f"{memory(cost.memory_bytes)} on {cost.device}"
+    )
+
+
+def running(progress: Progress, shape: tuple[int, int] | None) -> str:
+    """Return where a run is.
+
+    Parameters
+    ----------
+    progress : Progress
+        The latest step.
+    shape : tuple of int or None
+        Size of the scale being fitted, if it is known yet.
+    """
+    where = f" ({size(shape)})" if shape else ""
+    nth = progress.n_scales - progress.scale
+    lines = [
+        f"Scale {nth} of {progress.n_scales}{where}",
+        f"Iteration {progress.iteration} of at most {progress.total}, "
+        f"loss {progress.loss:.3g}",
+    ]
+    if progress.n_planes > 1:
+        lines.insert(0, f"Slice {progress.plane + 1} of {progress.n_planes}")
+    if progress.eta_seconds is not None:
+        lines.append(f"About {duration(progress.eta_seconds)} left")
+    return "\n".join(lines)
+
+
+def outcome(job: Job, finished: Finished) -> str:
+    """Return how a run ended."""
+    cancelled = finished.status is Status.CANCELLED
+    if finished.n_done == 0:
+        return "Cancelled before there was anything to keep."
+    if job.n_planes > 1:
+        text = f"{finished.n_done} of {job.n_planes} slices in {duration(finished.seconds)}"
+        text = f"Cancelled: kept {text}." if cancelled else f"Done: {text}."
+        if finished.failed:
+            which = ", ".join(map(str, list(finished.failed)[:5]))
+            reason = next(iter(finished.failed.values()))
+            text += (
+                f"\n{len(finished.failed)} could not be denoised and are as they were "
+                f"(slice {which}): {reason}"
+            )
+        return text
+    if cancelled:
+        return f"Cancelled after {duration(finished.seconds)}: kept the best image so far."
+    return f"Done in {duration(finished.seconds)}."
+
+
+def explain(error: BaseException) -> str:
+    """Return what went wrong and what to do about it."""
+    message = str(error) or type(error).__name__
+    lowered = message.lower()
+    if isinstance(error, MemoryError) or "out of memory" in lowered or "alloc" in lowered:
+        return (
+            f"Out of memory ({message.splitlines()[0]}). Crop the image, choose the CPU "
+            "as device, or set fewer channels in Advanced > Generator; then run again."
+        )
+    if isinstance(error, (ValueError, TypeError)):
+        return message
+    return (
+        f"{type(error).__name__}: {message}. The layers made so far are kept; change the "
+        "options or the device and run again."
+    )

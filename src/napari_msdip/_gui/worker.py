@@ -1,0 +1,178 @@
+"""The worker thread of a run: drives the engine, throttles, never touches a layer."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
+
+from napari_msdip._gui import text
+from napari_msdip.events import Progress
+
+if TYPE_CHECKING:
+    from napari_msdip._gui.engine import Cost, Engine
+    from napari_msdip._gui.job import Finished, Job, Array
+
+__all__ = ["EngineError", "Forecast", "RunWorker", "forecast_worker", "start_worker"]
+
+_UPDATE_SECONDS = 0.2
+
+
+class EngineError(Exception):
+    """The engine failed; the message says what to do.
+
+    Not a RuntimeError, whatever the engine raised: superqt only warns about those
+    and tells nobody that the worker has ended.
+    """
+
+
+class RunWorker(GeneratorWorker[Progress, None, "Finished"]):
+    """A worker that is asked to stop through a flag the engine looks at.
+
+    napari's ``quit()`` would drop the generator where it stands and lose the
+    result, so that closing the window, napari's own "cancel" and ours all set the
+    flag and let the engine return the best image so far.
+    """
+
+    def __init__(self, function: Any, stop: threading.Event, *args: Any) -> None:
+        super().__init__(function, stop, *args)
+        self._stop = stop
+        self.owner: object = None
+
+    def quit(self) -> None:
+        """Ask the engine to stop."""
+        self._stop.set()
+
+
+def start_worker(
+    job: Job, engine: Engine, buffer: Array, owner: object, connect: dict[str, Any]
+) -> RunWorker:
+    """Start a run in a thread of its own.
+
+    Parameters
+    ----------
+    job : Job
+        What to denoise.
+    engine : Engine
+        What computes.
+    buffer : ndarray
+        Where finished planes of a stack go.
+    owner : object
+        Kept alive until the worker has finished: Qt holds slots weakly.
+    connect : dict
+        Slots by the name of the worker's signal.
+    """
+    worker: RunWorker = create_worker(
+        ms_dip_run,
+        threading.Event(),
+        job,
+        engine,
+        buffer,
+        _connect=connect,
+        _start_thread=False,
+        _worker_class=RunWorker,
+        _ignore_errors=True,
+    )
+    worker.owner = owner
+    worker.start()
+    return worker
+
+
+def ms_dip_run(
+    stop: threading.Event, job: Job, engine: Engine, buffer: Array
+) -> Generator[Progress, None, Finished]:
+    """Drive the engine and pass on what is worth showing.
+
+    Yields
+    ------
+    Progress
+        Every finished scale and plane, and in between at most five a second, each
+        with the latest preview.
+
+    Raises
+    ------
+    EngineError
+        If the engine raises anything.
+    """
+    latest = None
+    shown = -_UPDATE_SECONDS
+    with closing(job.run(engine, buffer, stop.is_set)) as steps:
+        while True:
+            step = _next(steps)
+            if isinstance(step, EngineError):
+                raise step
+            if not isinstance(step, Progress):
+                return step
+            if latest is not None and step.preview is None and step.scale == latest.scale:
+                step = replace(step, preview=latest.preview)
+            latest = step
+            milestone = step.finished_scale is not None or step.finished_plane is not None
+            if milestone or time.monotonic() - shown >= _UPDATE_SECONDS:
+                yield step
+                latest, shown = None, time.monotonic()
+
+
+def _next(
+    steps: Generator[Progress, None, Finished],
+) -> Progress | Finished | EngineError:
+    """Return the next step, the outcome, or why there is none.
+
+    A failure is returned without its traceback: the frames in there hold the
+    engine's tensors, and with them the memory that may just have run out.
+    """
+    try:
+        return next(steps)
+    except StopIteration as end:
+        finished: Finished = end.value
+        return finished
+    except Exception as error:
+        failure = EngineError(text.explain(error))
+        failure.add_note("".join(traceback.format_exception(error)))
+        return failure
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is known before a run.
+
+    Attributes
+    ----------
+    job : Job
+        What it is about.
+    sigma : float or None
+        Noise level in the layer's units.
+    cost : Cost or None
+        Expected time and memory of one plane.
+    problem : str
+        Why there is no forecast, if there is none.
+    """
+
+    job: Job
+    sigma: float | None = None
+    cost: Cost | None = None
+    problem: str = ""
+
+
+def forecast_worker(job: Job, engine: Engine) -> FunctionWorker[Forecast]:
+    """Return a worker, not yet started, that measures what a run would take."""
+    worker: FunctionWorker[Forecast] = FunctionWorker(_forecast, job, engine)
+    return worker
+
+
+def _forecast(job: Job, engine: Engine) -> Forecast:
+    try:
+        sigma = engine.estimate_sigma(
+            job.image(), channel_axis=job.source.axes.channel_axis
+        )
+        cost = engine.expected_cost(
+            job.source.axes.image_shape, job.options, job.channels
+        )
+    except Exception as error:
+        return Forecast(job, problem=text.explain(error))
+    return Forecast(job, sigma=sigma, cost=cost)
