@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["affine_psnr", "block_bias", "psnr", "ssim"]
+__all__ = ["BlockBias", "affine_psnr", "block_bias", "psnr", "ssim"]
 
 Array = npt.NDArray[Any]
 
@@ -62,32 +63,57 @@ def ssim(estimate: Array, clean: Array, data_range: float) -> float:
     )
 
 
-def block_bias(estimate: Array, noisy: Array, side: int = 64) -> tuple[float, float]:
-    """Return the worst and the mean relative deviation of block means.
+def block_bias(estimate: Array, noisy: Array, side: int = 64) -> BlockBias:
+    """Compare the mean intensities of blocks before and after denoising.
 
     Parameters
     ----------
     estimate, noisy : ndarray
-        (Y, X) or (Y, X, C); each channel counts as its own blocks.
+        (Y, X) or (Y, X, C).
     side : int
         Side of a block in pixels; rows and columns that fill no block are left
         out, and a smaller image is one block.
-
-    Returns
-    -------
-    worst, mean : float
-        ``|mean(estimate) - mean(noisy)| / |mean(noisy)|`` over the blocks; blocks
-        whose noisy mean is zero are left out.
     """
     before, after = _block_means(noisy, side), _block_means(estimate, side)
+    whole = _relative(before.mean(axis=-1), after.mean(axis=-1))
+    channels = _relative(before, after)
+    return BlockBias(
+        worst=float(np.max(whole, initial=0)),
+        mean=float(np.mean(whole)) if whole.size else 0.0,
+        worst_channel=float(np.max(channels, initial=0)),
+        worst_shift=float(np.abs(after - before).max()),
+    )
+
+
+@dataclass(frozen=True)
+class BlockBias:
+    """How far block means moved; see :func:`block_bias`.
+
+    Attributes
+    ----------
+    worst, mean : float
+        ``|after - before| / |before|`` of whole blocks, channels together.
+    worst_channel : float
+        The same, each channel of each block by itself. Where a channel is nearly
+        black even rounding makes this large; ``worst_shift`` then tells more.
+    worst_shift : float
+        Largest ``|after - before|`` of a channel of a block, in image units.
+    """
+
+    worst: float
+    mean: float
+    worst_channel: float
+    worst_shift: float
+
+
+def _relative(before: Array, after: Array) -> Array:
+    """Relative deviations, blocks of mean zero left out."""
     usable = before != 0
-    if not usable.any():
-        return float("nan"), float("nan")
-    deviation = np.abs(after[usable] - before[usable]) / np.abs(before[usable])
-    return float(deviation.max()), float(deviation.mean())
+    return np.abs(after[usable] - before[usable]) / np.abs(before[usable])
 
 
 def _block_means(image: Array, side: int) -> Array:
+    """Return the means, (rows, columns, channels)."""
     values = np.asarray(image, np.float64)
     high, wide = (min(side, size) for size in values.shape[:2])
     rows, columns = values.shape[0] // high, values.shape[1] // wide

@@ -16,6 +16,7 @@ Row = Mapping[str, str]
 Group = tuple[str, str, str, str]
 
 SECONDS_FLOOR = 1e-2
+WORST = ("bias_worst", "bias_channel", "bias_shift")
 
 
 def _group(row: Row) -> Group:
@@ -69,7 +70,7 @@ def _summary(rows: Sequence[Row]) -> dict[str, float]:
         "runs": len(rows),
         **{column: _mean(_numbers(rows, column)) for column in means},
         "worst_gain": min(_numbers(rows, "gain"), default=math.nan),
-        "bias_worst": max(_numbers(rows, "bias_worst"), default=math.nan),
+        **{column: max(_numbers(rows, column), default=math.nan) for column in WORST},
         "iterations": _mean(totals),
         "stop_loss": _mean(losses),
         "worst_stop_loss": max(losses, default=math.nan),
@@ -146,6 +147,8 @@ SUMMARY_COLUMNS: tuple[Column, ...] = (
     ("iterations", "iterations", _fixed(0)),
     ("block bias %, mean", "bias_mean", _fixed(2, 100)),
     ("worst", "bias_worst", _fixed(1, 100)),
+    ("worst channel", "bias_channel", _fixed(1, 100)),
+    ("worst shift", "bias_shift", _fixed(2)),
     ("stop loss dB, mean", "stop_loss", _fixed(2)),
     ("worst", "worst_stop_loss", _fixed(2)),
 )
@@ -179,8 +182,9 @@ def _provenance(rows: Sequence[Row]) -> list[str]:
     return [
         f"{len(rows)} runs of {', '.join(commits)} on {', '.join(threads)} thread(s). "
         "PSNR over 255 for 8-bit files, over the clean image's range for 16-bit ones; "
-        "gains are over the noisy image; block bias compares means of 64×64 blocks, "
-        "channel by channel, with the noisy image's."
+        "gains are over the noisy image; block bias compares the means of 64×64 blocks "
+        "with the noisy image's: relative for whole blocks and channel by channel, and "
+        "the largest shift of a channel in image units."
     ]
 
 
@@ -229,6 +233,8 @@ def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def _draw(axes: Any, group: Group, methods: Mapping[str, Mapping[str, float]]) -> None:
+    from matplotlib.ticker import LogFormatter
+
     for label, values in methods.items():
         if label == "noisy":
             continue
@@ -242,6 +248,10 @@ def _draw(axes: Any, group: Group, methods: Mapping[str, Mapping[str, float]]) -
             fontsize=8,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(
+        LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5))
+    )
     axes.margins(x=0.25, y=0.1)
     axes.set_xlabel("seconds per image")
     axes.set_ylabel("PSNR gain over noisy (dB)")

@@ -32,6 +32,8 @@ COLUMNS = (
     "run_mb",
     "bias_worst",
     "bias_mean",
+    "bias_channel",
+    "bias_shift",
     "sigma",
     "iterations",
     "stops",

@@ -39,7 +39,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     outcome = method.run(sample, job["seed"], job["trace"])
     peak = _peak_mb()
     quality = psnr(outcome.image, sample.clean, sample.data_range)
-    worst, mean = block_bias(outcome.image, sample.noisy)
+    bias = block_bias(outcome.image, sample.noisy)
     row = {
         "psnr": quality,
         "gain": quality - psnr(sample.noisy, sample.clean, sample.data_range),
@@ -48,8 +48,10 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "seconds": outcome.seconds,
         "peak_mb": peak,
         "run_mb": peak - before,
-        "bias_worst": worst,
-        "bias_mean": mean,
+        "bias_worst": bias.worst,
+        "bias_mean": bias.mean,
+        "bias_channel": bias.worst_channel,
+        "bias_shift": bias.worst_shift,
         "data_range": sample.data_range,
         **outcome.details,
     }

@@ -45,22 +45,26 @@ def test_block_bias_finds_the_one_shifted_block():
     noisy = np.full((128, 192), 100.0)
     estimate = noisy.copy()
     estimate[64:, 128:] += 6
-    worst, mean = block_bias(estimate, noisy)
-    assert worst == pytest.approx(0.06)
-    assert mean == pytest.approx(0.06 / 6)
+    bias = block_bias(estimate, noisy)
+    assert bias.worst == bias.worst_channel == pytest.approx(0.06)
+    assert bias.mean == pytest.approx(0.06 / 6)
+    assert bias.worst_shift == pytest.approx(6)
 
 
-def test_block_bias_looks_at_each_channel():
+def test_block_bias_tells_whole_blocks_from_their_channels():
     noisy = np.full((64, 64, 3), 100.0)
-    estimate = noisy + np.array([-10.0, 0, 10])
-    assert block_bias(estimate, noisy)[0] == pytest.approx(0.1)
+    bias = block_bias(noisy + np.array([-10.0, 0, 10]), noisy)
+    assert bias.worst == bias.mean == 0
+    assert bias.worst_channel == pytest.approx(0.1)
+    assert bias.worst_shift == pytest.approx(10)
 
 
 def test_block_bias_does_not_see_noise_removed_within_blocks(clean):
     rough = clean + np.random.default_rng(4).normal(0, 25, clean.shape)
-    assert block_bias(clean, rough)[0] < 0.02
+    assert block_bias(clean, rough).worst < 0.02
 
 
 def test_block_bias_of_small_and_of_black_images():
-    assert block_bias(np.full((20, 30), 3.0), np.full((20, 30), 2.0))[0] == 0.5
-    assert math.isnan(block_bias(np.ones((64, 64)), np.zeros((64, 64)))[0])
+    assert block_bias(np.full((20, 30), 3.0), np.full((20, 30), 2.0)).worst == 0.5
+    black = block_bias(np.ones((64, 64)), np.zeros((64, 64)))
+    assert (black.worst, black.mean, black.worst_shift) == (0, 0, 1)
