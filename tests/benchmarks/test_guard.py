@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from benchmarks.guard.ratios import TOLERANCE, Store, paired_ratio
+
+
+def test_a_load_that_comes_and_goes_leaves_the_ratio():
+    reference = [1.0, 1.0, 8.0, 7.0, 1.0]
+    subject = [3.0, 3.0, 24.0, 21.0, 3.0]
+    assert paired_ratio(subject, reference) == 3
+
+
+def test_one_hiccup_leaves_the_ratio():
+    assert paired_ratio([3.0, 90.0, 3.0], [1.0, 1.0, 1.0]) == 3
+
+
+def test_times_without_partner_are_refused():
+    with pytest.raises(ValueError):
+        paired_ratio([1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="no times"):
+        paired_ratio([], [])
+
+
+def test_store_lets_through_what_is_as_quick_as_before(tmp_path):
+    path = tmp_path / "ratios.json"
+    Store(path, update=True).check("step", 2.0)
+    Store(path).check("step", 2.0)
+    Store(path).check("step", 0.1)
+    Store(path).check("step", 2.0 * TOLERANCE)
+    with pytest.raises(AssertionError, match="step: 3.1 times"):
+        Store(path).check("step", 3.1)
+
+
+def test_store_keeps_the_other_ratios_and_misses_none(tmp_path):
+    path = tmp_path / "ratios.json"
+    Store(path, update=True).check("step", 2.0)
+    Store(path, update=True).check("fusion", 5.0)
+    assert json.loads(path.read_text()) == {"fusion": 5.0, "step": 2.0}
+    with pytest.raises(AssertionError, match="--store-ratios"):
+        Store(path).check("noise", 1.0)
