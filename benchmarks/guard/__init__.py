@@ -1,0 +1,1 @@
+"""A quick guard against slowdowns: ratios to fixed workloads, stored, not times."""

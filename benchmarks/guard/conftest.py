@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks.guard.ratios import Store, paired_ratio, timed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Guard = "Callable[[str, Callable[[], object], Callable[[], object]], float]"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--store-ratios", action="store_true", help="store the ratios measured"
+    )
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    # A second thread waits for whatever else the machine does, and ratios stray.
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def guard(request: pytest.FixtureRequest, benchmark: Any) -> Guard:
+    """Time a subject and its reference in turn and hold their ratio against the store."""
+    store = Store(
+        Path(__file__).with_name("ratios.json"), request.config.getoption("--store-ratios")
+    )
+
+    def run(
+        name: str,
+        subject: Callable[[], object],
+        reference: Callable[[], object],
+        *,
+        rounds: int = 9,
+    ) -> float:
+        subject(), reference()
+        times: list[float] = []
+        benchmark.pedantic(
+            subject, setup=lambda: timed(reference, times), rounds=rounds, iterations=1
+        )
+        ratio = paired_ratio(benchmark.stats.stats.data, times)
+        benchmark.extra_info["ratio"] = ratio
+        store.check(name, ratio)
+        return ratio
+
+    return run
