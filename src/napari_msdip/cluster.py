@@ -1,0 +1,198 @@
+"""Stacks on a dask.distributed cluster: one task for every plane.
+
+The workers read their plane and write it themselves wherever they can reach the
+stack and the store; this process only hands out planes and keeps the journal.
+Imported only when a ``client`` is given.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import dask
+import distributed
+import numpy as np
+import numpy.typing as npt
+
+from napari_msdip.events import Progress, Status
+from napari_msdip.planes import read_plane
+from napari_msdip.sinks import ZarrSink, ZarrWriter
+from napari_msdip.stack import (
+    Job,
+    Outcome,
+    PlaneTask,
+    Surroundings,
+    Tally,
+    iter_plane,
+    look_around,
+    plane_task,
+    put,
+    refuse_if_hopeless,
+    settle,
+)
+
+if TYPE_CHECKING:
+    from napari_msdip.options import Options
+
+__all__ = ["run", "survey"]
+
+Array = npt.NDArray[Any]
+Reader = Callable[[], Array]
+
+# Planes handed out beyond one for every worker thread, so that none waits for the next.
+_AHEAD = 2
+# How often a wish to stop is looked for, in seconds.
+_PATIENCE = 0.5
+# A source whose description is larger than this carries its pixels with it.
+_LARGEST_DESCRIPTION = 2**20
+
+
+def survey(
+    client: distributed.Client, options: Options, size_yx: tuple[int, int], channels: int
+) -> Surroundings:
+    """Ask a worker what :func:`napari_msdip.stack.look_around` asks this machine."""
+    future = client.submit(look_around, _for_worker(options), size_yx, channels, pure=False)
+    surroundings: Surroundings = future.result()
+    return surroundings
+
+
+def run(
+    client: distributed.Client,
+    job: Job,
+    todo: Sequence[int],
+    tally: Tally,
+    should_stop: Callable[[], bool] | None,
+) -> Generator[Progress, None, Status]:
+    """Denoise planes on the workers; yield a step for every finished one.
+
+    A worker that dies loses its planes only: the scheduler gives them to another.
+    """
+    waiting = deque(todo)
+    running: dict[distributed.Future, int] = {}
+    stop = distributed.Event(f"napari-msdip-{uuid.uuid4().hex}", client=client)
+    ships = _ships(job.source)
+    try:
+        while waiting or running:
+            if should_stop is not None and should_stop():
+                return Status.CANCELLED
+            slots = sum(client.nthreads().values()) + _AHEAD
+            while waiting and len(running) < slots:
+                position = waiting.popleft()
+                future = _submit(client, job, position, stop.name, ships=ships)
+                running[future] = position
+            for future in _finished(running):
+                position = running.pop(future)
+                outcome = _outcome(future)
+                refuse_if_hopeless(outcome, tally)
+                outcome = settle(job, position, outcome)
+                yield tally.close(position, job.planes[position], outcome)
+    finally:
+        if running:
+            stop.set()
+            client.cancel(list(running))
+    return Status.COMPLETED
+
+
+def _for_worker(options: Options) -> Options:
+    """Give every plane one thread unless told otherwise; workers share their cores."""
+    return options if options.threads is not None else options.replace(threads=1)
+
+
+def _ships(source: Any) -> bool:
+    """Whether a worker can open the stack itself from a small description."""
+    if isinstance(source, np.ndarray):
+        return False
+    try:
+        return len(pickle.dumps(source)) <= _LARGEST_DESCRIPTION
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError):
+        return False
+
+
+def _submit(
+    client: distributed.Client, job: Job, position: int, stop: str, *, ships: bool
+) -> distributed.Future:
+    index = job.planes[position]
+    task = plane_task(job, index)
+    sink = job.sink
+    return client.submit(
+        _denoise,
+        _reader(job, index, ships=ships),
+        replace(task, options=_for_worker(task.options)),
+        sink.writer if isinstance(sink, ZarrSink) else None,
+        position,
+        stop,
+        pure=False,
+        key=f"napari-msdip-plane-{index}-{uuid.uuid4().hex}",
+    )
+
+
+def _reader(job: Job, index: int, *, ships: bool) -> Reader:
+    """Return what reads the plane on a worker, with as little luggage as can be."""
+    if dask.is_dask_collection(job.source):
+        (plane,) = dask.optimize(job.source[job.layout.key(index)])
+        return partial(np.asarray, plane)
+    if ships:
+        return partial(read_plane, job.source, job.layout, index)
+    try:
+        return partial(np.asarray, read_plane(job.source, job.layout, index))
+    except Exception as error:  # Whatever a third-party reader raises.
+        return partial(_unreadable, f"{type(error).__name__}: {error}")
+
+
+def _unreadable(reason: str) -> Array:
+    raise OSError(reason)
+
+
+def _denoise(
+    read: Reader, task: PlaneTask, writer: ZarrWriter | None, position: int, stop: str
+) -> Outcome:
+    """Denoise one plane on a worker, and write it where the worker can."""
+    steps = iter_plane(read, task, _asking(stop))
+    # A plane must not wait for tasks of its own behind the planes in the queue.
+    with dask.config.set(scheduler="synchronous"):
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                break
+    if writer is None or outcome.status is Status.CANCELLED:
+        return outcome
+    return replace(put(writer, position, outcome), image=None)
+
+
+def _asking(stop: str) -> Callable[[], bool]:
+    """Return a ``should_stop`` that asks the scheduler now and then."""
+    event = distributed.Event(stop)
+    asked = time.monotonic()
+
+    def should_stop() -> bool:
+        nonlocal asked
+        if time.monotonic() - asked < _PATIENCE:
+            return False
+        asked = time.monotonic()
+        return bool(event.is_set())
+
+    return should_stop
+
+
+def _finished(running: dict[distributed.Future, int]) -> list[distributed.Future]:
+    with suppress(TimeoutError):
+        distributed.wait(list(running), timeout=_PATIENCE, return_when="FIRST_COMPLETED")
+    return [future for future in running if future.done()]
+
+
+def _outcome(future: distributed.Future) -> Outcome:
+    try:
+        outcome: Outcome = future.result()
+    except distributed.KilledWorker as error:
+        return Outcome(None, failure=f"its worker died again and again: {error}")
+    return outcome

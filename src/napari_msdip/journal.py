@@ -1,0 +1,152 @@
+"""A record of finished planes that survives a kill at any moment.
+
+One JSON object a line. The first line says what the run is; it is written to a
+temporary name and renamed, so it is there whole or not at all. Every further
+line is one finished plane, written only after the plane itself is on disk. A
+kill in the middle of a line leaves a torn tail, which is cut off on reopening.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Journal", "sync_directory"]
+
+# What a difference is called in the refusal.
+_NAMES = {
+    "shape": "the shape of the stack",
+    "dtype": "the dtype of the stack",
+    "channel_axis": "channel_axis",
+    "planes": "planes",
+}
+
+
+# Entries that are compared in their own way.
+_SPECIAL = ("options", "versions", "pinned")
+
+
+class Journal:
+    """The finished planes of one run.
+
+    Parameters
+    ----------
+    path : path
+        Where the journal lies; its folder must exist.
+    header : mapping
+        What the run is: ``options`` (a mapping), ``versions`` (a mapping) and
+        further entries, all plain JSON types. A journal that is already there
+        must agree in everything but ``versions``, which is only warned about,
+        and ``pinned``, which the new run has to take from it.
+
+    Attributes
+    ----------
+    path : Path
+        Where the journal lies.
+    header : dict
+        What the run was begun with.
+    done : dict
+        Fingerprint of the input of every finished plane, by flat index.
+
+    Raises
+    ------
+    ValueError
+        If the journal there belongs to a different run; it says what differs.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], header: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.header: dict[str, Any] = json.loads(_line(header))
+        self.done: dict[int, str] = {}
+        now = self.header
+        if self.path.exists():
+            self._reopen(now)
+        else:
+            self._create(now)
+
+    def _create(self, header: Mapping[str, Any]) -> None:
+        temporary = self.path.with_name(self.path.name + ".partial")
+        with temporary.open("wb") as file:
+            file.write(_line(header))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path)
+        sync_directory(self.path.parent)
+
+    def _reopen(self, header: Mapping[str, Any]) -> None:
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        first, *records = whole.splitlines() or [b"{}"]
+        try:
+            self.header = json.loads(first)
+            self._compare(self.header, header)
+            for record in map(json.loads, records):
+                self.done[int(record["plane"])] = str(record["input"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"out: {self.path} is no journal of ours or is damaged ({error}); "
+                "choose another output"
+            ) from error
+        if len(whole) < len(content):
+            os.truncate(self.path, len(whole))
+
+    def _compare(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        differences = [
+            f"{_NAMES.get(key, key)} was {then.get(key)!r}, is {now.get(key)!r}"
+            for key in now
+            if key not in ("options", "versions", "pinned")
+            and then.get(key) != now.get(key)
+        ]
+        before, wanted = then.get("options", {}), now["options"]
+        differences += [
+            f"option {name} was {before.get(name)!r}, is {wanted.get(name)!r}"
+            for name in sorted({*before, *wanted})
+            if before.get(name) != wanted.get(name)
+        ]
+        if differences:
+            raise ValueError(
+                f"out: {self.path.parent} was begun by a different run and is not "
+                f"resumed: {'; '.join(differences)}. Give what it was begun with, or "
+                "another output"
+            )
+        if then.get("versions") != now["versions"]:
+            warnings.warn(
+                f"{self.path.parent} was begun with {then.get('versions')} and goes on "
+                f"with {now['versions']}: pixels may differ between its planes",
+                stacklevel=2,
+            )
+
+    def record(self, plane: int, fingerprint: str) -> None:
+        """Record a plane as finished; it must be on disk already."""
+        size = self.path.stat().st_size
+        try:
+            with self.path.open("ab") as file:
+                file.write(_line({"plane": plane, "input": fingerprint}))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            # Half a line (the disk is full) would spoil the next one.
+            os.truncate(self.path, size)
+            raise
+        self.done[plane] = fingerprint
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry).encode() + b"\n"
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a folder durable; a no-op where the system cannot."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,290 @@
+"""Which planes a stack has, how to read one, and the seed of each."""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["PlaneLayout", "digest", "open_stack", "plane_seed", "read_plane", "select"]
+
+Array = npt.NDArray[Any]
+
+# An odd multiplier makes index -> seed one-to-one modulo 2**31, so that no two
+# planes of a stack ever share random numbers; this one spreads neighbours widely.
+_STRIDE = 0x1E3779B1
+
+
+def plane_seed(seed: int, index: int) -> int:
+    """Return the seed of one plane of a stack.
+
+    A pure function of its arguments: a plane gets the same random numbers
+    alone, in a stack, in a resumed run and on a cluster. Plane 0 has the base
+    seed itself, so that a single image is treated as :func:`napari_msdip.denoise`
+    treats it.
+
+    Parameters
+    ----------
+    seed : int
+        Base seed, 0 to 2**31 - 1.
+    index : int
+        Flat index of the plane (C order) in the whole stack.
+
+    Returns
+    -------
+    int
+        A seed, 0 to 2**31 - 1.
+    """
+    return (seed + index * _STRIDE) % 2**31
+
+
+@dataclass(frozen=True)
+class PlaneLayout:
+    """How a stack divides into planes.
+
+    The last two axes that are not the channel axis are Y and X; all others
+    number the planes.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the stack.
+    channel_axis : int or None
+        Channel axis of the stack, not negative.
+    """
+
+    shape: tuple[int, ...]
+    channel_axis: int | None
+
+    @classmethod
+    def of(cls, shape: Sequence[int], channel_axis: int | None) -> PlaneLayout:
+        """Return the layout of a stack after checking its axes.
+
+        Raises
+        ------
+        ValueError
+            If the stack has no Y and X, is empty, or lacks the channel axis.
+        """
+        ndim = len(shape)
+        if channel_axis is not None:
+            channel_axis = operator.index(channel_axis)
+            if not -ndim <= channel_axis < ndim:
+                raise ValueError(
+                    f"channel_axis={channel_axis}: the stack has {ndim} axes, "
+                    f"give a number from {-ndim} to {ndim - 1} or None"
+                )
+            channel_axis %= ndim
+        if ndim - (channel_axis is not None) < 2:
+            raise ValueError(
+                f"stack: shape {tuple(shape)} with channel_axis={channel_axis} has no "
+                "Y and X axes; give (..., Y, X) with an optional channel axis"
+            )
+        if 0 in shape:
+            raise ValueError(f"stack: shape {tuple(shape)} holds no pixels")
+        return cls(tuple(int(size) for size in shape), channel_axis)
+
+    @cached_property
+    def plane_axes(self) -> tuple[int, ...]:
+        """Axes of the stack that number its planes."""
+        others = [axis for axis in range(len(self.shape)) if axis != self.channel_axis]
+        return tuple(others[:-2])
+
+    @cached_property
+    def _grid(self) -> tuple[int, ...]:
+        return tuple(self.shape[axis] for axis in self.plane_axes)
+
+    @property
+    def n_planes(self) -> int:
+        """Number of planes."""
+        return prod(self._grid)
+
+    @cached_property
+    def plane_shape(self) -> tuple[int, ...]:
+        """Shape of one plane: Y, X and the channels in the stack's order."""
+        return tuple(
+            size for axis, size in enumerate(self.shape) if axis not in self.plane_axes
+        )
+
+    @property
+    def plane_channel_axis(self) -> int | None:
+        """Channel axis within a plane."""
+        if self.channel_axis is None:
+            return None
+        return self.channel_axis - sum(a < self.channel_axis for a in self.plane_axes)
+
+    @property
+    def size_yx(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        height, width = (
+            size
+            for axis, size in enumerate(self.plane_shape)
+            if axis != self.plane_channel_axis
+        )
+        return height, width
+
+    @property
+    def channels(self) -> int:
+        """Number of channels, 1 without a channel axis."""
+        return 1 if self.channel_axis is None else self.shape[self.channel_axis]
+
+    def key(self, index: int) -> tuple[int | slice, ...]:
+        """Return what to index the stack with to get plane ``index`` (flat, C order)."""
+        position = iter(int(i) for i in np.unravel_index(index, self._grid or (1,)))
+        return tuple(
+            next(position) if axis in self.plane_axes else slice(None)
+            for axis in range(len(self.shape))
+        )
+
+    def selection(self, n_planes: int) -> PlaneLayout:
+        """Return the layout of a stack of ``n_planes`` selected planes.
+
+        The plane axes become one, at the place of the first of them, and all
+        other axes keep their order.
+        """
+        first = self.plane_axes[0] if self.plane_axes else 0
+        shape = list(self.plane_shape)
+        shape.insert(first, n_planes)
+        axis = self.plane_channel_axis
+        if axis is not None and axis >= first:
+            axis += 1
+        return PlaneLayout(tuple(shape), axis)
+
+
+def select(planes: slice | Sequence[int] | None, n_planes: int) -> tuple[int, ...]:
+    """Return the flat indices that ``planes`` selects.
+
+    Parameters
+    ----------
+    planes : slice, sequence of int or None
+        None for all; negative indices count from the end.
+    n_planes : int
+        Number of planes in the stack.
+
+    Raises
+    ------
+    TypeError
+        If ``planes`` is neither.
+    ValueError
+        If nothing is selected, an index is out of range or one comes twice.
+    """
+    if planes is None:
+        return tuple(range(n_planes))
+    if isinstance(planes, slice):
+        chosen = tuple(range(n_planes)[planes])
+    else:
+        chosen = tuple(_plane_index(index, n_planes) for index in _iterable(planes))
+    if not chosen:
+        raise ValueError(f"planes={planes!r} selects none of the {n_planes} planes")
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"planes={planes!r}: each plane may come once")
+    return chosen
+
+
+def _iterable(planes: Any) -> Any:
+    if isinstance(planes, (str, bytes)) or not hasattr(planes, "__iter__"):
+        raise TypeError(f"planes={planes!r}: give a slice, a list of indices or None")
+    return planes
+
+
+def _plane_index(index: Any, n_planes: int) -> int:
+    if isinstance(index, (bool, np.bool_)) or not hasattr(index, "__index__"):
+        raise TypeError(f"planes: {index!r} is no plane index; give whole numbers")
+    number = operator.index(index)
+    if not -n_planes <= number < n_planes:
+        raise ValueError(
+            f"planes: there is no plane {number}; the stack has {n_planes}, "
+            f"0 to {n_planes - 1}"
+        )
+    return number % n_planes
+
+
+def open_stack(stack: Any) -> Any:
+    """Return something lazy with ``shape``, ``dtype`` and indexing.
+
+    Parameters
+    ----------
+    stack : array_like, zarr store, zarr group or path
+        NumPy, dask and zarr arrays are returned as they are; of a zarr group
+        the first (finest) array is taken; a path or a store such as
+        ``tifffile.imread(path, aszarr=True)`` is opened with zarr.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these, or its dtype is not integer or float.
+    """
+    source = stack
+    if not _is_array(source):
+        source = _finest(_open_zarr(source))
+    dtype = np.dtype(source.dtype)
+    if dtype.kind not in "iuf":
+        raise TypeError(f"stack: dtype {dtype} cannot be denoised; give integers or floats")
+    return source
+
+
+def _is_array(stack: Any) -> bool:
+    return all(hasattr(stack, name) for name in ("shape", "dtype", "__getitem__"))
+
+
+def _open_zarr(stack: Any) -> Any:
+    import zarr
+    from zarr.abc.store import Store
+
+    if isinstance(stack, zarr.Group):
+        return stack
+    if isinstance(stack, (str, os.PathLike, Store)):
+        return zarr.open(stack, mode="r")
+    raise TypeError(
+        f"stack: cannot read planes from a {type(stack).__name__}; give a NumPy, dask "
+        "or zarr array, a zarr store or the path of one"
+    )
+
+
+def _finest(node: Any) -> Any:
+    if _is_array(node):
+        return node
+    attributes = dict(node.attrs)
+    multiscales = attributes.get("ome", attributes).get("multiscales")
+    if multiscales:
+        return node[multiscales[0]["datasets"][0]["path"]]
+    names = sorted(node.array_keys())
+    if not names:
+        raise TypeError("stack: the zarr group holds no array")
+    return node[names[0]]
+
+
+def read_plane(source: Any, layout: PlaneLayout, index: int) -> Array:
+    """Read one plane into memory, and nothing else.
+
+    Parameters
+    ----------
+    source : array_like
+        What :func:`open_stack` returned.
+    layout : PlaneLayout
+        Its layout.
+    index : int
+        Flat index of the plane (C order).
+
+    Returns
+    -------
+    ndarray
+        Shape ``layout.plane_shape``, in the machine's byte order.
+    """
+    plane = np.asarray(source[layout.key(index)])
+    return plane.astype(plane.dtype.newbyteorder("="), copy=False)
+
+
+def digest(plane: Array) -> str:
+    """Return a fingerprint of a plane's pixels."""
+    data = np.ascontiguousarray(plane).reshape(-1).view(np.uint8)
+    return hashlib.blake2b(data.data, digest_size=16).hexdigest()

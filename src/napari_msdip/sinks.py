@@ -1,0 +1,378 @@
+"""Where denoised planes go: an array, memory, or an OME-Zarr store on disk."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_msdip.io import Metadata, annotate_zarr, ngff_names, split_suffix
+from napari_msdip.journal import Journal, sync_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_msdip.planes import PlaneLayout
+
+__all__ = ["ArraySink", "Sink", "ZarrOut", "ZarrSink", "ZarrWriter", "open_sink"]
+
+Array = npt.NDArray[Any]
+
+JOURNAL = ".napari-msdip.jsonl"
+
+# Larger planes are split, as one huge chunk is slow to open anywhere.
+_CHUNK_BYTES = 64 * 2**20
+# Names for axes beyond time and Z, none of which means anything to other programs.
+_LETTERS = "ABDEFGHIJKLMNOPQRUVW"
+
+
+@dataclass(frozen=True)
+class ZarrOut:
+    """An OME-Zarr store to write to, and what its axes mean.
+
+    Attributes
+    ----------
+    path : str or path
+        Folder of the store. One that an earlier, killed run of the same call
+        began is resumed.
+    metadata : Metadata or None
+        Axes, pixel size, units and channel names of the *output*; None guesses
+        the axes from their number.
+    """
+
+    path: str | os.PathLike[str]
+    metadata: Metadata | None = None
+
+
+class Sink(Protocol):
+    """Takes finished planes."""
+
+    @property
+    def image(self) -> Any:
+        """The array that holds the planes."""
+
+    @property
+    def done(self) -> Mapping[int, str]:
+        """Fingerprints of the inputs of planes that an earlier run finished."""
+
+    @property
+    def pinned(self) -> Mapping[str, Any]:
+        """What a machine decided when the run began, and every plane has to keep."""
+
+    def put(self, position: int, plane: Array) -> None:
+        """Write the plane at ``position`` among the selected ones, durably."""
+
+    def record(self, plane: int, fingerprint: str) -> None:
+        """Note that plane ``plane`` (flat index) is finished and written."""
+
+    def full(self, n_bytes: int) -> bool:
+        """Whether there is certainly no room for ``n_bytes`` more."""
+
+    def finish(self, provenance: Mapping[str, Any]) -> None:
+        """Store how the planes came about, after the last one."""
+
+
+class ArraySink:
+    """Planes into an array that is there already; nothing to resume from."""
+
+    def __init__(self, image: Any, layout: PlaneLayout, pinned: Mapping[str, Any]) -> None:
+        self.image = image
+        self.done: Mapping[int, str] = {}
+        self.pinned = pinned
+        self._layout = layout
+
+    def put(self, position: int, plane: Array) -> None:
+        """Write the plane at ``position`` among the selected ones."""
+        self.image[self._layout.key(position)] = plane
+
+    def record(self, plane: int, fingerprint: str) -> None:
+        """Do nothing: an array keeps no record."""
+
+    def full(self, n_bytes: int) -> bool:
+        """Return False: the array is allocated."""
+        return False
+
+    def finish(self, provenance: Mapping[str, Any]) -> None:
+        """Do nothing: an array has no attributes."""
+
+
+@dataclass(frozen=True)
+class ZarrWriter:
+    """Writes planes into one array of a store on disk; cheap to send to a worker.
+
+    Attributes
+    ----------
+    path : str
+        Folder of the array.
+    layout : PlaneLayout
+        Layout of the array.
+    """
+
+    path: str
+    layout: PlaneLayout
+
+    def __call__(self, position: int, plane: Array) -> None:
+        """Write the plane at ``position`` and wait until it is on disk."""
+        array = _open_array(self.path)
+        key = self.layout.key(position)
+        files = self._files(array, key)
+        for folder in {file.parent for file in files}:
+            _sweep(folder)
+        array[key] = plane
+        self._sync(files)
+
+    def _files(self, array: Any, key: tuple[int | slice, ...]) -> list[Path]:
+        grid = (
+            range(-(-size // chunk)) if isinstance(index, slice) else (index,)
+            for size, chunk, index in zip(array.shape, array.chunks, key, strict=True)
+        )
+        encode = array.metadata.encode_chunk_key
+        return [Path(self.path) / encode(chunk) for chunk in itertools.product(*grid)]
+
+    def _sync(self, files: Sequence[Path]) -> None:
+        folders: set[Path] = set()
+        for file in files:
+            folders.update(_parents(file, Path(self.path)))
+            # A chunk of nothing but zeros is not stored.
+            if file.exists():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        for folder in folders:
+            if folder.exists():
+                sync_directory(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed run was just writing."""
+    for leftover in folder.glob("*.partial"):
+        leftover.unlink(missing_ok=True)
+
+
+def _parents(file: Path, root: Path) -> list[Path]:
+    return [parent for parent in file.parents if parent == root or root in parent.parents]
+
+
+class ZarrSink:
+    """Planes into an OME-Zarr store, with a journal that a killed run resumes from.
+
+    The journal lies in the array's own folder, so it moves with the store and
+    no reader of the group trips over it.
+
+    Parameters
+    ----------
+    out : ZarrOut
+        The store.
+    layout : PlaneLayout
+        Layout of the output.
+    dtype : dtype
+        Its dtype.
+    header : mapping
+        What the run is; see :class:`napari_msdip.journal.Journal`.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something at the path that no run of ours began.
+    ValueError
+        If a different run began it, or the axes do not fit.
+    """
+
+    def __init__(
+        self,
+        out: ZarrOut,
+        layout: PlaneLayout,
+        dtype: np.dtype[Any],
+        header: Mapping[str, Any],
+    ) -> None:
+        root = Path(out.path)
+        metadata = out.metadata or _guess(layout)
+        _check_axes(metadata.axes, layout)
+        folder = root / "0"
+        if not (folder / JOURNAL).exists():
+            _check_unused(root)
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(root)
+        _sweep(folder)
+        self._journal = Journal(folder / JOURNAL, header)
+        _create(root, layout, dtype, metadata)
+        self.image = _open_array(folder)
+        self.writer = ZarrWriter(str(folder), layout)
+        self._root = root
+
+    @property
+    def done(self) -> Mapping[int, str]:
+        """Fingerprints of the inputs of planes that an earlier run finished."""
+        return self._journal.done
+
+    @property
+    def pinned(self) -> Mapping[str, Any]:
+        """What a machine decided when the first run began."""
+        pinned: Mapping[str, Any] = self._journal.header["pinned"]
+        return pinned
+
+    def put(self, position: int, plane: Array) -> None:
+        """Write the plane at ``position`` and wait until it is on disk."""
+        self.writer(position, plane)
+
+    def record(self, plane: int, fingerprint: str) -> None:
+        """Note in the journal that a plane is finished."""
+        self._journal.record(plane, fingerprint)
+
+    def full(self, n_bytes: int) -> bool:
+        """Whether the disk has less than ``n_bytes`` left."""
+        return shutil.disk_usage(self._root).free < n_bytes
+
+    def finish(self, provenance: Mapping[str, Any]) -> None:
+        """Store how the planes came about in the group's attributes."""
+        import zarr
+
+        zarr.open_group(str(self._root), mode="r+").attrs["napari_msdip"] = dict(provenance)
+
+
+def open_sink(
+    out: Any,
+    layout: PlaneLayout,
+    dtype: np.dtype[Any],
+    header: Mapping[str, Any],
+) -> Sink:
+    """Return where the planes go.
+
+    Parameters
+    ----------
+    out : None, array, str, path or ZarrOut
+        None for memory; an array of the right shape and dtype is written into.
+    layout : PlaneLayout
+        Layout of the output.
+    dtype : dtype
+        Its dtype.
+    header : mapping
+        What the run is, for the journal of a store.
+
+    Raises
+    ------
+    TypeError, ValueError, FileExistsError
+        If the output cannot take the planes.
+    """
+    if out is None:
+        return ArraySink(np.zeros(layout.shape, dtype), layout, header["pinned"])
+    if isinstance(out, (str, os.PathLike)):
+        out = ZarrOut(out)
+    if isinstance(out, ZarrOut):
+        if "://" in str(out.path):
+            raise ValueError(
+                f"out={str(out.path)!r}: only a folder on a file system can be resumed "
+                "after a kill; for a remote store open the zarr array yourself and "
+                "give that"
+            )
+        return ZarrSink(out, layout, dtype.newbyteorder("="), header)
+    if not all(hasattr(out, name) for name in ("shape", "dtype", "__setitem__")):
+        raise TypeError(
+            f"out: cannot write planes to a {type(out).__name__}; give an array, the "
+            "path of a zarr store, or None"
+        )
+    if tuple(out.shape) != layout.shape or np.dtype(out.dtype) != dtype:
+        raise ValueError(
+            f"out: has shape {tuple(out.shape)} and dtype {out.dtype}, but the result "
+            f"has {layout.shape} and {dtype}"
+        )
+    return ArraySink(out, layout, header["pinned"])
+
+
+def _check_unused(root: Path) -> None:
+    if root.is_file():
+        raise FileExistsError(f"out: {root} is a file; give the path of a new zarr store")
+    for file in root.rglob("*"):
+        if file.is_file() and file.suffix != ".partial":
+            raise FileExistsError(
+                f"out: {root} exists and was not begun by a run that could be resumed; "
+                "remove it or choose another output"
+            )
+
+
+def _open_array(folder: str | Path) -> Any:
+    import zarr
+
+    return zarr.open_array(str(folder), mode="r+")
+
+
+def _create(
+    root: Path, layout: PlaneLayout, dtype: np.dtype[Any], metadata: Metadata
+) -> None:
+    """Create what is missing of the store: a kill may have come between two steps."""
+    import zarr
+
+    folder = root / "0"
+    if not (root / "zarr.json").exists():
+        zarr.create_group(str(root), zarr_format=3)
+    annotate_zarr(root, metadata, name=split_suffix(root)[0])
+    if not (folder / "zarr.json").exists():
+        zarr.create_array(
+            str(folder),
+            shape=layout.shape,
+            dtype=dtype,
+            chunks=_chunks(layout, dtype.itemsize),
+            dimension_names=ngff_names(metadata.axes),
+            fill_value=0,
+            zarr_format=3,
+        )
+    array = _open_array(folder)
+    if tuple(array.shape) != layout.shape or np.dtype(array.dtype) != dtype:
+        raise ValueError(
+            f"out: {folder} holds {tuple(array.shape)} {array.dtype}, but the result is "
+            f"{layout.shape} {dtype}; choose another output"
+        )
+
+
+def _chunks(layout: PlaneLayout, itemsize: int) -> tuple[int, ...]:
+    height, width = layout.size_yx
+    while height * width * layout.channels * itemsize > _CHUNK_BYTES and height > 1:
+        height, width = -(-height // 2), -(-width // 2)
+    sizes = iter((height, width))
+    return tuple(
+        1
+        if axis in layout.plane_axes
+        else size
+        if axis == layout.channel_axis
+        else next(sizes)
+        for axis, size in enumerate(layout.shape)
+    )
+
+
+def _guess(layout: PlaneLayout) -> Metadata:
+    """Guess what the axes are; what comes before the channels is rather time than Z."""
+    count = len(layout.plane_axes)
+    guessed = (_LETTERS + "TZ")[-count:] if count else ""
+    if count == 1 and layout.channel_axis == 1:
+        guessed = "T"
+    planes, size = iter(guessed), iter("YX")
+    letters = (
+        next(planes)
+        if axis in layout.plane_axes
+        else "C"
+        if axis == layout.channel_axis
+        else next(size)
+        for axis in range(len(layout.shape))
+    )
+    return Metadata("".join(letters), flavour="zarr")
+
+
+def _check_axes(axes: str, layout: PlaneLayout) -> None:
+    if len(axes) != len(layout.shape):
+        raise ValueError(
+            f"out: axes {axes!r} given for an output with {len(layout.shape)} axes, "
+            f"of shape {layout.shape}"
+        )
+    usual = "".join(letter for letter in "TCZYX" if letter in axes.replace("S", "C"))
+    if axes.replace("S", "C") != usual:
+        warnings.warn(
+            f"out: OME-Zarr wants axes in the order TCZYX and this output has {axes}; "
+            "other programs may refuse it",
+            stacklevel=2,
+        )

@@ -1,0 +1,586 @@
+"""Stacks: planes in, planes out; lazy, resumable, on one machine or a cluster."""
+
+from __future__ import annotations
+
+import errno
+import time
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_msdip import image as front
+from napari_msdip import tiling
+from napari_msdip.events import Progress, Result, StackResult, Status
+from napari_msdip.options import Options
+from napari_msdip.plan import Plan, resolve
+from napari_msdip.planes import (
+    PlaneLayout,
+    digest,
+    open_stack,
+    plane_seed,
+    read_plane,
+    select,
+)
+from napari_msdip.sinks import Sink, ZarrOut, open_sink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+__all__ = ["ZarrOut", "denoise_stack", "iter_denoise_stack", "plane_seed"]
+
+Array = npt.NDArray[Any]
+
+# How many finished planes a resumed run compares with its input, evenly spread.
+_MOST_COMPARED = 1000
+
+
+def denoise_stack(
+    stack: Any,
+    options: Options | str | None = None,
+    *,
+    channel_axis: int | None = None,
+    planes: slice | Sequence[int] | None = None,
+    out: Any = None,
+    on_progress: Callable[[Progress], object] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    client: Any = None,
+) -> StackResult:
+    """Denoise a stack plane by plane, holding one plane in memory at a time.
+
+    Parameters
+    ----------
+    stack : array_like or zarr store
+        Shape (..., Y, X) with the channel axis, if any, anywhere: NumPy, dask or
+        zarr array, zarr group, store (``tifffile.imread(path, aszarr=True)``) or
+        path. Integer or float dtype. Read plane by plane.
+    options : Options, str or None
+        Options, a preset's name, or None for ``"fast"``.
+    channel_axis : int or None
+        Channel axis; the last two other axes are Y and X, and all others number
+        the planes.
+    planes : slice, sequence of int or None
+        Flat plane indices (C order) to denoise; None for all.
+    out : array, str, path, ZarrOut or None
+        An array to write into; the path of an OME-Zarr store to create, or to
+        resume if an earlier run of the same call was killed; None for memory.
+    on_progress : callable or None
+        Called with every :class:`Progress`.
+    should_stop : callable or None
+        Asked every iteration; when true, the finished planes are kept.
+    client : distributed.Client or None
+        Cluster to denoise on; None for this process.
+
+    Returns
+    -------
+    StackResult
+        The selected planes; those that could not be denoised are in ``failed``
+        and are what they were in the input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument cannot be right, before any long work.
+    FileExistsError
+        If ``out`` exists and no run that could be resumed began it.
+    """
+    steps = iter_denoise_stack(
+        stack,
+        options,
+        channel_axis=channel_axis,
+        planes=planes,
+        out=out,
+        should_stop=should_stop,
+        client=client,
+    )
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            result: StackResult = end.value
+            return result
+        if on_progress is not None:
+            on_progress(progress)
+
+
+def iter_denoise_stack(
+    stack: Any,
+    options: Options | str | None = None,
+    *,
+    channel_axis: int | None = None,
+    planes: slice | Sequence[int] | None = None,
+    out: Any = None,
+    should_stop: Callable[[], bool] | None = None,
+    client: Any = None,
+) -> Generator[Progress, None, StackResult]:
+    """Denoise a stack step by step; see :func:`denoise_stack`.
+
+    Yields
+    ------
+    Progress
+        ``plane`` counts the selected planes, from 0; ``fraction`` and
+        ``eta_seconds`` are those of the whole stack. ``finished_plane`` is set on
+        one step for every plane done in this run, failed planes included (which
+        come as they were, or not at all if they cannot be read). On a cluster
+        these are the only steps.
+
+    Returns
+    -------
+    StackResult
+        As :func:`denoise_stack` does.
+    """
+    started = time.monotonic()
+    if client is None:
+        survey, run = look_around, _one_by_one
+    else:
+        survey, run = _on_cluster(client)
+    job = _prepare(stack, options, channel_axis, planes, out, survey)
+    todo = job.unfinished()
+    tally = Tally(len(job.planes), len(job.planes) - len(todo))
+    status = yield from run(job, todo, tally, should_stop)
+    result = StackResult(
+        image=job.sink.image,
+        planes=job.planes,
+        failed=dict(sorted(tally.failed.items())),
+        plan=tally.plan,
+        status=status,
+        seconds=time.monotonic() - started,
+        pending=tuple(
+            job.planes[position] for position in todo if position not in tally.closed
+        ),
+    )
+    job.sink.finish(_provenance(job, result))
+    return result
+
+
+def _on_cluster(client: Any) -> tuple[Any, Any]:
+    from napari_msdip import cluster
+
+    return partial(cluster.survey, client), partial(cluster.run, client)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything decided about a run before its first plane.
+
+    Attributes
+    ----------
+    source : array_like
+        The stack.
+    layout, selection : PlaneLayout
+        Layout of the stack and of the output.
+    planes : tuple of int
+        Flat indices of the selected planes.
+    options : Options
+        The wishes, with the base seed.
+    dtype : dtype
+        Of the output.
+    sink : Sink
+        Where the planes go.
+    versions : mapping of str to str
+        Versions of what computes, and the device.
+    """
+
+    source: Any
+    layout: PlaneLayout
+    selection: PlaneLayout
+    planes: tuple[int, ...]
+    options: Options
+    dtype: np.dtype[Any]
+    sink: Sink
+    versions: Mapping[str, str]
+
+    def unfinished(self) -> list[int]:
+        """Return the positions of the selected planes still to be denoised."""
+        return [
+            position
+            for position, plane in enumerate(self.planes)
+            if plane not in self.sink.done
+        ]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one plane.
+
+    Attributes
+    ----------
+    image : ndarray or None
+        The plane in the output's dtype: denoised, or as it was; None if it could
+        not be read, or a worker has written it already.
+    fingerprint : str
+        Fingerprint of the plane's input.
+    plan : Plan or None
+        Plan of the fit.
+    failure : str or None
+        Why the plane could not be denoised.
+    error : Exception or None
+        What the engine raised.
+    fitted : bool
+        Whether the engine got as far as a first step.
+    status : Status
+        Completed or cancelled.
+    disk_full : bool
+        Whether the disk had no room for it.
+    """
+
+    image: Array | None
+    fingerprint: str = ""
+    plan: Plan | None = None
+    failure: str | None = None
+    error: Exception | None = None
+    fitted: bool = False
+    status: Status = Status.COMPLETED
+    disk_full: bool = False
+
+
+@dataclass
+class Tally:
+    """How far a run is, kept alike whatever way it runs.
+
+    Attributes
+    ----------
+    n_planes : int
+        Number of selected planes.
+    resumed : int
+        Those that an earlier run had finished.
+    fraction : float
+        Share of the run done.
+    plan : Plan or None
+        Plan of the last plane denoised.
+    fitted : bool
+        Whether the engine has taken a step on any plane.
+    failed : dict
+        Why planes could not be denoised, by flat index.
+    closed : set of int
+        Positions of the planes that this run is done with.
+    """
+
+    n_planes: int
+    resumed: int
+    fraction: float = 0.0
+    plan: Plan | None = None
+    fitted: bool = False
+    failed: dict[int, str] = field(default_factory=dict)
+    closed: set[int] = field(default_factory=set)
+    _began: float = field(default_factory=time.monotonic)
+
+    def step(self, position: int, progress: Progress) -> Progress:
+        """Return a plane's step as a step of the stack."""
+        self.fitted = True
+        eta = self._eta(progress.eta_seconds, inside=True)
+        return self._placed(position, progress, progress.fraction, eta)
+
+    def close(self, position: int, index: int, outcome: Outcome) -> Progress:
+        """Count a plane as done and return the step that says so."""
+        self.closed.add(position)
+        self.plan = outcome.plan or self.plan
+        self.fitted = self.fitted or outcome.fitted
+        if outcome.failure is not None:
+            self.failed[index] = outcome.failure
+        done = Progress(
+            scale=0,
+            n_scales=len(outcome.plan.scales) if outcome.plan else 1,
+            iteration=0,
+            total=0,
+            fraction=0.0,
+            eta_seconds=None,
+            loss=float("nan"),
+            finished_plane=outcome.image,
+        )
+        return self._placed(position, done, 0.0, self._eta(None, inside=False))
+
+    def _placed(
+        self, position: int, progress: Progress, within: float, eta: float | None
+    ) -> Progress:
+        done = (self.resumed + len(self.closed) + within) / self.n_planes
+        self.fraction = max(self.fraction, min(done, 1.0))
+        return replace(
+            progress,
+            plane=position,
+            n_planes=self.n_planes,
+            fraction=self.fraction,
+            eta_seconds=eta,
+        )
+
+    def _eta(self, eta: float | None, *, inside: bool) -> float | None:
+        closed = len(self.closed)
+        left = self.n_planes - self.resumed - closed
+        if not left:
+            return 0.0
+        elapsed = time.monotonic() - self._began
+        if not inside or eta is None:
+            return elapsed / closed * left if closed else None
+        return eta + (elapsed + eta) / (closed + 1) * (left - 1)
+
+
+def _prepare(
+    stack: Any,
+    options: Options | str | None,
+    channel_axis: int | None,
+    planes: slice | Sequence[int] | None,
+    out: Any,
+    survey: Callable[[Options, tuple[int, int], int], Surroundings],
+) -> Job:
+    if options is None or isinstance(options, str):
+        options = Options.preset(options or "fast")
+    source = open_stack(stack)
+    layout = PlaneLayout.of(source.shape, channel_axis)
+    chosen = select(planes, layout.n_planes)
+    selection = layout if planes is None else layout.selection(len(chosen))
+    dtype = np.dtype(source.dtype)
+    if options.output_dtype == "float32":
+        dtype = np.dtype(np.float32)
+    surroundings = survey(options, layout.size_yx, layout.channels)
+    header = {
+        "shape": list(layout.shape),
+        "dtype": np.dtype(source.dtype).newbyteorder("=").str,
+        "channel_axis": layout.channel_axis,
+        "planes": None if planes is None else list(chosen),
+        "options": options.to_dict(),
+        "pinned": surroundings.pinned,
+        "versions": surroundings.versions,
+    }
+    sink = open_sink(out, selection, dtype, header)
+    versions = surroundings.versions
+    job = Job(source, layout, selection, chosen, options, dtype, sink, versions)
+    _compare_input(job)
+    return job
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the machine that computes decides about a run.
+
+    Attributes
+    ----------
+    pinned : mapping
+        ``device``, ``precision`` and ``tile`` (side of the tiles in pixels, None
+        where whole planes fit the memory): decided once, because probes of
+        another process or another moment could turn out differently, and then
+        planes of one stack would not be alike.
+    versions : mapping of str to str
+        Versions of what computes.
+    """
+
+    pinned: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+
+def look_around(options: Options, size_yx: tuple[int, int], channels: int) -> Surroundings:
+    """Ask the machine that this runs on what it can do.
+
+    Raises
+    ------
+    ValueError
+        If it lacks the device that the options name.
+    """
+    plan = resolve(options, size_yx, 0.0, channels=channels)
+    return Surroundings(
+        pinned={
+            "device": plan.device,
+            "precision": plan.precision,
+            "tile": tiling.choose_tile(plan),
+        },
+        versions=front.versions(),
+    )
+
+
+def _compare_input(job: Job) -> None:
+    """Refuse to go on with a store that was begun from other pixels."""
+    done = [index for index in job.planes if index in job.sink.done]
+    step = -(-len(done) // _MOST_COMPARED) or 1
+    for index in done[::step]:
+        plane = read_plane(job.source, job.layout, index)
+        if digest(plane) != job.sink.done[index]:
+            raise ValueError(
+                f"stack: plane {index} is not what it was when the output was begun, "
+                "so the run is not resumed; give the same stack or another output"
+            )
+
+
+@dataclass(frozen=True)
+class PlaneTask:
+    """What to do with one plane; cheap to send to a worker.
+
+    Attributes
+    ----------
+    options : Options
+        The wishes, with the seed of this plane.
+    channel_axis : int or None
+        Channel axis of the plane.
+    dtype : dtype
+        Of the output.
+    tile : int or None
+        Side of the tiles, None for the whole plane.
+    """
+
+    options: Options
+    channel_axis: int | None
+    dtype: np.dtype[Any]
+    tile: int | None
+
+
+def plane_task(job: Job, index: int) -> PlaneTask:
+    """Return what to do with the plane of flat index ``index``."""
+    pinned = job.sink.pinned
+    return PlaneTask(
+        options=job.options.replace(
+            seed=plane_seed(job.options.seed, index),
+            device=pinned["device"],
+            precision=pinned["precision"],
+        ),
+        channel_axis=job.layout.plane_channel_axis,
+        dtype=job.dtype,
+        tile=pinned["tile"],
+    )
+
+
+def iter_plane(
+    read: Callable[[], Array],
+    task: PlaneTask,
+    should_stop: Callable[[], bool] | None,
+) -> Generator[Progress, None, Outcome]:
+    """Read and denoise one plane; whatever is wrong with it ends up in the outcome."""
+    try:
+        plane = read()
+    except Exception as error:  # Whatever a third-party reader raises.
+        return Outcome(None, failure=f"cannot be read: {_words(error)}")
+    fitted = False
+
+    def as_it_was(failure: str, error: Exception | None = None) -> Outcome:
+        image = plane.astype(task.dtype)
+        return Outcome(image, failure=failure, error=error, fitted=fitted)
+
+    bad = plane.size - np.count_nonzero(np.isfinite(plane))
+    if bad:
+        return as_it_was(f"{bad} of {plane.size} pixels are NaN or Inf")
+    steps = tiling.iter_denoise_fitting(
+        plane,
+        task.options,
+        channel_axis=task.channel_axis,
+        should_stop=should_stop,
+        tile=task.tile,
+    )
+    with closing(steps):
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                result: Result = end.value
+                break
+            except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+                return as_it_was(f"cannot be denoised: {_words(error)}", error)
+            fitted = True
+            yield progress
+    return Outcome(
+        result.image.astype(task.dtype, copy=False),
+        fingerprint=digest(plane),
+        plan=result.plan,
+        fitted=True,
+        status=result.status,
+    )
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _one_by_one(
+    job: Job,
+    todo: Sequence[int],
+    tally: Tally,
+    should_stop: Callable[[], bool] | None,
+) -> Generator[Progress, None, Status]:
+    full = False
+    for position in todo:
+        if should_stop is not None and should_stop():
+            return Status.CANCELLED
+        index = job.planes[position]
+        if full and job.sink.full(_n_bytes(job)):
+            skipped = Outcome(None, failure="not begun: the disk is full")
+            yield tally.close(position, index, skipped)
+            continue
+        read = partial(read_plane, job.source, job.layout, index)
+        steps = iter_plane(read, plane_task(job, index), should_stop)
+        outcome = yield from _forwarded(steps, partial(tally.step, position))
+        if outcome.status is Status.CANCELLED:
+            put(job.sink.put, position, outcome)
+            return Status.CANCELLED
+        refuse_if_hopeless(outcome, tally)
+        outcome = settle(job, position, outcome)
+        full = full or outcome.disk_full
+        yield tally.close(position, index, outcome)
+    return Status.COMPLETED
+
+
+def _forwarded(
+    steps: Generator[Progress, None, Outcome], change: Callable[[Progress], Progress]
+) -> Generator[Progress, None, Outcome]:
+    with closing(steps):
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+            yield change(progress)
+
+
+def _n_bytes(job: Job) -> int:
+    return prod(job.layout.plane_shape) * job.dtype.itemsize
+
+
+def refuse_if_hopeless(outcome: Outcome, tally: Tally) -> None:
+    """Raise what the engine raised before its first step ever.
+
+    Then the call is wrong (weights are missing, say) rather than this plane, and
+    would fail on every other plane too.
+    """
+    if outcome.error is not None and not (tally.fitted or outcome.fitted):
+        raise outcome.error
+
+
+def settle(job: Job, position: int, outcome: Outcome) -> Outcome:
+    """Write a plane if it is not written yet, record it, return what came of it."""
+    written = put(job.sink.put, position, outcome)
+    if written.failure is None:
+        try:
+            job.sink.record(job.planes[position], written.fingerprint)
+        except OSError as error:
+            return _unwritten(written, error)
+    return written
+
+
+def put(write: Callable[[int, Array], None], position: int, outcome: Outcome) -> Outcome:
+    """Write a plane; where that fails, the outcome says so."""
+    if outcome.image is None:
+        return outcome
+    try:
+        write(position, outcome.image)
+    except OSError as error:
+        return _unwritten(outcome, error)
+    return outcome
+
+
+def _unwritten(outcome: Outcome, error: OSError) -> Outcome:
+    return replace(
+        outcome,
+        failure=outcome.failure or f"cannot be written: {_words(error)}",
+        disk_full=error.errno in (errno.ENOSPC, errno.EDQUOT),
+    )
+
+
+def _provenance(job: Job, result: StackResult) -> dict[str, Any]:
+    return {
+        "complete": not result.pending and not result.failed,
+        "planes": len(result.planes),
+        "failed": {str(index): reason for index, reason in result.failed.items()},
+        "options": job.options.to_dict(),
+        "plan": result.plan.to_dict() if result.plan else None,
+        "versions": dict(job.versions),
+    }

@@ -1,0 +1,430 @@
+"""Images larger than memory allows: overlapping tiles, blended without a seam.
+
+Every tile is fitted on its own, but all with the normalisation of the whole
+image, so that they agree on what black and white are. Where tiles overlap their
+weights fall off like a raised cosine towards the tile's edge, where a fit knows
+least, and add up to one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_msdip import devices
+from napari_msdip import image as front
+from napari_msdip.events import Progress, Result, ScaleResult, Status, StopReason
+from napari_msdip.options import Options
+from napari_msdip.plan import Plan, resolve
+from napari_msdip.planes import plane_seed
+
+__all__ = ["Tile", "choose_tile", "iter_denoise_fitting", "out_of_memory", "tile_grid"]
+
+Array = npt.NDArray[Any]
+Steps = Generator[Progress, None, Result]
+
+# Sides tried from large to small; a ladder rather than any number, so that a
+# little more or less free memory seldom changes the answer.
+_SIDES = (4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
+_MARGIN = 0.7
+_OVERLAP = 1 / 8
+_LEAST_OVERLAP = 24
+# Part of the overlap, at the very edge of a tile, that is thrown away.
+_RIM = 0.25
+# Weights add up to one but for rounding; below this, tiles are missing.
+_COVERED = 1 - 1e-4
+
+
+def choose_tile(plan: Plan) -> int | None:
+    """Return the side of the tiles that an image has to be split into.
+
+    Parameters
+    ----------
+    plan : Plan
+        Plan of the whole image.
+
+    Returns
+    -------
+    int or None
+        Side in pixels; None if the whole image fits the device's free memory.
+    """
+    free = _MARGIN * devices.available_memory(plan.device)
+    if front.expected_memory(plan.shape, plan.channels, plan.options) <= free:
+        return None
+    for side in _smaller(max(plan.shape)):
+        shape = tuple(min(side, size) for size in plan.shape)
+        if front.expected_memory(shape, plan.channels, plan.options) <= free:
+            return side
+    return _SIDES[-1]
+
+
+def _smaller(side: int) -> list[int]:
+    return [candidate for candidate in _SIDES if candidate < side]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile of an image.
+
+    Attributes
+    ----------
+    window : tuple of slice
+        Where it lies, for Y and X.
+    weights : tuple of ndarray
+        Its weight along Y and along X, float32; the weight of a pixel is their
+        product, and at every pixel the weights of all tiles add up to one.
+    """
+
+    window: tuple[slice, slice]
+    weights: tuple[Array, Array]
+
+
+def tile_grid(shape: tuple[int, int], side: int) -> list[Tile]:
+    """Divide an image into overlapping tiles of equal size.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(height, width)`` in pixels.
+    side : int
+        Largest side of a tile in pixels.
+
+    Returns
+    -------
+    list of Tile
+        Row by row.
+    """
+    rows, columns = (_spans(size, side) for size in shape)
+    return [Tile((y, x), (wy, wx)) for y, wy in rows for x, wx in columns]
+
+
+def _spans(size: int, side: int) -> list[tuple[slice, Array]]:
+    """Divide one axis; the spans come with weights that add up to one."""
+    side = min(side, size)
+    overlap = min(max(int(side * _OVERLAP), _LEAST_OVERLAP), side // 2)
+    count = 1 if side == size else math.ceil((size - overlap) / (side - overlap))
+    starts = np.linspace(0, size - side, count).round().astype(int)
+    total = np.zeros(size)
+    spans = []
+    for start in starts:
+        rise = _ramp(overlap) if start > 0 else np.ones(overlap)
+        fall = _ramp(overlap)[::-1] if start + side < size else np.ones(overlap)
+        weight = np.ones(side)
+        weight[:overlap] *= rise
+        weight[side - overlap :] *= fall
+        spans.append((slice(int(start), int(start) + side), weight))
+        total[start : start + side] += weight
+    return [(span, (weight / total[span]).astype(np.float32)) for span, weight in spans]
+
+
+def _ramp(overlap: int) -> Array:
+    rim = int(overlap * _RIM)
+    rise = np.sin(np.linspace(0, np.pi / 2, overlap - 2 * rim + 2)[1:-1]) ** 2
+    # The tiniest weight keeps the sum positive where only rims overlap.
+    return np.concatenate([np.full(rim, 1e-6), rise, np.ones(rim)])
+
+
+def iter_denoise_fitting(
+    image: npt.ArrayLike,
+    options: Options | str | None = None,
+    *,
+    channel_axis: int | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    tile: int | None = None,
+) -> Steps:
+    """Denoise an image in as large pieces as memory allows.
+
+    Like :func:`napari_msdip.iter_denoise`, which it drives, but where the device
+    runs out of memory it goes on with smaller tiles, and after the smallest on
+    the CPU, and warns about it.
+
+    Parameters
+    ----------
+    image : array_like
+        Shape (Y, X) with a channel axis anywhere.
+    options : Options, str or None
+        Options, a preset's name, or None for ``"fast"``.
+    channel_axis : int or None
+        Channel axis.
+    should_stop : callable or None
+        Asked every iteration.
+    tile : int or None
+        Side of the tiles in pixels; None for the whole image in one piece. See
+        :func:`choose_tile`.
+
+    Yields
+    ------
+    Progress
+        Steps of the whole image. In tiles, previews show the finished tiles in
+        the noisy image, and only the finest scale is put together.
+
+    Returns
+    -------
+    Result
+        For an image in tiles ``scales`` holds the finest scale alone, and
+        ``plan`` is that of one tile.
+
+    Raises
+    ------
+    MemoryError
+        If not even the smallest tile fits the CPU's memory.
+    """
+    if options is None or isinstance(options, str):
+        options = Options.preset(options or "fast")
+    array = np.asarray(image)
+    reached = 0.0
+    while True:
+        steps = _attempt(array, options, channel_axis, should_stop, tile)
+        with closing(steps):
+            while True:
+                try:
+                    progress = next(steps)
+                except StopIteration as end:
+                    result: Result = end.value
+                    return result
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
+                    message = str(error)
+                    break
+                reached = max(reached, progress.fraction)
+                yield replace(progress, fraction=reached)
+        options, tile = _retreat(options, array, channel_axis, tile, message)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or this machine, has no memory left."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = str(error).lower()
+    return "out of memory" in words or "can't allocate memory" in words
+
+
+def _retreat(
+    options: Options, image: Array, channel_axis: int | None, tile: int | None, why: str
+) -> tuple[Options, int | None]:
+    """Return what to try next, with a warning."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    device = devices.select(options.device)
+    height, width, channels = _extent(image, channel_axis)
+    smaller = _smaller(min(tile or max(height, width), max(height, width)))
+    if smaller:
+        warnings.warn(
+            f"{device} ran out of memory; going on with tiles of {smaller[0]} pixels. "
+            "The result may differ slightly from one in larger pieces.",
+            ResourceWarning,
+            stacklevel=3,
+        )
+        return options, smaller[0]
+    if device == "cpu":
+        raise MemoryError(
+            f"not even a tile of {tile or max(height, width)} pixels fits into memory "
+            f"({why}); close other programs, or choose options with a smaller generator"
+        )
+    warnings.warn(
+        f"{device} ran out of memory even with the smallest tiles; going on with the CPU.",
+        ResourceWarning,
+        stacklevel=3,
+    )
+    options = options.replace(device="cpu", precision="auto")
+    return options, choose_tile(resolve(options, (height, width), 0.0, channels=channels))
+
+
+def _extent(image: Array, channel_axis: int | None) -> tuple[int, int, int]:
+    if channel_axis is None:
+        height, width = image.shape
+        return height, width, 1
+    height, width, channels = np.moveaxis(image, channel_axis, -1).shape
+    return height, width, channels
+
+
+def _attempt(
+    image: Array,
+    options: Options,
+    channel_axis: int | None,
+    should_stop: Callable[[], bool] | None,
+    tile: int | None,
+) -> Steps:
+    if tile is None or tile >= max(_extent(image, channel_axis)[:2]):
+        return front.iter_denoise(
+            image, options, channel_axis=channel_axis, should_stop=should_stop
+        )
+    return _iter_tiles(image, options, channel_axis, should_stop, tile)
+
+
+def _iter_tiles(
+    image: Array,
+    options: Options,
+    channel_axis: int | None,
+    should_stop: Callable[[], bool] | None,
+    side: int,
+) -> Steps:
+    started = time.monotonic()
+    noisy = image if channel_axis is None else np.moveaxis(image, channel_axis, -1)
+    dtype = np.dtype(np.float32) if options.output_dtype == "float32" else image.dtype
+    fused, finest = _Canvas(noisy, dtype), _Canvas(noisy, dtype)
+    normalisation = front.normalisation(image)
+    tiles = tile_grid(noisy.shape[:2], side)
+    results: list[Result] = []
+
+    def restored(canvas: _Canvas) -> Array:
+        blended = canvas.blended()
+        return blended if channel_axis is None else np.moveaxis(blended, -1, channel_axis)
+
+    for number, tile in enumerate(tiles):
+        steps = front.iter_denoise(
+            np.ascontiguousarray(noisy[tile.window]),
+            options.replace(
+                output_dtype=_unrounded(dtype), seed=plane_seed(options.seed, number)
+            ),
+            channel_axis=None if channel_axis is None else -1,
+            should_stop=should_stop,
+            normalisation=normalisation,
+        )
+        part = _Part(number, len(tiles), started)
+        result = yield from _as_part(steps, part)
+        results.append(result)
+        fused.add(tile, result.image)
+        finest.add(tile, _finest(result))
+        if result.status is Status.CANCELLED:
+            break
+        if number < len(tiles) - 1:
+            yield part.closing(result, preview=restored(fused))
+    scale = _summary(results, restored(finest), noisy.shape[:2])
+    whole = replace(
+        results[-1],
+        image=restored(fused),
+        scales=(scale,),
+        sigma=scale.sigma,
+        seconds=time.monotonic() - started,
+    )
+    if whole.status is Status.COMPLETED:
+        yield part.closing(whole, preview=whole.image.copy(), finished_scale=scale)
+    return whole
+
+
+def _as_part(steps: Steps, part: _Part) -> Steps:
+    with closing(steps):
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            yield part.step(progress)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One tile's share of the whole run."""
+
+    number: int
+    n_tiles: int
+    started: float
+
+    def step(self, progress: Progress) -> Progress:
+        """Return a tile's step as a step of the whole image."""
+        done = (self.number + progress.fraction) / self.n_tiles
+        return replace(
+            progress,
+            fraction=done,
+            eta_seconds=self._eta(done),
+            preview=None,
+            finished_scale=None,
+        )
+
+    def closing(
+        self, result: Result, *, preview: Array, finished_scale: ScaleResult | None = None
+    ) -> Progress:
+        """Return the step at which the tile is done."""
+        done = (self.number + 1) / self.n_tiles
+        iterations = result.scales[0].iterations if result.scales else 0
+        return Progress(
+            scale=0,
+            n_scales=max(len(result.plan.scales), 1),
+            iteration=iterations,
+            total=iterations,
+            fraction=done,
+            eta_seconds=self._eta(done),
+            loss=math.nan,
+            preview=preview,
+            finished_scale=finished_scale,
+        )
+
+    def _eta(self, done: float) -> float | None:
+        if not done:
+            return None
+        return (time.monotonic() - self.started) * (1 - done) / done
+
+
+def _summary(results: list[Result], image: Array, shape: tuple[int, int]) -> ScaleResult:
+    """Return the finest scale of all tiles as one."""
+    scales = [result.scales[0] for result in results if result.scales]
+    reasons = Counter(scale.stop_reason for scale in scales)
+    sigmas = [result.sigma for result in results]
+    return ScaleResult(
+        image=image,
+        shape=shape,
+        zoom=(1.0, 1.0),
+        sigma=math.sqrt(sum(sigma**2 for sigma in sigmas) / len(sigmas)),
+        weight=sum(scale.weight for scale in scales) / max(len(scales), 1),
+        iterations=sum(scale.iterations for scale in scales),
+        stop_reason=max(reasons, key=reasons.__getitem__, default=StopReason.CANCELLED),
+        seconds=sum(scale.seconds for scale in scales),
+    )
+
+
+def _unrounded(dtype: np.dtype[Any]) -> str:
+    """Return the output type of a tile that loses nothing before the blending."""
+    return "input" if dtype.itemsize > 2 else "float32"
+
+
+def _finest(result: Result) -> Array:
+    """Return the finest scale of a tile, or what there is of a cancelled one."""
+    scale = result.scales[0] if result.scales else None
+    return (
+        scale.image if scale and scale.image.shape == result.image.shape else result.image
+    )
+
+
+class _Canvas:
+    """The whole image, noisy until tiles are blended over it."""
+
+    def __init__(self, noisy: Array, dtype: np.dtype[Any]) -> None:
+        self._noisy = noisy
+        self._dtype = dtype
+        working = np.float32 if _unrounded(dtype) == "float32" else np.float64
+        self._sum: Array = np.zeros(noisy.shape, working)
+        self._weight: Array = np.zeros(noisy.shape[:2], np.float32)
+
+    def add(self, tile: Tile, image: Array) -> None:
+        """Blend a denoised tile in."""
+        weight = tile.weights[0][:, None] * tile.weights[1][None, :]
+        self._sum[tile.window] += self._spread(weight) * image
+        self._weight[tile.window] += weight
+
+    def blended(self) -> Array:
+        """Return the image so far, in the output's dtype."""
+        missing = np.where(self._weight < _COVERED, 1 - self._weight, 0)
+        return _cast(self._sum + self._spread(missing) * self._noisy, self._dtype)
+
+    def _spread(self, weight: Array) -> Array:
+        return weight if self._noisy.ndim == 2 else weight[..., None]
+
+
+def _cast(image: Array, dtype: np.dtype[Any]) -> Array:
+    if dtype.kind == "f":
+        return image.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(image), limits.min, limits.max).astype(dtype)

@@ -1,0 +1,83 @@
+"""An engine for tests of what surrounds it: quick, seeded, with iter_denoise's contract."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_msdip import Options, Progress, Result, ScaleResult, Status, StopReason
+from napari_msdip.plan import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+STEPS = 4
+
+
+def fake_denoise(
+    image: Any,
+    options: Options | str | None = None,
+    *,
+    channel_axis: int | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    normalisation: Any = None,
+) -> Generator[Progress, None, Result]:
+    """Pull every pixel towards the mean and add noise that depends on the seed."""
+    started = time.monotonic()
+    noisy = np.asarray(image)
+    options = options if isinstance(options, Options) else Options.preset(options or "fast")
+    last = noisy if channel_axis is None else np.moveaxis(noisy, channel_axis, -1)
+    shape = last.shape[:2]
+    channels = 1 if channel_axis is None else last.shape[-1]
+    plan = resolve(options.replace(precision="float32"), shape, 1.0, channels=channels)
+    dtype = np.dtype("float32") if options.output_dtype == "float32" else noisy.dtype
+    working = noisy.astype(float)
+    status = Status.COMPLETED
+    for step in range(1, STEPS + 1):
+        if should_stop is not None and should_stop():
+            status = Status.CANCELLED
+            break
+        working = working * 0.9 + noisy.mean() * 0.1
+        scale = finished(working, dtype, shape, options) if step == STEPS else None
+        yield Progress(
+            scale=0,
+            n_scales=1,
+            iteration=step,
+            total=STEPS,
+            fraction=step / STEPS,
+            eta_seconds=float(STEPS - step),
+            loss=1 / step,
+            preview=working.astype(dtype),
+            finished_scale=scale,
+        )
+    last_scale = finished(working, dtype, shape, options)
+    return Result(
+        image=last_scale.image,
+        scales=(last_scale,),
+        sigma=1.0,
+        plan=plan,
+        status=status,
+        seconds=time.monotonic() - started,
+    )
+
+
+def finished(
+    working: Any, dtype: np.dtype[Any], shape: tuple[int, int], options: Options
+) -> ScaleResult:
+    """Return the working image with seeded noise, in the output's dtype."""
+    image = working + np.random.default_rng(options.seed).normal(size=working.shape)
+    if dtype.kind != "f":
+        limits = np.iinfo(dtype)
+        image = np.clip(np.rint(image), limits.min, limits.max)
+    return ScaleResult(
+        image=image.astype(dtype),
+        shape=shape,
+        zoom=(1.0, 1.0),
+        sigma=1.0,
+        weight=0.0,
+        iterations=STEPS,
+        stop_reason=StopReason.ITERATIONS,
+        seconds=0.1,
+    )

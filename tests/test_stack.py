@@ -1,0 +1,554 @@
+"""Stacks: every plane like a single image, one at a time, surviving kills and bad planes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import tracemalloc
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_msdip import Options, Progress, Status, tiling
+from napari_msdip import image as front
+from napari_msdip.planes import PlaneLayout, plane_seed, select
+from napari_msdip.sinks import JOURNAL, ZarrOut, ZarrSink
+from napari_msdip.stack import denoise_stack, iter_denoise_stack
+from tests.fakes import fake_denoise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OPTIONS = Options(device="cpu", precision="float32", threads=1)
+
+
+@pytest.fixture(autouse=True)
+def engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "iter_denoise", fake_denoise)
+
+
+def random_stack(*shape: int, dtype: str = "uint16") -> Any:
+    return np.random.default_rng(0).integers(0, 60_000, shape).astype(dtype)
+
+
+def alone(stack: Any, index: int, channel_axis: int | None = None) -> Any:
+    layout = PlaneLayout.of(stack.shape, channel_axis)
+    options = OPTIONS.replace(seed=plane_seed(OPTIONS.seed, index))
+    plane = np.asarray(stack[layout.key(index)])
+    steps = fake_denoise(plane, options, channel_axis=layout.plane_channel_axis)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value.image
+
+
+# --- which planes ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "channel_axis", "plane_shape", "n_planes"),
+    [
+        ((16, 20), None, (16, 20), 1),
+        ((5, 16, 20), None, (5, 16, 20)[1:], 5),
+        ((3, 16, 20), 0, (3, 16, 20), 1),
+        ((2, 3, 4, 16, 20), 1, (3, 16, 20), 8),
+        ((4, 16, 20, 3), -1, (16, 20, 3), 4),
+        ((4, 16, 3, 20), 2, (16, 3, 20), 4),
+    ],
+)
+def test_layout_finds_the_planes(
+    shape: tuple[int, ...],
+    channel_axis: int | None,
+    plane_shape: tuple[int, ...],
+    n_planes: int,
+) -> None:
+    layout = PlaneLayout.of(shape, channel_axis)
+    stack = random_stack(*shape)
+    assert layout.n_planes == n_planes
+    assert layout.plane_shape == plane_shape
+    assert layout.size_yx == (16, 20)
+    planes = [stack[layout.key(i)] for i in range(n_planes)]
+    assert all(plane.shape == plane_shape for plane in planes)
+    assert sum(int(plane.sum()) for plane in planes) == int(stack.sum())
+
+
+def test_plane_seeds_are_distinct_and_valid() -> None:
+    seeds = {plane_seed(7, index) for index in range(5000)}
+    assert len(seeds) == 5000
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert plane_seed(7, 0) == 7
+    assert plane_seed(2**31 - 1, 1) < 2**31
+
+
+@pytest.mark.parametrize(
+    ("planes", "expected"),
+    [
+        (None, (0, 1, 2, 3, 4)),
+        (slice(1, 4, 2), (1, 3)),
+        ([4, 0], (4, 0)),
+        (np.array([-1]), (4,)),
+    ],
+)
+def test_select(planes: Any, expected: tuple[int, ...]) -> None:
+    assert select(planes, 5) == expected
+
+
+@pytest.mark.parametrize(
+    ("planes", "error"),
+    [
+        (slice(5, 9), ValueError),
+        ([], ValueError),
+        ([5], ValueError),
+        ([1, 1], ValueError),
+        ([1.5], TypeError),
+        ([True], TypeError),
+        ("12", TypeError),
+        (3, TypeError),
+    ],
+)
+def test_select_refuses(planes: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="plane"):
+        select(planes, 5)
+
+
+# --- same answer everywhere --------------------------------------------------------
+
+
+@pytest.mark.parametrize("channel_axis", [0, 1, 2, -1])
+def test_each_plane_is_what_it_is_alone(channel_axis: int) -> None:
+    stack = np.moveaxis(random_stack(2, 2, 3, 16, 18), 2, channel_axis)
+    result = denoise_stack(stack, OPTIONS, channel_axis=channel_axis)
+    assert result.image.shape == stack.shape
+    assert result.image.dtype == stack.dtype
+    assert result.planes == (0, 1, 2, 3)
+    layout = PlaneLayout.of(stack.shape, channel_axis)
+    for index in result.planes:
+        expected = alone(stack, index, channel_axis)
+        np.testing.assert_array_equal(result.image[layout.key(index)], expected)
+
+
+def test_selected_planes_keep_their_order_and_the_channel_axis() -> None:
+    stack = random_stack(2, 3, 4, 16, 18)
+    whole = denoise_stack(stack, OPTIONS, channel_axis=1)
+    some = denoise_stack(stack, OPTIONS, channel_axis=1, planes=[6, 1])
+    assert some.planes == (6, 1)
+    assert some.image.shape == (2, 3, 16, 18)
+    np.testing.assert_array_equal(some.image[0], whole.image[1, :, 2])
+    np.testing.assert_array_equal(some.image[1], whole.image[0, :, 1])
+
+
+def test_every_kind_of_lazy_source_gives_the_same(tmp_path: Path) -> None:
+    stack = random_stack(3, 16, 18)
+    expected = denoise_stack(stack, OPTIONS).image
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
+    array = zarr.create_array(str(tmp_path / "a.zarr"), data=stack, chunks=(1, 16, 18))
+    group = zarr.create_group(str(tmp_path / "g.zarr"))
+    group.create_array("first", data=stack)
+    sources = [
+        da.from_array(stack, chunks=(2, 8, 8)),
+        array,
+        group,
+        tmp_path / "a.zarr",
+        stack.astype(">u2"),
+    ]
+    for source in sources:
+        np.testing.assert_array_equal(denoise_stack(source, OPTIONS).image, expected)
+    with tifffile.imread(tmp_path / "a.tif", aszarr=True) as store:
+        np.testing.assert_array_equal(denoise_stack(store, OPTIONS).image, expected)
+
+
+def test_float32_output() -> None:
+    stack = random_stack(2, 16, 18)
+    result = denoise_stack(stack, OPTIONS.replace(output_dtype="float32"))
+    assert result.image.dtype == np.float32
+
+
+def test_one_plane_in_memory_at_a_time(tmp_path: Path) -> None:
+    plane = np.zeros((256, 256), np.float32)
+
+    def peak(n_planes: int) -> int:
+        stack = da.zeros((n_planes, *plane.shape), chunks=(1, *plane.shape), dtype="f4")
+        out = zarr.create_array(
+            str(tmp_path / f"{n_planes}.zarr"),
+            shape=stack.shape,
+            dtype="f4",
+            chunks=(1, *plane.shape),
+        )
+        tracemalloc.start()
+        denoise_stack(stack + 1, OPTIONS, out=out)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak(2)
+    assert peak(32) < peak(4) + 2 * plane.nbytes
+
+
+# --- progress and cancelling -------------------------------------------------------
+
+
+def test_progress_is_monotonic_and_reports_each_plane_once() -> None:
+    stack = random_stack(4, 16, 18)
+    stack_float = stack.astype("float32")
+    stack_float[1, 3, 3] = np.nan
+    seen: list[Progress] = []
+    result = denoise_stack(stack_float, OPTIONS, on_progress=seen.append)
+    fractions = [progress.fraction for progress in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    assert seen[-1].eta_seconds == 0
+    assert all(progress.n_planes == 4 for progress in seen)
+    finished = [progress for progress in seen if progress.finished_plane is not None]
+    assert [progress.plane for progress in finished] == [0, 1, 2, 3]
+    for progress in finished:
+        np.testing.assert_array_equal(
+            progress.finished_plane, result.image[progress.plane]
+        )
+    assert any(progress.finished_scale is not None for progress in seen)
+
+
+def test_cancelling_keeps_the_finished_planes() -> None:
+    stack = random_stack(4, 16, 18)
+    whole = denoise_stack(stack, OPTIONS)
+    finished = 0
+
+    def count(progress: Progress) -> None:
+        nonlocal finished
+        finished += progress.finished_plane is not None
+
+    result = denoise_stack(
+        stack, OPTIONS, on_progress=count, should_stop=lambda: finished == 2
+    )
+    assert result.status is Status.CANCELLED
+    assert result.pending == (2, 3)
+    np.testing.assert_array_equal(result.image[:2], whole.image[:2])
+
+
+def test_cancelled_store_is_resumed(tmp_path: Path) -> None:
+    stack = random_stack(3, 16, 18)
+    steps = 0
+
+    def stop() -> bool:
+        nonlocal steps
+        steps += 1
+        return steps == 6
+
+    out = tmp_path / "out.ome.zarr"
+    cancelled = denoise_stack(stack, OPTIONS, out=out, should_stop=stop)
+    assert cancelled.status is Status.CANCELLED
+    assert cancelled.pending == (1, 2)
+    resumed = denoise_stack(stack, OPTIONS, out=out)
+    np.testing.assert_array_equal(resumed.image[:], denoise_stack(stack, OPTIONS).image)
+
+
+# --- outputs -----------------------------------------------------------------------
+
+
+def test_given_array_is_written_into() -> None:
+    stack = random_stack(2, 16, 18)
+    out = np.zeros_like(stack)
+    result = denoise_stack(stack, OPTIONS, out=out)
+    assert result.image is out
+    np.testing.assert_array_equal(out, denoise_stack(stack, OPTIONS).image)
+
+
+def test_ome_zarr_is_described_and_chunked_by_plane(tmp_path: Path) -> None:
+    stack = random_stack(2, 3, 2, 16, 18)
+    out = tmp_path / "out.ome.zarr"
+    result = denoise_stack(stack, OPTIONS, channel_axis=1, out=out)
+    group = zarr.open_group(str(out), mode="r")
+    (multiscale,) = group.attrs["ome"]["multiscales"]
+    assert [axis["name"] for axis in multiscale["axes"]] == ["t", "c", "z", "y", "x"]
+    array = group[multiscale["datasets"][0]["path"]]
+    assert array.chunks == (1, 3, 1, 16, 18)
+    assert array.dtype == stack.dtype
+    np.testing.assert_array_equal(array[:], result.image[:])
+    assert group.attrs["napari_msdip"]["complete"]
+    assert group.attrs["napari_msdip"]["options"] == OPTIONS.to_dict()
+
+
+def test_axes_that_ome_zarr_forbids_are_warned_about(tmp_path: Path) -> None:
+    stack = random_stack(2, 16, 18, 3)
+    with pytest.warns(UserWarning, match="order TCZYX"):
+        denoise_stack(stack, OPTIONS, channel_axis=-1, out=tmp_path / "o.zarr")
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "match"),
+    [
+        (np.zeros((2, 16, 18), "uint8"), ValueError, "dtype"),
+        (np.zeros((3, 16, 18), "uint16"), ValueError, "shape"),
+        (3.5, TypeError, "out"),
+        ("s3://bucket/out.zarr", ValueError, "remote"),
+    ],
+)
+def test_wrong_output_is_refused_at_once(
+    out: Any, error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
+
+
+@pytest.mark.parametrize(
+    ("stack", "channel_axis", "error", "match"),
+    [
+        (np.zeros((2, 16, 18), bool), None, TypeError, "dtype"),
+        (np.zeros((2, 16, 18), complex), None, TypeError, "dtype"),
+        (np.zeros((0, 16, 18)), None, ValueError, "no pixels"),
+        (np.zeros((16, 18)), 0, ValueError, "Y and X"),
+        (np.zeros((2, 16, 18)), 3, ValueError, "channel_axis"),
+        (object(), None, TypeError, "stack"),
+    ],
+)
+def test_wrong_stack_is_refused_at_once(
+    stack: Any, channel_axis: int | None, error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        denoise_stack(stack, OPTIONS, channel_axis=channel_axis)
+
+
+def test_foreign_output_is_left_alone(tmp_path: Path) -> None:
+    stack = random_stack(2, 16, 18)
+    existing = tmp_path / "mine.zarr"
+    zarr.create_array(str(existing), data=stack)
+    with pytest.raises(FileExistsError, match="remove it"):
+        denoise_stack(stack, OPTIONS, out=existing)
+    np.testing.assert_array_equal(zarr.open_array(str(existing), mode="r")[:], stack)
+
+
+# --- bad planes --------------------------------------------------------------------
+
+
+def test_nan_and_constant_planes(tmp_path: Path) -> None:
+    stack = random_stack(4, 16, 18).astype("float32")
+    stack[1] = 7
+    stack[2, 3, 4] = np.nan
+    result = denoise_stack(stack, OPTIONS, out=tmp_path / "o.zarr")
+    assert list(result.failed) == [2]
+    assert "NaN" in result.failed[2]
+    np.testing.assert_array_equal(result.image[2], stack[2])
+    np.testing.assert_array_equal(result.image[3], alone(stack, 3))
+    assert result.status is Status.COMPLETED
+
+
+class Unreadable:
+    """A stack whose plane 1 cannot be read until it is repaired."""
+
+    def __init__(self, stack: Any) -> None:
+        self.stack, self.shape, self.dtype = stack, stack.shape, stack.dtype
+        self.broken = True
+
+    def __getitem__(self, key: Any) -> Any:
+        if self.broken and key[0] == 1:
+            raise OSError("bad sector")
+        return self.stack[key]
+
+
+def test_unreadable_plane_is_reported_and_tried_again(tmp_path: Path) -> None:
+    source = Unreadable(random_stack(3, 16, 18))
+    out = tmp_path / "o.zarr"
+    result = denoise_stack(source, OPTIONS, out=out)
+    assert result.failed == {1: "cannot be read: OSError: bad sector"}
+    np.testing.assert_array_equal(result.image[2], alone(source.stack, 2))
+    assert not zarr.open_group(str(out)).attrs["napari_msdip"]["complete"]
+    source.broken = False
+    again = denoise_stack(source, OPTIONS, out=out)
+    assert not again.failed
+    np.testing.assert_array_equal(again.image[1], alone(source.stack, 1))
+
+
+def test_failing_fit_leaves_the_plane(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = random_stack(3, 16, 18)
+
+    def fragile(image: Any, *args: Any, **kwargs: Any) -> Iterator[Progress]:
+        steps = fake_denoise(image, *args, **kwargs)
+        yield next(steps)
+        if np.array_equal(image, stack[1]):
+            raise RuntimeError("diverged")
+        return (yield from steps)
+
+    monkeypatch.setattr(front, "iter_denoise", fragile)
+    result = denoise_stack(stack, OPTIONS)
+    assert result.failed == {1: "cannot be denoised: RuntimeError: diverged"}
+    np.testing.assert_array_equal(result.image[1], stack[1])
+    np.testing.assert_array_equal(result.image[2], alone(stack, 2))
+
+
+def test_error_before_the_first_step_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*args: Any, **kwargs: Any) -> Iterator[Progress]:
+        raise RuntimeError("no weights")
+        yield
+
+    monkeypatch.setattr(front, "iter_denoise", refusing)
+    with pytest.raises(RuntimeError, match="no weights"):
+        denoise_stack(random_stack(3, 16, 18), OPTIONS)
+
+
+def test_full_disk_spares_the_other_planes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = random_stack(3, 16, 18)
+    put = ZarrSink.put
+
+    def full_once(self: ZarrSink, position: int, plane: Any) -> None:
+        if position == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(self, position, plane)
+
+    monkeypatch.setattr(ZarrSink, "put", full_once)
+    out = tmp_path / "o.zarr"
+    result = denoise_stack(stack, OPTIONS, out=out)
+    assert list(result.failed) == [1]
+    assert "No space left" in result.failed[1]
+    monkeypatch.setattr(ZarrSink, "put", put)
+    again = denoise_stack(stack, OPTIONS, out=out)
+    assert not again.failed
+    np.testing.assert_array_equal(again.image[1], alone(stack, 1))
+
+
+def test_no_fit_is_wasted_on_a_disk_that_stays_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: ZarrSink, position: int, plane: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ZarrSink, "put", full)
+    usage = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    seen: list[Progress] = []
+    result = denoise_stack(
+        random_stack(3, 16, 18), OPTIONS, out=tmp_path / "o.zarr", on_progress=seen.append
+    )
+    assert list(result.failed) == [0, 1, 2]
+    assert {progress.plane for progress in seen if progress.total} == {0}
+
+
+# --- crash safety ------------------------------------------------------------------
+
+
+def killed_at(call: int, stack: Any, out: Path) -> bool:
+    """Run in a child that is killed at its ``call``-th durable step; was it killed?"""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        count = 0
+        fsync, rename = os.fsync, os.replace
+
+        def die() -> None:
+            nonlocal count
+            count += 1
+            if count == call:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def deadly_fsync(descriptor: int) -> None:
+            die()
+            fsync(descriptor)
+
+        def deadly_rename(*args: Any, **kwargs: Any) -> None:
+            die()
+            rename(*args, **kwargs)
+
+        os.fsync, os.replace = deadly_fsync, deadly_rename
+        try:
+            denoise_stack(stack, OPTIONS, out=out)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked child")
+def test_killed_at_any_step_and_resumed_gives_the_same(tmp_path: Path) -> None:
+    stack = random_stack(3, 16, 18)
+    expected = denoise_stack(stack, OPTIONS).image
+    call, killed = 0, True
+    while killed:
+        call += 1
+        out = tmp_path / f"{call}.ome.zarr"
+        killed = killed_at(call, stack, out)
+        seen: list[Progress] = []
+        result = denoise_stack(stack, OPTIONS, out=out, on_progress=seen.append)
+        np.testing.assert_array_equal(result.image[:], expected)
+        assert not list(out.rglob("*.partial"))
+    assert call > 20
+    assert not seen  # The last child was not killed: nothing was left to do.
+
+
+def test_only_unfinished_planes_are_redone(tmp_path: Path) -> None:
+    stack = random_stack(4, 16, 18)
+    out = tmp_path / "o.zarr"
+    denoise_stack(stack, OPTIONS, out=out)
+    journal = out / "0" / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:3]) + lines[3][:9])
+    seen: list[Progress] = []
+    denoise_stack(stack, OPTIONS, out=out, on_progress=seen.append)
+    assert {progress.plane for progress in seen} == {2, 3}
+    assert seen[0].fraction > 0.5
+    assert [json.loads(line)["plane"] for line in journal.read_bytes().splitlines()[1:]] == [
+        0,
+        1,
+        2,
+        3,
+    ]
+
+
+def test_resuming_refuses_other_options_and_input(tmp_path: Path) -> None:
+    stack = random_stack(3, 16, 18)
+    out = tmp_path / "o.zarr"
+    denoise_stack(stack, OPTIONS, out=out)
+    with pytest.raises(ValueError, match="option iterations was 200, is 10"):
+        denoise_stack(stack, OPTIONS.replace(iterations=10), out=out)
+    with pytest.raises(ValueError, match="the shape of the stack was"):
+        denoise_stack(stack[:2], OPTIONS, out=out)
+    with pytest.raises(ValueError, match="planes was None"):
+        denoise_stack(stack, OPTIONS, planes=[0, 1, 2], out=out)
+    with pytest.raises(ValueError, match="plane 1 is not what it was"):
+        changed = stack.copy()
+        changed[1, 0, 0] += 1
+        denoise_stack(changed, OPTIONS, out=out)
+
+
+def test_other_versions_are_warned_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = random_stack(2, 16, 18)
+    out = tmp_path / "o.zarr"
+    denoise_stack(stack, OPTIONS, out=out)
+    monkeypatch.setattr(front, "versions", lambda: {"torch": "0.0"})
+    with pytest.warns(UserWarning, match="pixels may differ"):
+        denoise_stack(stack, OPTIONS, out=out)
+
+
+def test_a_resumed_run_keeps_the_tiles_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = random_stack(2, 16, 18)
+    tiles: list[int | None] = []
+    fitting = tiling.iter_denoise_fitting
+
+    def spy(*args: Any, tile: int | None, **kwargs: Any) -> Any:
+        tiles.append(tile)
+        return fitting(*args, tile=tile, **kwargs)
+
+    monkeypatch.setattr(tiling, "iter_denoise_fitting", spy)
+    monkeypatch.setattr(tiling, "choose_tile", lambda plan: 256)
+    out = ZarrOut(tmp_path / "o.zarr")
+    steps = iter_denoise_stack(stack, OPTIONS, out=out)
+    while next(steps).finished_plane is None:
+        pass
+    steps.close()
+    monkeypatch.setattr(tiling, "choose_tile", lambda plan: None)
+    denoise_stack(stack, OPTIONS, out=out)
+    assert tiles == [256, 256]
