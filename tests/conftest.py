@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-
-# A busy thread slows every other one down, so none may ask for more than two.
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_name, "2")
+import sys
 
 import pytest
 
 
+def pytest_configure() -> None:
+    """Allow two threads at most: a third one slows the others down."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(min(2, int(os.environ.get(name, "2"))))
+
+
 @pytest.fixture(autouse=True)
 def _few_threads() -> None:
-    """Keep torch at two threads, also after a test that raised the number."""
-    import torch
-
-    if torch.get_num_threads() > 2:
+    """Go back to two threads after a test that raised the number."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() > 2:
         torch.set_num_threads(2)

@@ -143,6 +143,15 @@ class Metadata:
             ),
         )
 
+    def resampled(self, zoom: tuple[float, float]) -> Metadata:
+        """Return what holds for an image whose pixels are larger by ``zoom`` (Y, X)."""
+        scale = dict(self.scale)
+        for axis, factor in zip("YX", zoom, strict=True):
+            if axis in scale:
+                scale[axis] *= factor
+        extra = {key: value for key, value in self.extra.items() if key != "resolution"}
+        return dataclasses.replace(self, scale=scale, extra=extra)
+
 
 def _select_extra(
     extra: Mapping[str, Any], planes: Sequence[int], lengths: Sequence[int], letter: str

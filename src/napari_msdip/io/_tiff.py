@@ -47,10 +47,7 @@ def open_tiff(path: Path) -> Iterator[Source]:
         if len(tif.series) > 1:
             notes = (f"holds {len(tif.series)} images; only the first is used",)
         try:
-            if set(series.axes) - set("YXS"):
-                data: Any = zarr.open(series.aszarr(level=0), mode="r")
-            else:
-                data = series.asarray()
+            data: Any = zarr.open(series.aszarr(level=0), mode="r")
         except (ValueError, RuntimeError, OSError) as error:
             raise FileError(f"{path}: cannot decode this TIFF ({error})") from error
         yield Source(path, data, _tiff_metadata(tif), notes=notes)

@@ -170,6 +170,11 @@ def ngff_names(axes: str) -> list[str]:
     return names
 
 
+def _ngff_unit(unit: str | None) -> str | None:
+    """Return what OME-Zarr calls a unit."""
+    return NGFF_UNITS.get(unit, unit) if unit else None
+
+
 def _ngff_attributes(metadata: Metadata, name: str) -> dict[str, Any]:
     types = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
     axes = []
@@ -177,9 +182,9 @@ def _ngff_attributes(metadata: Metadata, name: str) -> dict[str, Any]:
         described = {"name": axis}
         if axis in types:
             described["type"] = types[axis]
-        unit = metadata.units.get(letter)
+        unit = _ngff_unit(metadata.units.get(letter))
         if unit:
-            described["unit"] = NGFF_UNITS.get(unit, unit)
+            described["unit"] = unit
         axes.append(described)
     scale = [float(metadata.scale.get(letter, 1)) for letter in metadata.axes]
     transform = {"type": "scale", "scale": scale}

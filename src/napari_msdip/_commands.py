@@ -1,0 +1,646 @@
+"""What the commands of the command line do."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import platform
+import shutil
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata as packages
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_msdip import io
+from napari_msdip._console import Interrupt, duration
+from napari_msdip.events import Status
+from napari_msdip.io import FileError, Source
+from napari_msdip.planes import PlaneLayout, read_plane, select
+from napari_msdip.sinks import ZarrOut
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Generator, Sequence
+
+    from napari_msdip._console import Console
+    from napari_msdip.events import Progress, Result, StackResult
+    from napari_msdip.io import Metadata
+    from napari_msdip.options import Options
+
+__all__ = [
+    "Engine",
+    "Exit",
+    "UsageError",
+    "denoise_files",
+    "drive",
+    "load_engine",
+    "measure_noise",
+    "ready",
+    "scale_path",
+    "show_info",
+    "verdict",
+]
+
+# What an engine raises for one image that it cannot denoise.
+_REFUSALS = (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+
+
+class Exit(enum.IntEnum):
+    """How the program ends; see the module ``cli``."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    CANCELLED = 130
+
+
+class UsageError(Exception):
+    """The command cannot be carried out as given; the message is for a person."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The part of the program that takes seconds to import.
+
+    Attributes
+    ----------
+    check : callable
+        Given Options, raises if this machine cannot fulfil them.
+    iter_denoise, denoise_stack, estimate_sigma, assess : callable
+        As in :mod:`napari_msdip`; ``iter_denoise`` copes with little memory.
+    """
+
+    check: Callable[[Options], None]
+    iter_denoise: Callable[..., Generator[Progress, None, Result]]
+    denoise_stack: Callable[..., StackResult]
+    estimate_sigma: Callable[..., float]
+    assess: Callable[..., Any]
+
+
+def load_engine() -> Engine:
+    """Import torch and everything that needs it."""
+    from napari_msdip.noise import estimate_sigma
+    from napari_msdip.quality import assess
+    from napari_msdip.stack import denoise_stack
+
+    return Engine(_check, _iter_denoise, denoise_stack, estimate_sigma, assess)
+
+
+def _check(options: Options) -> None:
+    from napari_msdip import devices, features
+
+    devices.select(options.device)
+    if options.consistency == "vgg16":
+        features.load_vgg16(options.vgg_weights)
+
+
+def _iter_denoise(
+    image: Any,
+    options: Options,
+    *,
+    channel_axis: int | None,
+    should_stop: Callable[[], bool],
+) -> Generator[Progress, None, Result]:
+    from napari_msdip import tiling
+    from napari_msdip.plan import resolve
+
+    layout = PlaneLayout.of(image.shape, channel_axis)
+    plan = resolve(options, layout.size_yx, 0.0, channels=layout.channels)
+    return tiling.iter_denoise_fitting(
+        image,
+        options,
+        channel_axis=channel_axis,
+        should_stop=should_stop,
+        tile=tiling.choose_tile(plan),
+    )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One file to denoise."""
+
+    source: Path
+    target: Path
+    axes: str | None
+    channel_axis: int | None
+    planes: slice | list[int] | None
+    is_stack: bool
+
+
+def denoise_files(
+    parsed: argparse.Namespace,
+    options: Options,
+    console: Console,
+    load: Callable[[], Engine],
+) -> Exit:
+    """Denoise every input; one that fails does not keep the others from being done."""
+    paths = io.expand(parsed.inputs)
+    targets = _targets(paths, parsed.output, options)
+    planes = _parse_planes(parsed.planes)
+    reports: list[dict[str, Any]] = []
+    tasks = []
+    for path, target in zip(paths, targets, strict=True):
+        if parsed.resume and target.exists():
+            reports.append(_report(path, target, "skipped"))
+            continue
+        io.check_output(target, overwrite=parsed.overwrite, source=path)
+        try:
+            tasks.append(_plan(path, target, parsed, planes, options))
+        except FileError as error:
+            if len(paths) == 1:
+                raise
+            console.error(str(error))
+            reports.append(_report(path, target, "failed", error=str(error)))
+    for task in tasks:
+        _check_partial(task, parsed)
+    engine = ready(load, options) if tasks else None
+    client = _connect(parsed.scheduler) if parsed.scheduler else None
+    stop = Interrupt(console)
+    with client or contextlib.nullcontext(), stop.listening():
+        for number, task in enumerate(tasks, 1):
+            if stop.asked or engine is None:
+                reports.append(_report(task.source, task.target, "not begun"))
+                continue
+            label = f"[{number}/{len(tasks)}] {task.source.name}"
+            run = _Run(task, options, engine, console, stop, label, parsed, client)
+            reports.append(run.denoise())
+    return _finish(reports, console)
+
+
+def ready(load: Callable[[], Engine], options: Options) -> Engine:
+    """Load the engine and make sure that it can do what the options ask."""
+    engine = load()
+    try:
+        engine.check(options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    return engine
+
+
+def _targets(paths: Sequence[Path], output: str, options: Options) -> list[Path]:
+    out = Path(output)
+    names_folder = output.endswith(("/", os.sep)) or not out.suffix
+    if not names_folder and (not out.is_dir() or out.suffix.lower() == ".zarr"):
+        if len(paths) > 1:
+            raise UsageError(
+                f"{output}: is one file, but there are {len(paths)} inputs; "
+                "name a folder (with a / at its end)"
+            )
+        return [out]
+    targets = [out / _result_name(path, options) for path in paths]
+    twice = [target for target, count in Counter(targets).items() if count > 1]
+    if twice:
+        raise UsageError(
+            f"{twice[0]}: several inputs would be written here; denoise them in "
+            "separate commands"
+        )
+    return targets
+
+
+def _result_name(path: Path, options: Options) -> str:
+    stem, suffix = io.split_suffix(path)
+    kind = suffix.lower()
+    if kind in (".png", ".jpg", ".jpeg"):
+        return f"{stem}.tif" if options.output_dtype == "float32" else f"{stem}.png"
+    if kind == ".lsm":
+        return f"{stem}.ome.tif"
+    return path.name if kind.endswith(io.WRITABLE) else f"{path.name}.ome.zarr"
+
+
+def _parse_planes(text: str | None) -> slice | list[int] | None:
+    if text is None:
+        return None
+    try:
+        if ":" not in text:
+            return [int(part) for part in text.split(",")]
+        parts = [int(part) if part else None for part in text.split(":")]
+        return slice(*parts)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"--planes {text}: give a number, a range such as 10:20, or a list such as "
+            "3,5,8"
+        ) from error
+
+
+def _plan(
+    path: Path,
+    target: Path,
+    parsed: argparse.Namespace,
+    planes: slice | list[int] | None,
+    options: Options,
+) -> _Task:
+    """Look at a file's header and settle what to do with it.
+
+    Raises
+    ------
+    FileError
+        If it cannot be done.
+    """
+    with io.open_image(path, axes=parsed.axes) as source:
+        channel_axis, layout = _layout(source, parsed.channel_axis)
+        is_stack = bool(layout.plane_axes)
+        _check_planes(path, planes, layout)
+        if target.suffix.lower() == ".png":
+            dtype = np.dtype(source.data.dtype)
+            if options.output_dtype == "float32":
+                dtype = np.dtype(np.float32)
+            io.check_png(target, source.metadata.axes, dtype)
+    return _Task(path, target, parsed.axes, channel_axis, planes, is_stack)
+
+
+def _layout(source: Source, wanted: str | None) -> tuple[int | None, PlaneLayout]:
+    axes, shape = source.metadata.axes, source.data.shape
+    channel_axis = _channel_axis(source, wanted)
+    spatial = [axis for axis in range(len(axes)) if axis != channel_axis][-2:]
+    if [axes[axis] for axis in spatial] != ["Y", "X"]:
+        raise FileError(
+            f"{source.path}: its dimensions are {axes} {shape}, but Y and X have to be "
+            "the last ones beside the channel axis; see --channel-axis and --axes"
+        )
+    return channel_axis, PlaneLayout.of(shape, channel_axis)
+
+
+def _channel_axis(source: Source, wanted: str | None) -> int | None:
+    axes = source.metadata.axes
+    if wanted is None:
+        return axes.index("S") if "S" in axes else None
+    if wanted.lower() == "none":
+        return None
+    if wanted.upper() in axes and len(wanted) == 1:
+        return axes.index(wanted.upper())
+    if wanted.lstrip("-").isdigit() and -len(axes) <= int(wanted) < len(axes):
+        return int(wanted) % len(axes)
+    raise FileError(f"{source.path}: --channel-axis {wanted}: its dimensions are {axes}")
+
+
+def _check_planes(
+    path: Path, planes: slice | list[int] | None, layout: PlaneLayout
+) -> None:
+    if planes is None:
+        return
+    if not layout.plane_axes:
+        raise FileError(f"{path}: --planes: this is a single image, not a stack")
+    try:
+        select(planes, layout.n_planes)
+    except ValueError as error:
+        raise FileError(f"{path}: {error}") from error
+
+
+def _check_partial(task: _Task, parsed: argparse.Namespace) -> None:
+    """Decide about what an earlier, unfinished run left."""
+    unfinished = io.partial_path(task.target)
+    if not task.is_stack or not unfinished.exists() or parsed.resume:
+        return
+    if not parsed.overwrite:
+        raise UsageError(
+            f"{unfinished}: is left of a run that did not finish; --resume goes on with "
+            "it, --overwrite begins anew"
+        )
+    shutil.rmtree(unfinished)
+
+
+def _connect(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError(
+            "--scheduler: needs dask.distributed; pip install 'napari-msdip[cluster]'"
+        ) from error
+    try:
+        return Client(address, timeout=10)  # type: ignore[no-untyped-call]
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UsageError(f"--scheduler {address}: no answer ({error})") from error
+
+
+def _report(source: Path, target: Path, status: str, **rest: Any) -> dict[str, Any]:
+    return {"input": str(source), "output": str(target), "status": status, **rest}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One file being denoised."""
+
+    task: _Task
+    options: Options
+    engine: Engine
+    console: Console
+    stop: Interrupt
+    label: str
+    parsed: argparse.Namespace
+    client: Any
+
+    def denoise(self) -> dict[str, Any]:
+        """Denoise the file and return the report on it."""
+        task = self.task
+        try:
+            with io.open_image(task.source, axes=task.axes) as source:
+                for note in source.notes:
+                    self.console.note(f"{task.source}: {note}")
+                report = self._stack(source) if task.is_stack else self._image(source)
+        except (FileError, *_REFUSALS) as error:
+            if self.parsed.debug:
+                raise
+            text = str(error) or type(error).__name__
+            if not text.startswith(str(task.source)):
+                text = f"{task.source}: {text}"
+            self.console.error(text)
+            report = _report(task.source, task.target, "failed", error=text)
+        return report
+
+    def _show(self, progress: Progress) -> None:
+        where = f"scale {progress.n_scales - progress.scale}/{progress.n_scales}"
+        if progress.n_planes > 1:
+            where = f"plane {progress.plane + 1}/{progress.n_planes}, {where}"
+        label = f"{self.label}: {where}"
+        self.console.show(label, progress.fraction, progress.eta_seconds)
+
+    def _image(self, source: Source) -> dict[str, Any]:
+        image = np.asarray(source.data)
+        image = image.astype(image.dtype.newbyteorder("="), copy=False)
+        axis = self.task.channel_axis
+        steps = self.engine.iter_denoise(
+            image, self.options, channel_axis=axis, should_stop=self.stop
+        )
+        result = drive(steps, self._show)
+        completed = result.status is Status.COMPLETED
+        target = self.task.target if completed else _free_name(self.task.target)
+        save = partial(
+            io.save_image,
+            overwrite=self.parsed.overwrite,
+            provenance=result.provenance(),
+        )
+        save(target, result.image, source.metadata, alpha=source.alpha)
+        if self.parsed.save_scales:
+            for number, scale in enumerate(result.scales):
+                metadata = source.metadata.resampled(scale.zoom)
+                save(scale_path(target, number), scale.image, metadata)
+        quality = self.engine.assess(image, result.image, channel_axis=axis)
+        self.console.say(f"{source.path} -> {target} ({duration(result.seconds)})")
+        self.console.say(f"  {verdict(quality)}")
+        if not completed:
+            self.console.say(
+                "  cancelled: this is the best image so far, not the final one"
+            )
+        return _report(
+            source.path,
+            target,
+            result.status.value,
+            sigma=result.sigma,
+            seconds=result.seconds,
+            quality={"verdict": str(quality.verdict.value), "reason": quality.reason},
+            provenance=result.provenance(),
+        )
+
+    def _stack(self, source: Source) -> dict[str, Any]:
+        task = self.task
+        layout = PlaneLayout.of(source.data.shape, task.channel_axis)
+        metadata = source.metadata
+        if task.planes is not None:
+            chosen = select(task.planes, layout.n_planes)
+            metadata = metadata.select(chosen, source.data.shape, task.channel_axis)
+        unfinished = io.partial_path(task.target)
+        result = self.engine.denoise_stack(
+            source.data,
+            self.options,
+            channel_axis=task.channel_axis,
+            planes=task.planes,
+            out=ZarrOut(unfinished, metadata),
+            on_progress=self._show,
+            should_stop=self.stop,
+            client=self.client,
+        )
+        completed = result.status is Status.COMPLETED and not result.pending
+        if completed:
+            _settle(unfinished, task.target, result, metadata, self.parsed.overwrite)
+        return self._stack_report(source, result, unfinished, completed=completed)
+
+    def _stack_report(
+        self, source: Source, result: StackResult, unfinished: Path, *, completed: bool
+    ) -> dict[str, Any]:
+        target = self.task.target if completed else unfinished
+        say = self.console.say
+        say(f"{source.path} -> {target} ({duration(result.seconds)})")
+        for plane, reason in result.failed.items():
+            self.console.error(f"{source.path}: plane {plane}: {reason}")
+        if result.failed:
+            say(f"  {len(result.failed)} of {len(result.planes)} planes are as they were")
+        status = "partly failed" if result.failed else result.status.value
+        if not completed:
+            status = "cancelled" if self.stop.asked else "unfinished"
+            done = len(result.planes) - len(result.pending)
+            say(f"  {status}: {done} of {len(result.planes)} planes done; --resume goes on")
+        return _report(
+            source.path,
+            target,
+            status,
+            planes=list(result.planes),
+            failed=dict(result.failed),
+            pending=list(result.pending),
+            seconds=result.seconds,
+            plan=result.plan.to_dict() if result.plan else None,
+        )
+
+
+def drive(
+    steps: Generator[Progress, None, Result], show: Callable[[Progress], None]
+) -> Result:
+    """Run a generator of progress to its end and return its result."""
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        show(progress)
+
+
+def scale_path(target: Path, number: int) -> Path:
+    """Return where the result of one scale goes, 0 being the finest."""
+    stem, suffix = io.split_suffix(target)
+    return target.with_name(f"{stem}.scale{number}{suffix}")
+
+
+def _free_name(target: Path) -> Path:
+    """Return a name that says that the image is unfinished and that is not taken."""
+    stem, suffix = io.split_suffix(target)
+    name = target.with_name(f"{stem}.unfinished{suffix}")
+    number = 2
+    while name.exists():
+        name = target.with_name(f"{stem}.unfinished-{number}{suffix}")
+        number += 1
+    return name
+
+
+def verdict(quality: Any) -> str:
+    """Say what the assessment of a result came to."""
+    words = str(quality.verdict.value).replace("_", " ").replace("-", " ")
+    return f"{words}: {quality.reason}"
+
+
+def _settle(
+    unfinished: Path,
+    target: Path,
+    result: StackResult,
+    metadata: Metadata,
+    overwrite: bool,
+) -> None:
+    """Give a finished stack its final name and format."""
+    if target.suffix.lower() == ".zarr":
+        io.annotate_zarr(unfinished, metadata, name=target.name)
+        with io.replacing(target, overwrite=overwrite) as temporary:
+            unfinished.rename(temporary)
+        return
+    provenance = {
+        "seconds": result.seconds,
+        "planes": list(result.planes),
+        "failed": {str(plane): reason for plane, reason in result.failed.items()},
+        "plan": result.plan.to_dict() if result.plan else None,
+    }
+    io.save_image(
+        target, result.image, metadata, overwrite=overwrite, provenance=provenance
+    )
+    shutil.rmtree(unfinished)
+
+
+def _finish(reports: list[dict[str, Any]], console: Console) -> Exit:
+    counts = Counter(report["status"] for report in reports)
+    if counts["cancelled"] or counts["not begun"]:
+        code = Exit.CANCELLED
+    elif counts["failed"] or counts["partly failed"] or counts["unfinished"]:
+        code = Exit.FAILED
+    else:
+        code = Exit.OK
+    if len(reports) > 1:
+        console.say(", ".join(f"{count} {status}" for status, count in counts.items()))
+    elif counts["skipped"]:
+        console.say(f"{reports[0]['output']}: is there already, nothing to do")
+    console.emit({"exit_code": int(code), "files": reports})
+    return code
+
+
+def measure_noise(
+    parsed: argparse.Namespace, console: Console, load: Callable[[], Engine]
+) -> Exit:
+    """Estimate the noise level of every input."""
+    paths = io.expand(parsed.inputs)
+    planes = _parse_planes(parsed.planes)
+    engine = load()
+    reports = []
+    for number, path in enumerate(paths, 1):
+        try:
+            report = _noise_of(path, parsed, planes, engine)
+            console.say(
+                f"{path}: {report['sigma']:.4g} ({report['share']:.2%} of its range)"
+            )
+        except (FileError, *_REFUSALS) as error:
+            if parsed.debug:
+                raise
+            console.error(str(error))
+            report = {"input": str(path), "error": str(error)}
+        reports.append(report)
+        console.show("noise", number / len(paths), None)
+    console.clear()
+    failed = any("error" in report for report in reports)
+    code = Exit.FAILED if failed else Exit.OK
+    console.emit({"exit_code": int(code), "files": reports})
+    return code
+
+
+def _noise_of(
+    path: Path,
+    parsed: argparse.Namespace,
+    planes: slice | list[int] | None,
+    engine: Engine,
+) -> dict[str, Any]:
+    with io.open_image(path, axes=parsed.axes) as source:
+        _, layout = _layout(source, parsed.channel_axis)
+        _check_planes(path, planes, layout)
+        sigmas, low, high = [], np.inf, -np.inf
+        for index in select(planes, layout.n_planes):
+            plane = read_plane(source.data, layout, index)
+            axis = layout.plane_channel_axis
+            sigmas.append(float(engine.estimate_sigma(plane, channel_axis=axis)))
+            low, high = min(low, float(plane.min())), max(high, float(plane.max()))
+    sigma = float(np.median(sigmas))
+    share = sigma / (high - low) if high > low else 0.0
+    report = {"input": str(path), "sigma": sigma, "range": [low, high], "share": share}
+    return report if len(sigmas) == 1 else {**report, "sigma_of_planes": sigmas}
+
+
+_PACKAGES = (
+    "napari-msdip torch torchvision numpy scikit-image tifffile imagecodecs zarr napari "
+    "npe2 magicgui dask distributed"
+).split()
+
+
+def show_info(
+    parsed: argparse.Namespace, console: Console, load: Callable[[], Engine]
+) -> Exit:
+    """Show versions, devices, memory and weights."""
+    info: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+    if "torch" not in sys.modules:
+        console.note("loading PyTorch, which can take a while")
+    try:
+        info |= _torch_info()
+    except ImportError as error:
+        info["devices"] = {"error": f"PyTorch cannot be loaded: {error}"}
+    _say_tree(console, info)
+    console.emit(info)
+    return Exit.OK
+
+
+def _version(name: str) -> str | None:
+    try:
+        return packages.version(name)
+    except packages.PackageNotFoundError:
+        return None
+
+
+def _torch_info() -> dict[str, Any]:
+    import torch
+
+    from napari_msdip import devices
+
+    found = {"cpu": f"{devices.cpu_count()} cores"}
+    if torch.cuda.is_available():
+        found["cuda"] = torch.cuda.get_device_name()
+    if torch.backends.mps.is_available():
+        found["mps"] = "Apple GPU"
+    chosen = devices.select("auto")
+    free = {name: f"{devices.available_memory(name) / 2**30:.1f} GiB" for name in found}
+    return {
+        "devices": found,
+        "auto device": chosen,
+        "auto precision": devices.select_precision("auto", chosen),
+        "free memory": free,
+        "VGG-16 weights": _weights_info(),
+    }
+
+
+def _weights_info() -> str:
+    from napari_msdip import features
+
+    try:
+        features.load_vgg16(download=False)
+    except features.WeightsNotFoundError:
+        return "none (only the paper preset needs them, and downloads them)"
+    return f"found ({features.cache_directory()} or torch's hub cache)"
+
+
+def _say_tree(console: Console, tree: dict[str, Any], indent: str = "") -> None:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            console.say(f"{indent}{key}:")
+            _say_tree(console, value, indent + "  ")
+        else:
+            console.say(f"{indent}{key}: {'not installed' if value is None else value}")

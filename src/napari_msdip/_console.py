@@ -1,0 +1,165 @@
+"""What the command line says, and where: results, notes and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import signal
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import FrameType
+
+__all__ = ["Console", "Interrupt", "duration"]
+
+_REDRAW_SECONDS = 0.1
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as a person would: ``42 s``, ``3:05 min``, ``1:02:30 h``."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d} min"
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"
+
+
+class Console:
+    """The only place that writes to the terminal.
+
+    Parameters
+    ----------
+    out, err : file
+        Where results and where notes go.
+    as_json : bool
+        Whether the result is JSON; then words for people go to ``err``.
+    progress : bool or None
+        Whether to show progress; None: if ``err`` is a terminal.
+    """
+
+    def __init__(
+        self,
+        out: TextIO,
+        err: TextIO,
+        *,
+        as_json: bool = False,
+        progress: bool | None = None,
+    ) -> None:
+        self.as_json = as_json
+        self._out = out
+        self._err = err
+        self._terminal = err.isatty()
+        self._progress = self._terminal if progress is None else progress
+        self._drawn = False
+        self._last = -math.inf
+        self._step = -1
+
+    def say(self, text: str = "") -> None:
+        """Write a line of the result for a person."""
+        self._write(self._err if self.as_json else self._out, text)
+
+    def note(self, text: str) -> None:
+        """Write a remark that is no result."""
+        self._write(self._err, f"note: {text}")
+
+    def error(self, text: str) -> None:
+        """Write an error, on one line."""
+        self._write(self._err, f"error: {' '.join(text.split())}")
+
+    def emit(self, report: Mapping[str, Any]) -> None:
+        """Write the result as JSON, if that is wanted."""
+        if self.as_json:
+            self._write(self._out, json.dumps(_finite(report), indent=2))
+
+    def show(self, label: str, fraction: float, eta: float | None) -> None:
+        """Show how far a run is: a bar on a terminal, a line each tenth elsewhere."""
+        if not self._progress:
+            return
+        if not self._terminal:
+            if int(fraction * 10) != self._step:
+                self._step = int(fraction * 10)
+                self._err.write(f"{label}: {fraction:.0%}{_left(eta)}\n")
+                self._err.flush()
+            return
+        now = time.monotonic()
+        if now - self._last < _REDRAW_SECONDS and fraction < 1:
+            return
+        self._last = now
+        self._draw(label, fraction, eta)
+
+    def clear(self) -> None:
+        """Take the progress bar away."""
+        self._step = -1
+        if self._drawn:
+            self._err.write("\r\x1b[K")
+            self._err.flush()
+            self._drawn = False
+
+    def _draw(self, label: str, fraction: float, eta: float | None) -> None:
+        columns = shutil.get_terminal_size().columns
+        tail = f" {fraction:4.0%}{_left(eta)}"
+        width = max(min(30, columns - len(label) - len(tail) - 4), 5)
+        filled = round(width * min(fraction, 1.0))
+        line = f"{label} [{'#' * filled}{'.' * (width - filled)}]{tail}"
+        self._err.write(f"\r\x1b[K{line[: columns - 1]}")
+        self._err.flush()
+        self._drawn = True
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        self.clear()
+        stream.write(f"{text}\n")
+        stream.flush()
+
+
+def _left(eta: float | None) -> str:
+    return "" if eta is None else f", {duration(eta)} left"
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON does not know."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+class Interrupt:
+    """Whether a person wants the run to end.
+
+    The first Ctrl-C (or a scheduler's SIGTERM) asks for it, so that what is
+    finished can be kept; the second one aborts at once.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.asked = False
+        self._console = console
+
+    def __call__(self) -> bool:
+        """Tell whether to stop."""
+        return self.asked
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over the signals within the context."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self._stop) for number in signals]
+        try:
+            yield
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        self._console.note("stopping and keeping what is done; Ctrl-C again aborts")
