@@ -223,7 +223,7 @@ def _retreat(
         warnings.warn(
             f"{device} ran out of memory; going on with tiles of {smaller[0]} pixels. "
             "The result may differ slightly from one in larger pieces.",
-            ResourceWarning,
+            RuntimeWarning,
             stacklevel=3,
         )
         return options, smaller[0]
@@ -234,7 +234,7 @@ def _retreat(
         )
     warnings.warn(
         f"{device} ran out of memory even with the smallest tiles; going on with the CPU.",
-        ResourceWarning,
+        RuntimeWarning,
         stacklevel=3,
     )
     options = options.replace(device="cpu", precision="auto")

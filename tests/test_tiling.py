@@ -1,0 +1,265 @@
+"""Tiles: they cover the image once, agree on black and white, and shrink when memory ends."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_msdip import Options, Progress, Result, Status, devices, tiling
+from napari_msdip import image as front
+from napari_msdip.plan import resolve
+from napari_msdip.tiling import (
+    choose_tile,
+    iter_denoise_fitting,
+    out_of_memory,
+    tile_grid,
+)
+from tests.fakes import fake_denoise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPTIONS = Options(device="cpu", precision="float32", threads=1)
+
+
+def drive(steps: Any) -> tuple[Result, list[Progress]]:
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            return end.value, seen
+
+
+def textured(height: int, width: int, channels: int | None = None) -> Any:
+    shape = (height, width) if channels is None else (height, width, channels)
+    return np.random.default_rng(1).integers(100, 4000, shape).astype("uint16")
+
+
+@pytest.fixture
+def copying(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Replace the engine by one that returns the noisy image; record normalisations."""
+    seen = []
+
+    def copy(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
+        seen.append(kwargs.get("normalisation"))
+        result, steps = drive(fake_denoise(image, options, **without(kwargs)))
+        yield from steps
+        image = image.astype(result.image.dtype)
+        return Result(
+            image, result.scales, result.sigma, result.plan, result.status, result.seconds
+        )
+
+    monkeypatch.setattr(front, "iter_denoise", copy)
+    return seen
+
+
+def without(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in kwargs.items() if key != "normalisation"}
+
+
+@pytest.mark.parametrize("shape", [(300, 500), (128, 131), (257, 1031), (129, 4000)])
+@pytest.mark.parametrize("side", [128, 192, 256])
+def test_tiles_cover_the_image_with_weights_that_add_up_to_one(
+    shape: tuple[int, int], side: int
+) -> None:
+    weight = np.zeros(shape)
+    for tile in tile_grid(shape, side):
+        rows, columns = tile.window
+        assert rows.stop - rows.start == min(side, shape[0])
+        assert columns.stop - columns.start == min(side, shape[1])
+        assert 0 <= rows.start
+        assert rows.stop <= shape[0]
+        assert columns.stop <= shape[1]
+        weight[tile.window] += np.outer(*tile.weights)
+    np.testing.assert_allclose(weight, 1, atol=1e-5)
+
+
+def test_one_tile_where_the_image_fits() -> None:
+    (tile,) = tile_grid((100, 128), 128)
+    assert tile.window == (slice(0, 100), slice(0, 128))
+    np.testing.assert_array_equal(np.outer(*tile.weights), 1)
+
+
+def test_weights_rise_smoothly_from_the_edge() -> None:
+    inner = tile_grid((128, 600), 256)[1]
+    rise = np.diff(inner.weights[1][:64])
+    assert inner.weights[1][0] < 1e-3
+    assert rise.max() < 0.1
+
+
+@pytest.mark.parametrize("channel_axis", [None, 0, 1, 2])
+def test_copied_tiles_give_the_image_back(copying: list[Any], channel_axis: int) -> None:
+    image = textured(150, 210, None if channel_axis is None else 3)
+    if channel_axis is not None:
+        image = np.moveaxis(image, -1, channel_axis)
+    steps = iter_denoise_fitting(image, OPTIONS, channel_axis=channel_axis, tile=128)
+    result, _ = drive(steps)
+    np.testing.assert_array_equal(result.image, image)
+    assert result.image.dtype == image.dtype
+    (scale,) = result.scales
+    assert scale.image.shape == image.shape
+    assert scale.shape == (150, 210)
+
+
+def test_all_tiles_share_the_normalisation_of_the_image(copying: list[Any]) -> None:
+    image = textured(150, 210)
+    image[:, :100] //= 10
+    drive(iter_denoise_fitting(image, OPTIONS, tile=128))
+    assert len(copying) == 4
+    assert all(normalisation == copying[0] for normalisation in copying)
+    assert copying[0] == front.normalisation(image)
+
+
+def test_tiles_that_disagree_leave_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    offsets = iter((0.0, 100.0, 0.0, 100.0))
+
+    def disagreeing(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
+        result, steps = drive(fake_denoise(image, options, **without(kwargs)))
+        yield from steps
+        result.image[:] = next(offsets)
+        return result
+
+    monkeypatch.setattr(front, "iter_denoise", disagreeing)
+    result, _ = drive(
+        iter_denoise_fitting(np.zeros((150, 400), np.float32), OPTIONS, tile=256)
+    )
+    assert result.image.min() < 1
+    assert result.image.max() > 99
+    assert np.abs(np.diff(result.image, axis=1)).max() < 12
+
+
+def test_progress_in_tiles(copying: list[Any]) -> None:
+    image = textured(150, 210)
+    result, seen = drive(iter_denoise_fitting(image, OPTIONS, tile=128))
+    fractions = [progress.fraction for progress in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    previews = [progress.preview for progress in seen if progress.preview is not None]
+    assert len(previews) == 4
+    assert all(preview.shape == image.shape for preview in previews)
+    (finished,) = [p.finished_scale for p in seen if p.finished_scale is not None]
+    assert finished is result.scales[0]
+
+
+def test_cancelled_in_a_tile_keeps_the_rest_noisy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "iter_denoise", fake_denoise)
+    image = textured(150, 210)
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 6
+
+    result, _ = drive(iter_denoise_fitting(image, OPTIONS, should_stop=stop, tile=128))
+    assert result.status is Status.CANCELLED
+    np.testing.assert_array_equal(result.image[-20:], image[-20:])
+    assert (result.image[:80, :60] != image[:80, :60]).any()
+
+
+def test_same_seed_same_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "iter_denoise", fake_denoise)
+    image = textured(150, 210)
+    first, _ = drive(iter_denoise_fitting(image, OPTIONS, tile=128))
+    second, _ = drive(iter_denoise_fitting(image, OPTIONS, tile=128))
+    other, _ = drive(iter_denoise_fitting(image, OPTIONS.replace(seed=1), tile=128))
+    np.testing.assert_array_equal(first.image, second.image)
+    assert (first.image != other.image).any()
+
+
+# --- memory ------------------------------------------------------------------------
+
+
+def test_tile_is_the_largest_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bytes_for(shape: tuple[int, int], channels: int, options: Options) -> int:
+        return shape[0] * shape[1] * channels * 1000
+
+    monkeypatch.setattr(front, "expected_memory", bytes_for)
+    plan = resolve(OPTIONS, (1000, 1000), 1.0, channels=2)
+    for free, expected in ((10**10, None), (10**9, 512), (1, 128)):
+        monkeypatch.setattr(devices, "available_memory", lambda device, free=free: free)
+        assert choose_tile(plan) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("diverged"), False),
+        (ValueError("image"), False),
+    ],
+)
+def test_out_of_memory_is_recognised(error: Exception, expected: bool) -> None:
+    assert out_of_memory(error) is expected
+
+
+def hungry(limit: int, tried: list[tuple[str, int]]) -> Any:
+    """Return an engine that runs out of memory on larger images, unless on the CPU."""
+
+    def denoise(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
+        tried.append((options.device, image.shape[0]))
+        inner = options.replace(device="cpu")
+        steps = fake_denoise(image, inner, **without(kwargs))
+        yield next(steps)
+        if options.device != "cpu" and max(image.shape) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return (yield from steps)
+
+    return denoise
+
+
+def test_out_of_memory_goes_on_with_smaller_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[str, int]] = []
+    monkeypatch.setattr(front, "iter_denoise", hungry(192, tried))
+    monkeypatch.setattr(devices, "select", lambda device: device)
+    options = OPTIONS.replace(device="cuda")
+    with pytest.warns(RuntimeWarning) as warned:
+        result, seen = drive(iter_denoise_fitting(textured(300, 300), options))
+    assert [size for _, size in tried[:3]] == [300, 256, 192]
+    assert "tiles of 256 pixels" in str(warned[0].message)
+    assert "tiles of 192 pixels" in str(warned[1].message)
+    assert result.status is Status.COMPLETED
+    fractions = [progress.fraction for progress in seen]
+    assert fractions == sorted(fractions)
+
+
+def test_out_of_memory_ends_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[str, int]] = []
+    monkeypatch.setattr(front, "iter_denoise", hungry(0, tried))
+    monkeypatch.setattr(devices, "select", lambda device: device)
+    options = OPTIONS.replace(device="cuda")
+    with pytest.warns(RuntimeWarning) as warned:
+        result, _ = drive(iter_denoise_fitting(textured(200, 200), options))
+    assert tried == [("cuda", 200), ("cuda", 192), ("cuda", 128), ("cpu", 200)]
+    assert "going on with the CPU" in str(warned[-1].message)
+    assert result.status is Status.COMPLETED
+
+
+def test_no_memory_at_all_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starving(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
+        raise MemoryError
+        yield
+
+    monkeypatch.setattr(front, "iter_denoise", starving)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with pytest.raises(MemoryError, match="not even a tile of 128 pixels"):
+            drive(iter_denoise_fitting(textured(200, 200), OPTIONS))
+
+
+def test_other_errors_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
+        raise RuntimeError("diverged")
+        yield
+
+    monkeypatch.setattr(tiling.front, "iter_denoise", broken)
+    with pytest.raises(RuntimeError, match="diverged"):
+        drive(iter_denoise_fitting(textured(200, 200), OPTIONS))
