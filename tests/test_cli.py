@@ -1,0 +1,582 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_msdip import io
+from napari_msdip._commands import Engine, UsageError
+from napari_msdip.cli import build_parser, main, options_from
+from napari_msdip.events import (
+    Progress,
+    Result,
+    ScaleResult,
+    StackResult,
+    Status,
+    StopReason,
+)
+from napari_msdip.options import Options, declared_options
+from napari_msdip.plan import Plan, ScalePlan
+from napari_msdip.planes import PlaneLayout, read_plane, select
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STEPS = 5
+
+
+@dataclass
+class FakeEngine:
+    """Halves every image, so that a result is told from its input, and takes notes."""
+
+    interrupts_at: int | None = None
+    interrupts: int = 1
+    refuses: str = ""
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def load(self) -> Engine:
+        return Engine(
+            self.check, self.iter_denoise, self.denoise_stack, self.sigma, self.assess
+        )
+
+    def check(self, options: Options) -> None:
+        if options.device == "mps":
+            raise ValueError("device='mps' is not available")
+
+    def iter_denoise(self, image, options, *, channel_axis, should_stop):
+        self.calls.append({"options": options, "channel_axis": channel_axis})
+        if self.refuses and image.flat[0] == 99:
+            raise ValueError(self.refuses)
+        status = Status.COMPLETED
+        for step in range(STEPS):
+            self._interrupt(step)
+            if should_stop():
+                status = Status.CANCELLED
+                break
+            yield progress(step / STEPS)
+        return result(image // 2, options, status)
+
+    def _interrupt(self, step: int) -> None:
+        if step == self.interrupts_at:
+            for _ in range(self.interrupts):
+                signal.raise_signal(signal.SIGINT)
+
+    def denoise_stack(
+        self, stack, options, *, channel_axis, planes, out, on_progress, should_stop, client
+    ):
+        self.calls.append(
+            {"options": options, "channel_axis": channel_axis, "planes": planes}
+        )
+        layout = PlaneLayout.of(stack.shape, channel_axis)
+        chosen = select(planes, layout.n_planes)
+        target = layout if planes is None else layout.selection(len(chosen))
+        group = zarr.open_group(out.path, mode="a")
+        if "0" not in group:
+            group.create_array("0", shape=target.shape, dtype=stack.dtype)
+        pending = []
+        for position, plane in enumerate(chosen):
+            self._interrupt(position)
+            if should_stop():
+                pending.append(plane)
+                continue
+            denoised = read_plane(stack, layout, plane) // 2
+            group["0"][target.key(position)] = denoised
+            on_progress(progress(position / len(chosen)))
+        status = Status.CANCELLED if pending else Status.COMPLETED
+        return StackResult(group["0"], chosen, {}, None, status, 1.0, tuple(pending))
+
+    def sigma(self, image, *, channel_axis) -> float:
+        return float(image.mean())
+
+    def assess(self, noisy, denoised, *, channel_axis):
+        return SimpleNamespace(verdict=SimpleNamespace(value="safe"), reason="It is.")
+
+
+def progress(fraction: float) -> Progress:
+    return Progress(0, 1, 1, STEPS, fraction, 1.0, 0.1)
+
+
+def result(image: np.ndarray, options: Options, status: Status) -> Result:
+    shape = image.shape[:2]
+    plan = Plan(
+        options=options,
+        shape=shape,
+        channels=1,
+        scales=(ScalePlan(shape, (1.0, 1.0), STEPS),),
+        device="cpu",
+        precision="float32",
+        threads=1,
+        seed=0,
+        sigma=float("nan"),
+    )
+    scale = ScaleResult(
+        image, shape, (1.0, 1.0), 1.0, 0.0, STEPS, StopReason.ITERATIONS, 1.0
+    )
+    return Result(image, (scale,), 3.0, plan, status, 1.0, {})
+
+
+@pytest.fixture
+def fake() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def image_file(tmp_path: Path) -> Path:
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(
+        path,
+        np.full((20, 24), 100, np.uint16),
+        imagej=True,
+        resolution=(10, 10),
+        metadata={"unit": "um"},
+    )
+    return path
+
+
+@pytest.fixture
+def stack_file(tmp_path: Path) -> Path:
+    path = tmp_path / "stack.ome.tif"
+    planes = np.arange(6, dtype=np.uint16)[:, None, None] * 10 + np.zeros((20, 24))
+    tifffile.imwrite(
+        path,
+        planes.astype(np.uint16),
+        ome=True,
+        photometric="minisblack",
+        metadata={"axes": "ZYX", "PhysicalSizeZ": 0.5, "PhysicalSizeX": 0.1},
+    )
+    return path
+
+
+def run(fake: FakeEngine, *arguments: object) -> int:
+    return main([str(argument) for argument in arguments], load=fake.load)
+
+
+def read(path: Path) -> np.ndarray:
+    with io.open_image(path) as source:
+        return np.asarray(source.data)
+
+
+def metadata_of(path: Path) -> io.Metadata:
+    with io.open_image(path) as source:
+        return source.metadata
+
+
+class TestOptions:
+    @pytest.mark.parametrize("option", declared_options(), ids=lambda option: option.name)
+    def test_every_option_has_a_flag(self, option) -> None:
+        flag = f"--{option.name.replace('_', '-')}"
+        if option.type is bool:
+            words, value = [f"--no-{flag[2:]}"], False
+        elif option.choices:
+            words, value = [flag, option.choices[-1]], option.choices[-1]
+        elif option.type is str:
+            words, value = [flag, "file.npz"], "file.npz"
+        else:
+            number = option.type(option.setting.minimum)
+            words = [flag, str(number)]
+            value = (number,) if option.is_tuple else number
+
+        parsed = build_parser().parse_args(["denoise", "a", "-o", "b", *words])
+
+        assert getattr(options_from(parsed), option.name) == value
+
+    def test_no_flags_give_the_preset(self) -> None:
+        parsed = build_parser().parse_args(["denoise", "a", "-o", "b", "--preset", "paper"])
+
+        assert options_from(parsed) == Options.preset("paper")
+
+    def test_auto_is_none(self) -> None:
+        words = ["denoise", "a", "-o", "b", "--max-scales", "auto"]
+
+        assert options_from(build_parser().parse_args(words)).max_scales is None
+
+    def test_limits_are_kept(self) -> None:
+        words = ["denoise", "a", "-o", "b", "--learning-rate", "7"]
+
+        with pytest.raises(UsageError, match="learning_rate"):
+            options_from(build_parser().parse_args(words))
+
+
+class TestImage:
+    def test_result_is_written_with_its_metadata(
+        self, fake: FakeEngine, image_file: Path, tmp_path: Path
+    ) -> None:
+        assert run(fake, "denoise", image_file, "-o", tmp_path / "out.tif") == 0
+
+        out = read(tmp_path / "out.tif")
+        assert out.dtype == np.uint16
+        assert (out == 50).all()
+        assert metadata_of(tmp_path / "out.tif").scale == pytest.approx(
+            {"X": 0.1, "Y": 0.1}
+        )
+
+    def test_colours_are_denoised_together(self, fake: FakeEngine, tmp_path: Path) -> None:
+        tifffile.imwrite(
+            tmp_path / "rgb.tif", np.zeros((20, 24, 3), np.uint8), photometric="rgb"
+        )
+
+        assert run(fake, "denoise", tmp_path / "rgb.tif", "-o", tmp_path / "out.png") == 0
+
+        assert fake.calls[0]["channel_axis"] == 2
+
+    def test_scales_on_request(
+        self, fake: FakeEngine, image_file: Path, tmp_path: Path
+    ) -> None:
+        run(fake, "denoise", image_file, "-o", tmp_path / "out.tif", "--save-scales")
+
+        assert (tmp_path / "out.scale0.tif").exists()
+
+    def test_big_endian_file(self, fake: FakeEngine, tmp_path: Path) -> None:
+        image = np.full((20, 24), 1000, ">u2")
+        tifffile.imwrite(tmp_path / "in.tif", image, byteorder=">")
+
+        run(fake, "denoise", tmp_path / "in.tif", "-o", tmp_path / "out.tif")
+
+        assert (read(tmp_path / "out.tif") == 500).all()
+
+    def test_options_arrive(
+        self, fake: FakeEngine, image_file: Path, tmp_path: Path
+    ) -> None:
+        run(fake, "denoise", image_file, "-o", tmp_path / "o.tif", "--seed", "7")
+
+        assert fake.calls[0]["options"] == Options(seed=7)
+
+
+class TestStack:
+    def test_tiff_to_tiff(self, fake: FakeEngine, stack_file: Path, tmp_path: Path) -> None:
+        assert run(fake, "denoise", stack_file, "-o", tmp_path / "out.tif") == 0
+
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(stack_file) // 2)
+        assert metadata_of(tmp_path / "out.tif") == metadata_of(stack_file)
+        assert sorted(os.listdir(tmp_path)) == ["out.tif", "stack.ome.tif"]
+
+    def test_planes_to_zarr(
+        self, fake: FakeEngine, stack_file: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out.ome.zarr"
+
+        assert run(fake, "denoise", stack_file, "-o", out, "--planes", "0:6:2") == 0
+
+        np.testing.assert_array_equal(read(out), read(stack_file)[::2] // 2)
+        assert metadata_of(out).scale["Z"] == 1.0
+
+    @pytest.mark.parametrize(
+        ("text", "planes"),
+        [("3", [3]), ("1,4", [1, 4]), ("1:3", slice(1, 3)), (":2", slice(None, 2))],
+    )
+    def test_ways_to_name_planes(
+        self, fake: FakeEngine, stack_file: Path, tmp_path: Path, text: str, planes: object
+    ) -> None:
+        run(fake, "denoise", stack_file, "-o", tmp_path / "o.tif", "--planes", text)
+
+        assert fake.calls[0]["planes"] == planes
+
+    def test_channels_are_planes_unless_told_otherwise(
+        self, fake: FakeEngine, tmp_path: Path
+    ) -> None:
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            np.zeros((4, 2, 20, 24), np.uint8),
+            imagej=True,
+            metadata={"axes": "ZCYX"},
+        )
+
+        run(fake, "denoise", tmp_path / "in.tif", "-o", tmp_path / "a.tif")
+        run(
+            fake,
+            "denoise",
+            tmp_path / "in.tif",
+            "-o",
+            tmp_path / "b.tif",
+            "--channel-axis",
+            "c",
+        )
+
+        assert [call["channel_axis"] for call in fake.calls] == [None, 1]
+        assert metadata_of(tmp_path / "b.tif").axes == "ZCYX"
+
+    @pytest.mark.parametrize("words", [["--planes", "6"], ["--planes", "9:"]])
+    def test_planes_that_are_not_there(
+        self, stack_file: Path, tmp_path: Path, words: list[str]
+    ) -> None:
+        assert unloaded("denoise", stack_file, "-o", tmp_path / "o.tif", *words) == 2
+
+
+def unloaded(*arguments: object) -> int:
+    """Run a command that must end before the engine is imported."""
+
+    def load() -> Engine:
+        raise AssertionError("the engine was loaded")
+
+    return main([str(argument) for argument in arguments], load=load)
+
+
+class TestChecksBeforeWork:
+    def test_existing_output(
+        self, image_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "out.tif").write_bytes(b"precious")
+
+        assert unloaded("denoise", image_file, "-o", tmp_path / "out.tif") == 2
+
+        assert (tmp_path / "out.tif").read_bytes() == b"precious"
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "--overwrite" in error
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["missing.tif", "-o", "out.tif"],
+            ["{image}", "-o", "out.jpg"],
+            ["{image}", "-o", "{image}", "--overwrite"],
+            ["{image}", "-o", "{image}/below.tif"],
+            ["{image}", "{stack}", "-o", "one.tif"],
+            ["{image}", "-o", "out.tif", "--planes", "0"],
+            ["{image}", "-o", "out.tif", "--planes", "a:b"],
+            ["{image}", "-o", "out.tif", "--axes", "ZYX"],
+            ["{image}", "-o", "out.tif", "--channel-axis", "C"],
+            ["{stack}", "-o", "out.png"],
+            ["{stack}", "-o", "out.tif", "--axes", "YXZ"],
+            ["{image}", "-o", "out.tif", "--iterations", "0"],
+        ],
+    )
+    def test_wrong_usage(
+        self,
+        words: list[str],
+        image_file: Path,
+        stack_file: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        words = [word.format(image=image_file, stack=stack_file) for word in words]
+
+        assert unloaded("denoise", *words) == 2
+
+        assert capsys.readouterr().err.count("\n") == 1
+        assert sorted(os.listdir()) == ["cells.tif", "stack.ome.tif"]
+
+    @pytest.mark.parametrize(
+        "words",
+        [["--preset", "best"], ["--device", "tpu"], ["--seed", "x"], ["--bogus"]],
+    )
+    def test_wrong_words(
+        self, words: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as leaving:
+            unloaded("denoise", "a.tif", "-o", "b.tif", *words)
+
+        assert leaving.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+    def test_device_that_is_not_there(
+        self, fake: FakeEngine, image_file: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out.tif"
+
+        assert run(fake, "denoise", image_file, "-o", out, "--device", "mps") == 2
+        assert fake.calls == []
+
+
+class TestManyFiles:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "in"
+        folder.mkdir()
+        for number in range(3):
+            image = np.full((20, 24), 98 + number, np.uint16)
+            tifffile.imwrite(folder / f"{number}.tif", image)
+        return folder
+
+    def test_folder_to_folder(self, fake: FakeEngine, folder: Path, tmp_path: Path) -> None:
+        assert run(fake, "denoise", folder, "-o", tmp_path / "out") == 0
+
+        assert sorted(os.listdir(tmp_path / "out")) == ["0.tif", "1.tif", "2.tif"]
+
+    def test_one_failure_does_not_stop_the_others(
+        self,
+        folder: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        fake = FakeEngine(refuses="image: holds NaN")
+
+        assert run(fake, "denoise", folder, "-o", tmp_path / "out", "--json") == 1
+
+        captured = capsys.readouterr()
+        report = json.loads(captured.out)
+        statuses = [file["status"] for file in report["files"]]
+        assert statuses == ["completed", "failed", "completed"]
+        assert "1.tif: image: holds NaN" in captured.err
+        assert "Traceback" not in captured.err
+
+    def test_unreadable_file_does_not_stop_the_others(
+        self, fake: FakeEngine, folder: Path, tmp_path: Path
+    ) -> None:
+        (folder / "1.tif").write_bytes(b"no image")
+
+        assert run(fake, "denoise", folder, "-o", tmp_path / "out") == 1
+
+        assert sorted(os.listdir(tmp_path / "out")) == ["0.tif", "2.tif"]
+
+    def test_resume_skips_what_is_there(
+        self, fake: FakeEngine, folder: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        run(fake, "denoise", folder / "0.tif", "-o", f"{out}/")
+
+        assert run(fake, "denoise", folder, "-o", out, "--resume") == 0
+
+        assert len(fake.calls) == 3
+
+    def test_same_name_twice(self, folder: Path, tmp_path: Path) -> None:
+        other = tmp_path / "other"
+        other.mkdir()
+        (folder / "0.tif").rename(other / "1.tif")
+
+        assert unloaded("denoise", folder, other, "-o", tmp_path / "out") == 2
+
+
+class TestCancel:
+    def test_image_keeps_the_best_so_far_under_another_name(
+        self, image_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        fake = FakeEngine(interrupts_at=2)
+
+        assert run(fake, "denoise", image_file, "-o", tmp_path / "out.tif") == 130
+
+        assert (read(tmp_path / "out.unfinished.tif") == 50).all()
+        assert not (tmp_path / "out.tif").exists()
+        assert "best image so far" in capsys.readouterr().out
+
+    def test_stack_can_be_resumed(self, stack_file: Path, tmp_path: Path) -> None:
+        command = ["denoise", stack_file, "-o", tmp_path / "out.tif"]
+
+        assert run(FakeEngine(interrupts_at=2), *command) == 130
+        assert not (tmp_path / "out.tif").exists()
+        assert unloaded(*command) == 2
+        assert run(FakeEngine(), *command, "--resume") == 0
+
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(stack_file) // 2)
+        assert sorted(os.listdir(tmp_path)) == ["out.tif", "stack.ome.tif"]
+
+    def test_files_after_it_are_not_begun(
+        self, image_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "later.tif").write_bytes(image_file.read_bytes())
+        fake = FakeEngine(interrupts_at=2)
+
+        files = [image_file, tmp_path / "later.tif"]
+        assert run(fake, "denoise", *files, "-o", tmp_path / "out", "--json") == 130
+
+        report = json.loads(capsys.readouterr().out)
+        assert [file["status"] for file in report["files"]] == ["cancelled", "not begun"]
+
+    def test_second_interrupt_aborts(self, image_file: Path, tmp_path: Path) -> None:
+        fake = FakeEngine(interrupts_at=2, interrupts=2)
+
+        assert run(fake, "denoise", image_file, "-o", tmp_path / "out.tif") == 130
+        assert os.listdir(tmp_path) == ["cells.tif"]
+
+    def test_signal_handlers_are_put_back(
+        self, fake: FakeEngine, image_file: Path, tmp_path: Path
+    ) -> None:
+        before = signal.getsignal(signal.SIGINT)
+
+        run(fake, "denoise", image_file, "-o", tmp_path / "out.tif")
+
+        assert signal.getsignal(signal.SIGINT) is before
+
+
+class TestOutputForMachines:
+    def test_json_holds_provenance_and_nothing_else_is_on_stdout(
+        self,
+        fake: FakeEngine,
+        image_file: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        run(fake, "denoise", image_file, "-o", tmp_path / "out.tif", "--json")
+
+        report = json.loads(capsys.readouterr().out)
+        (file,) = report["files"]
+        assert report["exit_code"] == 0
+        assert file["quality"]["verdict"] == "safe"
+        assert file["provenance"]["plan"]["sigma"] is None
+
+    def test_progress_is_silent_unless_asked_for(
+        self,
+        fake: FakeEngine,
+        image_file: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        run(fake, "denoise", image_file, "-o", tmp_path / "a.tif")
+        assert capsys.readouterr().err == ""
+
+        run(fake, "denoise", image_file, "-o", tmp_path / "b.tif", "--progress", "always")
+        assert "40%, 1 s left" in capsys.readouterr().err
+
+
+class TestNoise:
+    def test_stack_gives_the_median_of_its_planes(
+        self, fake: FakeEngine, stack_file: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(fake, "noise", stack_file, "--json") == 0
+
+        (file,) = json.loads(capsys.readouterr().out)["files"]
+        assert file["sigma"] == 25
+        assert file["sigma_of_planes"] == [0, 10, 20, 30, 40, 50]
+
+    def test_failure_is_reported(
+        self, fake: FakeEngine, image_file: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "broken.tif").write_bytes(b"no image")
+
+        assert run(fake, "noise", image_file, tmp_path / "broken.tif") == 1
+
+
+class TestDemo:
+    def test_writes_everything_and_says_so(
+        self, fake: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(fake, "demo", "-o", tmp_path / "demo") == 0
+
+        names = sorted(os.listdir(tmp_path / "demo"))
+        assert names == [
+            "denoised.scale0.tif",
+            "denoised.tif",
+            "noisy.tif",
+            "report.json",
+            "side-by-side.png",
+        ]
+        said = capsys.readouterr().out
+        assert all(name in said for name in names)
+        assert "How far to trust it: safe: It is." in said
+
+    def test_overwrites_nothing(self, fake: FakeEngine, tmp_path: Path) -> None:
+        run(fake, "demo", "-o", tmp_path)
+
+        assert unloaded("demo", "-o", tmp_path) == 2
+        assert run(fake, "demo", "-o", tmp_path, "--overwrite") == 0
+
+
+def test_info_tells_versions_and_devices(
+    fake: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fake, "info", "--json") == 0
+
+    info = json.loads(capsys.readouterr().out)
+    assert info["versions"]["numpy"] == np.__version__
+    assert "cpu" in info["devices"]
+    assert "VGG-16 weights" in info
