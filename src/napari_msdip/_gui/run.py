@@ -130,8 +130,8 @@ class Run:
         elif step.preview is not None:
             self._show_scale(step.scale, step.preview, step)
         words = text.running(step, self._shapes.get(step.scale))
-        self._advance(step.fraction, words)
         self.progressed.emit(words, step.fraction)
+        self._advance(step.fraction, words)
 
     def _on_returned(self, finished: Finished) -> None:
         self._finished = finished
@@ -152,10 +152,17 @@ class Run:
         self.ended.emit(self._message, self._finished)
 
     def _advance(self, fraction: float, words: str) -> None:
+        """Move the bar in the activity dock; the run may have ended on return.
+
+        Each change of the bar lets napari process events, later steps and the end
+        of this run among them.
+        """
         self._activity.set_description(
             f"MS-DIP: {self.job.source.name} · " + words.replace("\n", " · ")
         )
-        self._activity.update(int(fraction * _TICKS) - self._activity.n)
+        ticks = int(fraction * _TICKS) - self._activity.n
+        if self._worker is not None and ticks > 0:
+            self._activity.update(ticks)
 
     def _show_scale(self, scale: int, image: Any, step: Progress) -> None:
         rows, columns = self._image_shape(image)

@@ -19,7 +19,7 @@ from magicgui.widgets import (
 from napari.layers import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QSizePolicy, QWidget
 
 from napari_msdip._gui import text
 from napari_msdip._gui.axes import Axes, Box, guess_axes, parse_axes
@@ -27,6 +27,7 @@ from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.form import OptionsForm
 from napari_msdip._gui.job import Finished, Job
 from napari_msdip._gui.layers import Source, full_resolution_data
+from napari_msdip._gui.layout import FittingScrollArea, align_labels
 from napari_msdip._gui.run import Run
 from napari_msdip._gui.settings import preferred_options
 from napari_msdip._gui.worker import Forecast, forecast_worker
@@ -74,7 +75,6 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._build()
         super().__init__(
             widgets=[
-                self._settings,
                 self._forecast,
                 self._button,
                 self._bar,
@@ -84,6 +84,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             labels=False,
         )
         self._arrange()
+        self.reset_choices()
+        self._select_active()
         self._connect()
         self._on_layer()
 
@@ -155,9 +157,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._what.margins = (0, 0, 0, 0)
         self._what.extend([self._layer, self._axes, self._slices])
         self._settings: Container[Any] = Container(
-            widgets=[self._what, self._ranges, self._scale_layers, self._form],
-            scrollable=True,
-            labels=False,
+            widgets=[self._what, self._ranges, self._scale_layers, self._form], labels=False
         )
         self._forecast = Label(tooltip="Measured on this computer.")
         self._button = PushButton(text="Run")
@@ -171,10 +171,14 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
     def _arrange(self) -> None:
         for label in (self._forecast, self._status):
             label.native.setWordWrap(True)
-            label.native.setMinimumWidth(200)
+            label.native.setSizePolicy(
+                QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
+            )
+        self._settings.margins = (0, 0, 4, 0)
+        self.native.layout().insertWidget(0, FittingScrollArea(self._settings.native))
         self.native.layout().addStretch()
-        self._closing = _Closing(self._on_closed)
-        self._closing.watch(self.native)
+        self._watch = _Watch(self._align, self._on_closed)
+        self._watch.over(self.native)
         self._timer = QTimer(self.native)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_FORECAST_DELAY_MS)
@@ -184,12 +188,20 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._axes.changed.connect(self._on_axes)
         self._slices.changed.connect(self._on_edited)
         self._form.changed.connect(self._on_edited)
-        self._form.fold.changed.connect(self._fit_settings)
         self._button.changed.connect(self._on_button)
         self._copy.changed.connect(self._on_copy)
         self._timer.timeout.connect(self._measure)
         self._viewer.dims.events.order.connect(self._on_layer)
         self._viewer.dims.events.current_step.connect(self._on_step)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Offer the layers that there are now."""
+        self._settings.reset_choices()
+
+    def _select_active(self) -> None:
+        active = self._viewer.layers.selection.active
+        if isinstance(active, Image):
+            self._layer.value = getattr(active, "__wrapped__", active)
 
     def _image_layers(self, _widget: object = None) -> list[Image]:
         return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
@@ -267,13 +279,10 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._copy.enabled = idle and self._last_job is not None
         if idle and problem:
             self._forecast.value = problem
-        self._fit_settings()
 
-    def _fit_settings(self) -> None:
-        """Let the form take the height it needs and scroll beyond what there is."""
-        scroll = self._settings.root_native_widget
-        scroll.widget().layout().activate()
-        scroll.setMaximumHeight(scroll.widget().sizeHint().height() + 4)
+    def _align(self) -> None:
+        align_labels(self._what, self._ranges, self._form.basic)
+        align_labels(self._form.advanced)
 
     # ------------------------------------------------------------------ reacting
 
@@ -314,6 +323,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             extent.changed.connect(self._on_edited)
             self._extents.append(extent)
         self._ranges.extend(self._extents)
+        self._align()
 
     def _on_step(self) -> None:
         if self.state is State.IDLE and self._slices.visible:
@@ -388,22 +398,29 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             )
 
 
-class _Closing(QObject):
-    """Tells when a widget leaves its dock or is destroyed."""
+class _Watch(QObject):
+    """Tells when a widget gets its style, and when it leaves its dock or is destroyed."""
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(
+        self, on_styled: Callable[[], None], on_closed: Callable[[], None]
+    ) -> None:
         super().__init__()
-        self._callback = callback
+        self._on_styled = on_styled
+        self._on_closed = on_closed
 
-    def watch(self, widget: QWidget) -> None:
+    def over(self, widget: QWidget) -> None:
+        """Watch a widget."""
         widget.installEventFilter(self)
         widget.destroyed.connect(self._on_destroyed)
 
     def _on_destroyed(self) -> None:
-        self._callback()
+        self._on_closed()
 
     def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802
-        """Notice that a dock gave its widget away."""
-        if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
-            self._callback()
+        """Look at what happens to the widget."""
+        kind = event.type()
+        if kind in (QEvent.Type.Show, QEvent.Type.StyleChange, QEvent.Type.FontChange):
+            self._on_styled()
+        elif kind == QEvent.Type.ParentChange and watched.parent() is None:
+            self._on_closed()
         return bool(super().eventFilter(watched, event))

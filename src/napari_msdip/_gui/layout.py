@@ -1,0 +1,72 @@
+"""Two things that magicgui's layouts lack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy
+
+if TYPE_CHECKING:
+    from magicgui.widgets import Container
+    from qtpy.QtWidgets import QWidget
+
+__all__ = ["FittingScrollArea", "align_labels"]
+
+
+class FittingScrollArea(QScrollArea):
+    """As high as its content where there is room, scrolling where there is not.
+
+    A scrollable magicgui container inside another one does not scroll.
+    """
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setWidget(content)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Return the size of the content."""
+        hint = self.widget().sizeHint()
+        return QSize(hint.width() + self._bar_width(), hint.height())
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Return the width of the content and a few rows' height."""
+        hint = self.widget().minimumSizeHint()
+        return QSize(hint.width() + self._bar_width(), min(hint.height(), 120))
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802
+        """Follow the content when it changes its size."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
+
+    def _bar_width(self) -> int:
+        return int(self.verticalScrollBar().sizeHint().width())
+
+
+def align_labels(*columns: Container[Any]) -> None:
+    """Give the labels of magicgui columns one width, in the font they really have.
+
+    magicgui measures in the default font, napari's style sets another.
+    """
+    labels = [label for column in columns for label in _labels(column)]
+    for label in labels:
+        label.ensurePolished()
+    width = max((label.sizeHint().width() for label in labels), default=0)
+    for label in labels:
+        label.setMinimumWidth(width)
+
+
+def _labels(column: Container[Any]) -> list[QLabel]:
+    rows = column.native.layout()
+    found = []
+    for n in range(rows.count()):
+        row = rows.itemAt(n).widget().layout()
+        first = row.itemAt(0).widget() if row is not None and row.count() > 1 else None
+        if isinstance(first, QLabel):
+            found.append(first)
+    return found
