@@ -1,0 +1,66 @@
+"""Every Python block in README and docs runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
+
+
+def with_blocks() -> list[Path]:
+    return [page for page in PAGES if BLOCK.search(page.read_text(encoding="utf-8"))]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", with_blocks(), ids=name_of)
+def test_python_blocks_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blocks of a page run one after the other, as a reader would type them."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "docs"}
+    text = page.read_text(encoding="utf-8")
+
+    for block in BLOCK.finditer(text):
+        line = text.count("\n", 0, block.start(1))
+        code = "\n" * line + block[1]
+        exec(compile(code, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_readme_commands_are_those_that_ci_runs() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert "bash tests/run.sh" in readme
+    assert "bash tests/run.sh" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_command_line_page_names_every_flag_of_its_own() -> None:
+    from napari_msdip.cli import build_parser
+
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    actions = next(a for a in build_parser()._actions if a.choices)
+    flags = {
+        flag
+        for action in actions.choices["denoise"]._actions
+        if not action.dest.startswith("option_")
+        for flag in action.option_strings
+        if flag.startswith("--")
+    }
+
+    assert sorted(flag for flag in flags - {"--help"} if f"`{flag}`" not in page) == []
