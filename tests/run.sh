@@ -27,11 +27,11 @@ may_install() {
 
 missing_packages() {
     command -v dpkg-query >/dev/null || return 0
-    local package
+    local package status
     for package in "${packages[@]}"; do
         # Ubuntu 24.04 and Debian 13 call some libraries NAMEt64.
-        dpkg-query -W -f '${Status}\n' "$package" "${package}t64" 2>/dev/null |
-            grep -q 'ok installed' || echo "$package"
+        status=$(dpkg-query -W -f '${Status}\n' "$package" "${package}t64" 2>/dev/null || true)
+        [[ $status == *"ok installed"* ]] || echo "$package"
     done
 }
 
