@@ -246,6 +246,18 @@ class TestPlainTiff:
         with tifffile.TiffFile(tmp_path / "out.tif") as tif:
             np.testing.assert_array_equal(tif.pages[0].colormap, palette)
 
+    def test_palette_does_not_fit_fractions(self, tmp_path: Path) -> None:
+        palette = np.zeros((3, 256), np.uint16)
+        tifffile.imwrite(
+            tmp_path / "in.tif", pixels(20, 24, dtype="uint8"), colormap=palette
+        )
+
+        with io.open_image(tmp_path / "in.tif") as source:
+            image = np.asarray(source.data).astype(np.float32)
+            io.save_image(tmp_path / "out.tif", image, source.metadata)
+
+        assert read(tmp_path / "out.tif").dtype == np.float32
+
     def test_compressed_files_are_read(self, tmp_path: Path) -> None:
         image = pixels(4, 20, 24)
         tifffile.imwrite(

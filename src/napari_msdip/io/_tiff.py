@@ -191,8 +191,12 @@ def save_tiff(
     source_axes, axes = metadata.axes, _tiff_axes(metadata.axes)
     shape = tuple(data.shape[source_axes.index(letter)] for letter in axes)
     metadata = dataclasses.replace(metadata, axes=axes)
+    itemsize = data.dtype.itemsize if data.dtype.kind == "u" else 0
     dialect = _dialect(path, metadata, data.dtype, data.nbytes)
     arguments = _ARGUMENTS[dialect](metadata, json.dumps(provenance) if provenance else "")
+    if "colormap" in arguments and arguments["colormap"].shape[1] != 2 ** (8 * itemsize):
+        # A palette has a colour for every integer, and none for a fraction.
+        del arguments["colormap"], arguments["photometric"]
     samples = shape[axes.index("S")] if "S" in axes else 1
     arguments.setdefault("photometric", "rgb" if samples in (3, 4) else "minisblack")
     if axes.endswith("SYX"):
