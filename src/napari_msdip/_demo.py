@@ -32,10 +32,10 @@ _WHAT = (
 )
 _ZOOM = 3
 # Where the enlarged part of the comparison lies.
-_DETAIL = (slice(20, 104), slice(120, 204))
+_DETAIL = (slice(20, 116), slice(112, 208))
 _DIFFERENCE_GAIN = 8
 _GAP = 8
-_CAPTION = 28
+_CAPTION = 44
 
 
 def demo_image() -> npt.NDArray[np.uint8]:
@@ -197,6 +197,6 @@ def _column(
         padding = ((0, _GAP), (0, width - part.shape[1]), (0, 0))
         parts.append(np.pad(part, padding, constant_values=255))
     column = Image.fromarray(np.concatenate(parts))
-    font = ImageFont.load_default(size=18)
+    font = ImageFont.load_default(size=30)
     ImageDraw.Draw(column).text((2, 2), caption, fill=(0, 0, 0), font=font)
     return np.asarray(column)
