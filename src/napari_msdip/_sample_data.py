@@ -74,9 +74,7 @@ def photograph(size: int = 256, sigma: float = 25.0, seed: int = 0) -> list[Laye
     ]
 
 
-def stack(
-    shape: tuple[int, int, int] = (12, 160, 160), seed: int = 0
-) -> list[LayerTuple]:
+def stack(shape: tuple[int, int, int] = (12, 160, 160), seed: int = 0) -> list[LayerTuple]:
     """Return a confocal Z-stack of nuclei in dim light.
 
     Parameters
@@ -155,9 +153,7 @@ def _fibres(random: np.random.Generator, size: int) -> Float:
     return mesh
 
 
-def _blob(
-    grid: Float, centre: Float, radii: Float, random: np.random.Generator
-) -> Float:
+def _blob(grid: Float, centre: Float, radii: Float, random: np.random.Generator) -> Float:
     """Return an ellipse, turned and with a soft edge, from 0 to 1."""
     angle = random.uniform(0, np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status, StopReason
+
+from napari_msdip.events import (
+    Progress,
+    Result,
+    ScaleResult,
+    StackResult,
+    Status,
+    StopReason,
+)
 from napari_msdip.plan import Plan, ScalePlan
 
 
@@ -97,9 +105,7 @@ class FakeEngine:
                 )
         return self._result(clean, scales, options, Status.COMPLETED)
 
-    def iter_denoise_stack(
-        self, stack, options, *, channel_axis, planes, out, should_stop
-    ):
+    def iter_denoise_stack(self, stack, options, *, channel_axis, planes, out, should_stop):
         n_image_axes = out.ndim - 1
         plane_shape = stack.shape[: len(stack.shape) - n_image_axes]
         done = []

@@ -5,12 +5,14 @@ Pure array geometry: no Qt, no napari.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Axes", "Box", "guess_axes", "parse_axes", "transposed"]
 
@@ -174,9 +176,7 @@ def guess_axes(
     """
     ndim = len(shape) - bool(rgb)
     known = [_letter(label) for label in labels] if len(labels) == ndim else [""] * ndim
-    letters = [
-        letter if letter and known.count(letter) == 1 else "" for letter in known
-    ]
+    letters = [letter if letter and known.count(letter) == 1 else "" for letter in known]
     if rgb:
         letters = ["" if letter == "C" else letter for letter in letters]
     if "Y" not in letters or "X" not in letters:

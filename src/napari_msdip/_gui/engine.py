@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
     from napari_msdip.events import Progress, Result, StackResult
     from napari_msdip.options import Options
     from napari_msdip.plan import ScalePlan

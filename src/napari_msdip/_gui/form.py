@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import (
     CheckBox,
@@ -15,11 +15,13 @@ from magicgui.widgets import (
     PushButton,
     SpinBox,
 )
-from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
 from napari_msdip.options import PRESETS, Option, Options, declared_options
+
+if TYPE_CHECKING:
+    from magicgui.widgets.bases import ValueWidget
 
 __all__ = ["CUSTOM", "OptionsForm"]
 
@@ -189,7 +191,7 @@ def _column(widgets: list[Any]) -> Container[Any]:
 
 def _widget_for(option: Option) -> ValueWidget[Any]:
     setting = option.setting
-    common = {"label": setting.label, "tooltip": setting.help, "name": option.name}
+    common: dict[str, Any] = {"label": setting.label, "tooltip": setting.help, "name": option.name}
     if option.choices:
         words: list[Any] = [(word, word) for word in option.choices]
         return ComboBox(
@@ -284,7 +286,7 @@ class _WheelGuard(QObject):
             widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             widget.installEventFilter(self)
 
-    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802
+    def eventFilter(self, watched: Any, event: Any) -> bool:
         """Hand the wheel on to the scroll area unless the widget has the focus."""
         if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
             event.ignore()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip._gui.axes import Box, transposed
-from napari_msdip._gui.layers import Source
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from napari_msdip._gui.engine import Engine
+    from napari_msdip._gui.layers import Source
 
 __all__ = ["Finished", "Job", "options_code", "scale_provenance"]
 
@@ -193,9 +192,7 @@ class Job:
         image = result.image
         if self.has_alpha:
             opacity = self.data[self._first_plane(slice(3, None))]
-            image = np.concatenate(
-                [image, np.asarray(opacity, dtype=image.dtype)], axis=-1
-            )
+            image = np.concatenate([image, np.asarray(opacity, dtype=image.dtype)], axis=-1)
         return Finished(
             planes=image.reshape((1,) * len(self.box) + image.shape),
             box=self.box,

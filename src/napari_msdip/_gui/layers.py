@@ -6,14 +6,16 @@ data tuples; it touches no viewer and imports no Qt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip._gui.axes import Axes, Box
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_msdip._gui.axes import Axes, Box
 
 __all__ = [
     "METADATA_KEY",
@@ -92,7 +94,8 @@ class Source:
             matrix = np.eye(len(scale))
             matrix[np.triu_indices(len(scale), k=1)] = shear
             shear = matrix
-        return np.asarray(self.state["rotate"], dtype=float) @ shear @ np.diag(scale)
+        rotate = np.asarray(self.state["rotate"], dtype=float)
+        return np.asarray(rotate @ shear @ np.diag(scale))
 
     def placement(
         self, box: Box, zoom: Sequence[float]

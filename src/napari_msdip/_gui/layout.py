@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["FittingScrollArea", "align_labels"]
 
 
+_SLACK = 4
+"""Room for the border that a style sheet may draw inside the area."""
+
+
 class FittingScrollArea(QScrollArea):
     """As high as its content where there is room, scrolling where there is not.
 
@@ -28,17 +32,17 @@ class FittingScrollArea(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
-    def sizeHint(self) -> QSize:  # noqa: N802
+    def sizeHint(self) -> QSize:
         """Return the size of the content."""
         hint = self.widget().sizeHint()
-        return QSize(hint.width() + self._bar_width(), hint.height())
+        return QSize(hint.width() + self._bar_width(), hint.height() + _SLACK)
 
-    def minimumSizeHint(self) -> QSize:  # noqa: N802
+    def minimumSizeHint(self) -> QSize:
         """Return the width of the content and a few rows' height."""
         hint = self.widget().minimumSizeHint()
         return QSize(hint.width() + self._bar_width(), min(hint.height(), 120))
 
-    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802
+    def eventFilter(self, watched: Any, event: Any) -> bool:
         """Follow the content when it changes its size."""
         if event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()

@@ -9,11 +9,12 @@ from napari.layers import Layer
 from napari.utils import progress as activity
 from psygnal import Signal
 from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
 
 from napari_msdip._gui import text
 from napari_msdip._gui.job import Finished, Job, scale_provenance
 from napari_msdip._gui.layers import LayerTuple, image_tuple, scale_name
-from napari_msdip._gui.worker import RunWorker, start_worker
+from napari_msdip._gui.worker import Handshake, RunWorker, start_worker
 from napari_msdip.events import Progress, Status
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 _TICKS = 1000
+_BREATH_MS = 50
 _ADDING_UP = ("additive", "minimum", "multiplicative")
 """Blending modes in which a result over its source would count twice."""
 
@@ -80,6 +82,7 @@ class Run:
         self._live: Layer | None = None
         self._shapes: dict[int, tuple[int, int]] = {}
         self._buffer = job.buffer()
+        self._handshake = Handshake()
         self._worker: RunWorker | None = None
         self._activity: Any = None
         self._message = ""
@@ -90,6 +93,7 @@ class Run:
         self._activity = activity(total=_TICKS, desc=f"MS-DIP: {self.job.source.name}")
         self._viewer.layers.events.removed.connect(self._on_layer_removed)
         self._worker = start_worker(
+            self._handshake,
             self.job,
             self._engine,
             self._buffer,
@@ -105,8 +109,7 @@ class Run:
     def cancel(self) -> None:
         """Ask the engine to stop; the run ends a moment later."""
         self.cancelling = True
-        if self._worker is not None:
-            self._worker.quit()
+        self._handshake.stop.set()
 
     def _alive(self) -> bool:
         """Return whether the viewer and the layer are still there."""
@@ -132,6 +135,8 @@ class Run:
         words = text.running(step, self._shapes.get(step.scale))
         self.progressed.emit(words, step.fraction)
         self._advance(step.fraction, words)
+        # Not at once: what was changed has yet to be drawn, and clicks come first.
+        QTimer.singleShot(_BREATH_MS, self._handshake.shown.set)
 
     def _on_returned(self, finished: Finished) -> None:
         self._finished = finished
@@ -238,9 +243,7 @@ class Run:
 
     def _image_shape(self, image: Any) -> tuple[int, int]:
         axes = self.job.source.axes
-        rows, columns = (
-            axes.image_axes.index(axis) for axis in axes.spatial_axes
-        )
+        rows, columns = (axes.image_axes.index(axis) for axis in axes.spatial_axes)
         return image.shape[rows], image.shape[columns]
 
     def _result_name(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import (
@@ -33,6 +32,8 @@ from napari_msdip._gui.settings import preferred_options
 from napari_msdip._gui.worker import Forecast, forecast_worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import napari.viewer
 
 __all__ = ["DenoiseWidget", "State"]
@@ -61,9 +62,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         What computes; None for the real one.
     """
 
-    def __init__(
-        self, viewer: napari.viewer.Viewer, engine: Engine | None = None
-    ) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, engine: Engine | None = None) -> None:
         self._viewer = viewer
         self._engine = engine or MsDip()
         self._run: Run | None = None
@@ -416,7 +415,7 @@ class _Watch(QObject):
     def _on_destroyed(self) -> None:
         self._on_closed()
 
-    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802
+    def eventFilter(self, watched: Any, event: Any) -> bool:
         """Look at what happens to the widget."""
         kind = event.type()
         if kind in (QEvent.Type.Show, QEvent.Type.StyleChange, QEvent.Type.FontChange):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,19 @@ from napari_msdip._gui import text
 from napari_msdip.events import Progress
 
 if TYPE_CHECKING:
-    from napari_msdip._gui.engine import Cost, Engine
-    from napari_msdip._gui.job import Finished, Job, Array
+    from collections.abc import Generator
 
-__all__ = ["EngineError", "Forecast", "RunWorker", "forecast_worker", "start_worker"]
+    from napari_msdip._gui.engine import Cost, Engine
+    from napari_msdip._gui.job import Array, Finished, Job
+
+__all__ = [
+    "EngineError",
+    "Forecast",
+    "Handshake",
+    "RunWorker",
+    "forecast_worker",
+    "start_worker",
+]
 
 _UPDATE_SECONDS = 0.2
 
@@ -32,6 +40,24 @@ class EngineError(Exception):
     """
 
 
+class Handshake:
+    """What the two threads of a run tell each other.
+
+    Attributes
+    ----------
+    stop : threading.Event
+        Set by the window: the engine shall return what it has.
+    shown : threading.Event
+        Set by the window once it has shown the last step, cleared by the worker
+        when it sends the next: a slow window gets fewer previews, not a queue.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.shown = threading.Event()
+        self.shown.set()
+
+
 class RunWorker(GeneratorWorker[Progress, None, "Finished"]):
     """A worker that is asked to stop through a flag the engine looks at.
 
@@ -40,23 +66,30 @@ class RunWorker(GeneratorWorker[Progress, None, "Finished"]):
     flag and let the engine return the best image so far.
     """
 
-    def __init__(self, function: Any, stop: threading.Event, *args: Any) -> None:
-        super().__init__(function, stop, *args)
-        self._stop = stop
+    def __init__(self, function: Any, handshake: Handshake, *args: Any) -> None:
+        super().__init__(function, handshake, *args)
+        self._handshake = handshake
         self.owner: object = None
 
     def quit(self) -> None:
         """Ask the engine to stop."""
-        self._stop.set()
+        self._handshake.stop.set()
 
 
 def start_worker(
-    job: Job, engine: Engine, buffer: Array, owner: object, connect: dict[str, Any]
+    handshake: Handshake,
+    job: Job,
+    engine: Engine,
+    buffer: Array,
+    owner: object,
+    connect: dict[str, Any],
 ) -> RunWorker:
     """Start a run in a thread of its own.
 
     Parameters
     ----------
+    handshake : Handshake
+        What window and worker tell each other.
     job : Job
         What to denoise.
     engine : Engine
@@ -70,7 +103,7 @@ def start_worker(
     """
     worker: RunWorker = create_worker(
         ms_dip_run,
-        threading.Event(),
+        handshake,
         job,
         engine,
         buffer,
@@ -85,15 +118,15 @@ def start_worker(
 
 
 def ms_dip_run(
-    stop: threading.Event, job: Job, engine: Engine, buffer: Array
+    handshake: Handshake, job: Job, engine: Engine, buffer: Array
 ) -> Generator[Progress, None, Finished]:
     """Drive the engine and pass on what is worth showing.
 
     Yields
     ------
     Progress
-        Every finished scale and plane, and in between at most five a second, each
-        with the latest preview.
+        Every finished scale and plane, and in between at most five a second, and no
+        more than the window can show, each with the latest preview.
 
     Raises
     ------
@@ -101,8 +134,8 @@ def ms_dip_run(
         If the engine raises anything.
     """
     latest = None
-    shown = -_UPDATE_SECONDS
-    with closing(job.run(engine, buffer, stop.is_set)) as steps:
+    sent = -_UPDATE_SECONDS
+    with closing(job.run(engine, buffer, handshake.stop.is_set)) as steps:
         while True:
             step = _next(steps)
             if isinstance(step, EngineError):
@@ -113,9 +146,11 @@ def ms_dip_run(
                 step = replace(step, preview=latest.preview)
             latest = step
             milestone = step.finished_scale is not None or step.finished_plane is not None
-            if milestone or time.monotonic() - shown >= _UPDATE_SECONDS:
+            due = handshake.shown.is_set() and time.monotonic() - sent >= _UPDATE_SECONDS
+            if milestone or due:
+                handshake.shown.clear()
                 yield step
-                latest, shown = None, time.monotonic()
+                latest, sent = None, time.monotonic()
 
 
 def _next(
@@ -170,9 +205,7 @@ def _forecast(job: Job, engine: Engine) -> Forecast:
         sigma = engine.estimate_sigma(
             job.image(), channel_axis=job.source.axes.channel_axis
         )
-        cost = engine.expected_cost(
-            job.source.axes.image_shape, job.options, job.channels
-        )
+        cost = engine.expected_cost(job.source.axes.image_shape, job.options, job.channels)
     except Exception as error:
         return Forecast(job, problem=text.explain(error))
     return Forecast(job, sigma=sigma, cost=cost)
