@@ -141,10 +141,15 @@ class Interrupt:
 
     def __init__(self, console: Console) -> None:
         self.asked = False
+        self._said = False
         self._console = console
 
     def __call__(self) -> bool:
         """Tell whether to stop."""
+        if self.asked and not self._said:
+            # Not in the handler: a signal can come in the middle of another write.
+            self._said = True
+            self._console.note("stopping and keeping what is done; Ctrl-C again aborts")
         return self.asked
 
     @contextmanager
@@ -162,4 +167,3 @@ class Interrupt:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        self._console.note("stopping and keeping what is done; Ctrl-C again aborts")
