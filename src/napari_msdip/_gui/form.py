@@ -35,7 +35,7 @@ _NOT_METHOD = "General"
 class OptionsForm(Container):  # type: ignore[type-arg]
     """Preset, the few options that matter, and the rest under a fold.
 
-    ``changed`` is emitted after every edit; :meth:`options` reads the form.
+    ``changed`` is emitted after every edit; :meth:`chosen` reads the form.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class OptionsForm(Container):  # type: ignore[type-arg]
         )
         super().__init__(widgets=[self.basic, self.fold, self.advanced], labels=False)
         self.margins = (0, 0, 0, 0)
-        self.set_options(options or Options())
+        self.fill(options or Options())
         self.unfold(False)
         self.fold.changed.connect(lambda: self.unfold(not self.unfolded))
         self.preset.changed.connect(self._on_preset)
@@ -87,7 +87,7 @@ class OptionsForm(Container):  # type: ignore[type-arg]
         self.advanced.visible = show
         self.fold.text = "▾ Advanced" if show else "▸ Advanced"
 
-    def options(self) -> Options:
+    def chosen(self) -> Options:
         """Return what the form says.
 
         Raises
@@ -97,7 +97,7 @@ class OptionsForm(Container):  # type: ignore[type-arg]
         """
         return Options(**{name: field.value() for name, field in self._fields.items()})
 
-    def set_options(self, options: Options) -> None:
+    def fill(self, options: Options) -> None:
         """Show options in every field."""
         with self.changed.blocked():
             for name, field in self._fields.items():
@@ -126,7 +126,7 @@ class OptionsForm(Container):  # type: ignore[type-arg]
 
     def _matching_preset(self) -> str:
         try:
-            options = self.options()
+            options = self.chosen()
         except (TypeError, ValueError):
             return CUSTOM
         method = [
@@ -191,7 +191,11 @@ def _column(widgets: list[Any]) -> Container[Any]:
 
 def _widget_for(option: Option) -> ValueWidget[Any]:
     setting = option.setting
-    common: dict[str, Any] = {"label": setting.label, "tooltip": setting.help, "name": option.name}
+    common: dict[str, Any] = {
+        "label": setting.label,
+        "tooltip": setting.help,
+        "name": option.name,
+    }
     if option.choices:
         words: list[Any] = [(word, word) for word in option.choices]
         return ComboBox(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy
 
 if TYPE_CHECKING:
     from magicgui.widgets import Container
     from qtpy.QtWidgets import QWidget
 
-__all__ = ["FittingScrollArea", "align_labels"]
+__all__ = ["FittingScrollArea", "align_labels", "align_on_show"]
 
 
 _SLACK = 4
@@ -63,6 +63,41 @@ def align_labels(*columns: Container[Any]) -> None:
     width = max((label.sizeHint().width() for label in labels), default=0)
     for label in labels:
         label.setMinimumWidth(width)
+
+
+class _Aligner(QObject):
+    def __init__(self, columns: tuple[Container[Any], ...]) -> None:
+        super().__init__()
+        self._columns = columns
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        if event.type() in (
+            QEvent.Type.Show,
+            QEvent.Type.StyleChange,
+            QEvent.Type.FontChange,
+        ):
+            align_labels(*self._columns)
+        return bool(super().eventFilter(watched, event))
+
+
+def align_on_show(widget: QWidget, *columns: Container[Any]) -> QObject:
+    """Align the labels of columns whenever their widget gets its style.
+
+    Parameters
+    ----------
+    widget : QWidget
+        What holds the columns.
+    *columns : Container
+        Columns whose labels get one width.
+
+    Returns
+    -------
+    QObject
+        What watches; keep it as long as the widget.
+    """
+    aligner = _Aligner(columns)
+    widget.installEventFilter(aligner)
+    return aligner
 
 
 def _labels(column: Container[Any]) -> list[QLabel]:

@@ -10,31 +10,30 @@ from magicgui.widgets import (
     ComboBox,
     Container,
     Label,
-    LineEdit,
     ProgressBar,
     PushButton,
     RangeSlider,
 )
-from napari.layers import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QMainWindow, QSizePolicy, QWidget
 
 from napari_msdip._gui import text
-from napari_msdip._gui.axes import Axes, Box, guess_axes, parse_axes
 from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.form import OptionsForm
 from napari_msdip._gui.job import Finished, Job
-from napari_msdip._gui.layers import Source, full_resolution_data
-from napari_msdip._gui.layout import FittingScrollArea, align_labels
+from napari_msdip._gui.layout import FittingScrollArea, align_on_show
+from napari_msdip._gui.picker import LayerPicker
 from napari_msdip._gui.run import Run
 from napari_msdip._gui.settings import preferred_options
-from napari_msdip._gui.worker import Forecast, forecast_worker
+from napari_msdip._gui.worker import EngineError, Forecast, forecast, in_background
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import napari.viewer
+
+    from napari_msdip._gui.axes import Axes, Box
 
 __all__ = ["DenoiseWidget", "State"]
 
@@ -66,11 +65,11 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._viewer = viewer
         self._engine = engine or MsDip()
         self._run: Run | None = None
-        self._described: Image | None = None
         self._measuring = False
         self._outdated = False
         self._last_job: Job | None = None
         self._extents: list[RangeSlider] = []
+        self._ranges_of: Axes | None = None
         self._build()
         super().__init__(
             widgets=[
@@ -83,10 +82,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             labels=False,
         )
         self._arrange()
-        self.reset_choices()
-        self._select_active()
         self._connect()
-        self._on_layer()
+        self._on_picked()
 
     @property
     def state(self) -> State:
@@ -103,7 +100,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             job = self._job()
             self._run = Run(
                 self._viewer,
-                self._layer.value,
+                self._picker.layer,
                 job,
                 self._engine,
                 scale_layers=self._scale_layers.value,
@@ -128,17 +125,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
     # ------------------------------------------------------------------ building
 
     def _build(self) -> None:
-        self._layer = ComboBox(
-            label="Image",
-            choices=self._image_layers,
-            nullable=False,
-            tooltip="The layer to denoise.",
-        )
-        self._axes = LineEdit(
-            label="Axes",
-            tooltip="One letter for each axis of the layer: Y and X span the image, C is "
-            "the channel axis, every other letter counts slices.",
-        )
+        self._picker = LayerPicker(self._viewer)
         self._slices = ComboBox(
             label="Slices",
             choices=(_CURRENT, _RANGE, _WHOLE),
@@ -152,11 +139,10 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             text="Layer for each scale",
             tooltip="Show the result of every scale as a layer of its own.",
         )
-        self._what: Container[Any] = Container(labels=True)
-        self._what.margins = (0, 0, 0, 0)
-        self._what.extend([self._layer, self._axes, self._slices])
+        self._picker.append(self._slices)
         self._settings: Container[Any] = Container(
-            widgets=[self._what, self._ranges, self._scale_layers, self._form], labels=False
+            widgets=[self._picker, self._ranges, self._scale_layers, self._form],
+            labels=False,
         )
         self._forecast = Label(tooltip="Measured on this computer.")
         self._button = PushButton(text="Run")
@@ -176,34 +162,28 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._settings.margins = (0, 0, 4, 0)
         self.native.layout().insertWidget(0, FittingScrollArea(self._settings.native))
         self.native.layout().addStretch()
-        self._watch = _Watch(self._align, self._on_closed)
-        self._watch.over(self.native)
+        self._aligners = (
+            align_on_show(self.native, self._picker, self._form.basic),
+            align_on_show(self.native, self._form.advanced),
+        )
+        self._closing = _Closing(self._on_closed)
+        self._closing.watch(self.native)
         self._timer = QTimer(self.native)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_FORECAST_DELAY_MS)
 
     def _connect(self) -> None:
-        self._layer.changed.connect(self._on_layer)
-        self._axes.changed.connect(self._on_axes)
+        self._picker.picked.connect(self._on_picked)
         self._slices.changed.connect(self._on_edited)
         self._form.changed.connect(self._on_edited)
         self._button.changed.connect(self._on_button)
         self._copy.changed.connect(self._on_copy)
         self._timer.timeout.connect(self._measure)
-        self._viewer.dims.events.order.connect(self._on_layer)
         self._viewer.dims.events.current_step.connect(self._on_step)
 
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now."""
         self._settings.reset_choices()
-
-    def _select_active(self) -> None:
-        active = self._viewer.layers.selection.active
-        if isinstance(active, Image):
-            self._layer.value = getattr(active, "__wrapped__", active)
-
-    def _image_layers(self, _widget: object = None) -> list[Image]:
-        return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
 
     # ------------------------------------------------------------------- reading
 
@@ -215,21 +195,18 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         ValueError, TypeError
             If it describes nothing that can be run.
         """
-        layer = self._layer.value
-        if layer is None:
-            raise ValueError("Open an image first.")
-        data = full_resolution_data(layer)
-        axes = parse_axes(self._axes.value, data.shape, rgb=layer.rgb)
+        data, axes = self._picker.data(), self._picker.axes()
+        layer = self._picker.image.value
         level = "[0]" if layer.multiscale else ""
         return Job(
             data=data,
-            source=Source.of(layer, axes),
-            box=self._box(layer, axes),
-            options=self._form.options(),
+            source=self._picker.source(),
+            box=self._box(axes),
+            options=self._form.chosen(),
             data_code=f"viewer.layers[{layer.name!r}].data{level}",
         )
 
-    def _box(self, layer: Image, axes: Axes) -> Box:
+    def _box(self, axes: Axes) -> Box:
         if self._slices.value == _WHOLE:
             return axes.whole()
         if self._slices.value == _RANGE and len(self._extents) == len(axes.plane_axes):
@@ -237,14 +214,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
                 (int(low), int(high) + 1)
                 for low, high in (extent.value for extent in self._extents)
             )
-        position = layer.world_to_data(self._viewer.dims.point)
-        return tuple(
-            (index, index + 1)
-            for index in (
-                min(max(round(float(position[axis])), 0), axes.shape[axis] - 1)
-                for axis in axes.plane_axes
-            )
-        )
+        return self._picker.current_plane()
 
     def _main_window(self) -> QWidget | None:
         widget = self.native
@@ -279,41 +249,23 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         if idle and problem:
             self._forecast.value = problem
 
-    def _align(self) -> None:
-        align_labels(self._what, self._ranges, self._form.basic)
-        align_labels(self._form.advanced)
-
     # ------------------------------------------------------------------ reacting
 
-    def _on_layer(self) -> None:
-        layer = self._layer.value
-        if layer is None or self.state is not State.IDLE:
-            self._show_state()
-            return
-        offset = self._viewer.dims.ndim - layer.ndim
-        displayed = [axis - offset for axis in self._viewer.dims.displayed]
-        axes = guess_axes(
-            full_resolution_data(layer).shape,
-            rgb=layer.rgb,
-            labels=layer.axis_labels,
-            displayed=displayed if min(displayed, default=-1) >= 0 else None,
-        )
-        self._described = layer
-        with self._axes.changed.blocked():
-            self._axes.value = axes.letters
-        self._on_axes()
-
-    def _on_axes(self) -> None:
-        self._rebuild_ranges()
+    def _on_picked(self) -> None:
+        if self.state is State.IDLE:
+            self._rebuild_ranges()
         self._on_edited()
 
     def _rebuild_ranges(self) -> None:
+        try:
+            axes = self._picker.axes()
+        except ValueError:
+            return
+        if axes == self._ranges_of:
+            return
+        self._ranges_of = axes
         self._ranges.clear()
         self._extents = []
-        try:
-            axes = self._job().source.axes
-        except (ValueError, TypeError):
-            return
         for axis in axes.plane_axes:
             last = axes.shape[axis] - 1
             extent = RangeSlider(
@@ -322,7 +274,6 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             extent.changed.connect(self._on_edited)
             self._extents.append(extent)
         self._ranges.extend(self._extents)
-        self._align()
 
     def _on_step(self) -> None:
         if self.state is State.IDLE and self._slices.visible:
@@ -357,10 +308,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._run = None
         if isalive(self.native):
             self._status.value = message
-            if self._layer.value is not self._described:
-                self._on_layer()
-            else:
-                self._on_edited()
+            self._on_picked()
 
     def _on_closed(self) -> None:
         """Stop when the dock or the window goes; the run ends on its own."""
@@ -379,47 +327,37 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             return
         self._measuring = True
         self._outdated = False
-        worker = forecast_worker(job, self._engine)
-        worker.returned.connect(self._on_measured)
-        worker.start()
+        in_background(self._on_measured, forecast, job, self._engine)
 
-    def _on_measured(self, forecast: Forecast) -> None:
+    def _on_measured(self, answer: Forecast | EngineError) -> None:
         self._measuring = False
         if not isalive(self.native):
             return
         if self._outdated:
             self._measure()
-        elif forecast.problem:
-            self._forecast.value = forecast.problem
-        elif forecast.cost is not None and forecast.sigma is not None:
-            self._forecast.value = text.forecast(
-                forecast.job, forecast.sigma, forecast.cost
-            )
+        elif isinstance(answer, EngineError):
+            self._forecast.value = str(answer)
+        else:
+            self._forecast.value = text.forecast(answer.job, answer.sigma, answer.cost)
 
 
-class _Watch(QObject):
-    """Tells when a widget gets its style, and when it leaves its dock or is destroyed."""
+class _Closing(QObject):
+    """Tells when a widget leaves its dock or is destroyed."""
 
-    def __init__(
-        self, on_styled: Callable[[], None], on_closed: Callable[[], None]
-    ) -> None:
+    def __init__(self, callback: Callable[[], None]) -> None:
         super().__init__()
-        self._on_styled = on_styled
-        self._on_closed = on_closed
+        self._callback = callback
 
-    def over(self, widget: QWidget) -> None:
+    def watch(self, widget: QWidget) -> None:
         """Watch a widget."""
         widget.installEventFilter(self)
         widget.destroyed.connect(self._on_destroyed)
 
     def _on_destroyed(self) -> None:
-        self._on_closed()
+        self._callback()
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Look at what happens to the widget."""
-        kind = event.type()
-        if kind in (QEvent.Type.Show, QEvent.Type.StyleChange, QEvent.Type.FontChange):
-            self._on_styled()
-        elif kind == QEvent.Type.ParentChange and watched.parent() is None:
-            self._on_closed()
+        """Notice that a dock gave its widget away."""
+        if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
+            self._callback()
         return bool(super().eventFilter(watched, event))

@@ -15,7 +15,7 @@ from napari_msdip._gui import text
 from napari_msdip.events import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from napari_msdip._gui.engine import Cost, Engine
     from napari_msdip._gui.job import Array, Finished, Job
@@ -25,7 +25,8 @@ __all__ = [
     "Forecast",
     "Handshake",
     "RunWorker",
-    "forecast_worker",
+    "forecast",
+    "in_background",
     "start_worker",
 ]
 
@@ -156,20 +157,14 @@ def ms_dip_run(
 def _next(
     steps: Generator[Progress, None, Finished],
 ) -> Progress | Finished | EngineError:
-    """Return the next step, the outcome, or why there is none.
-
-    A failure is returned without its traceback: the frames in there hold the
-    engine's tensors, and with them the memory that may just have run out.
-    """
+    """Return the next step, the outcome, or why there is none."""
     try:
         return next(steps)
     except StopIteration as end:
         finished: Finished = end.value
         return finished
     except Exception as error:
-        failure = EngineError(text.explain(error))
-        failure.add_note("".join(traceback.format_exception(error)))
-        return failure
+        return _failure(error)
 
 
 @dataclass(frozen=True)
@@ -180,32 +175,58 @@ class Forecast:
     ----------
     job : Job
         What it is about.
-    sigma : float or None
+    sigma : float
         Noise level in the layer's units.
-    cost : Cost or None
+    cost : Cost
         Expected time and memory of one plane.
-    problem : str
-        Why there is no forecast, if there is none.
     """
 
     job: Job
-    sigma: float | None = None
-    cost: Cost | None = None
-    problem: str = ""
+    sigma: float
+    cost: Cost
 
 
-def forecast_worker(job: Job, engine: Engine) -> FunctionWorker[Forecast]:
-    """Return a worker, not yet started, that measures what a run would take."""
-    worker: FunctionWorker[Forecast] = FunctionWorker(_forecast, job, engine)
-    return worker
+def forecast(job: Job, engine: Engine) -> Forecast:
+    """Measure what a run would take."""
+    axes = job.source.axes
+    return Forecast(
+        job,
+        sigma=engine.estimate_sigma(job.image(), channel_axis=axes.channel_axis),
+        cost=engine.expected_cost(axes.image_shape, job.options, job.channels),
+    )
 
 
-def _forecast(job: Job, engine: Engine) -> Forecast:
+def in_background(
+    answer: Callable[[Any], object], function: Callable[..., Any], *args: Any
+) -> None:
+    """Call a function in a thread and hand over what it returns.
+
+    Parameters
+    ----------
+    answer : callable
+        Called on the GUI thread with the value, or an :class:`EngineError` if the
+        function raised. A bound method; nothing happens once its object is gone.
+    function, *args
+        What to call.
+    """
+    worker = FunctionWorker(_attempt, function, args)
+    worker.returned.connect(answer)
+    worker.start()
+
+
+def _attempt(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     try:
-        sigma = engine.estimate_sigma(
-            job.image(), channel_axis=job.source.axes.channel_axis
-        )
-        cost = engine.expected_cost(job.source.axes.image_shape, job.options, job.channels)
+        return function(*args)
     except Exception as error:
-        return Forecast(job, problem=text.explain(error))
-    return Forecast(job, sigma=sigma, cost=cost)
+        return _failure(error)
+
+
+def _failure(error: Exception) -> EngineError:
+    """Return a failure without its traceback.
+
+    The frames in there hold the engine's tensors, and with them the memory that may
+    just have run out.
+    """
+    failure = EngineError(text.explain(error))
+    failure.add_note("".join(traceback.format_exception(error)))
+    return failure

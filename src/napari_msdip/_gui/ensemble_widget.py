@@ -1,0 +1,197 @@
+"""The ensemble dock widget: fuse images of several scales into one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from magicgui.widgets import Container, FloatSpinBox, Label, PushButton, Select, SpinBox
+from napari.layers import Image, Layer
+from qtpy.compat import isalive
+
+from napari_msdip._gui.axes import Axes, guess_axes, parse_axes
+from napari_msdip._gui.engine import Engine, MsDip
+from napari_msdip._gui.layers import (
+    METADATA_KEY,
+    Source,
+    full_resolution_data,
+    image_tuple,
+)
+from napari_msdip._gui.layout import align_on_show
+from napari_msdip._gui.picker import image_layers
+from napari_msdip._gui.worker import EngineError, in_background
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import napari.viewer
+
+__all__ = ["EnsembleWidget"]
+
+
+class EnsembleWidget(Container):  # type: ignore[type-arg]
+    """Fuse images of one scene at several scales by joint bilateral upsampling.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer whose layers are offered.
+    engine : Engine or None
+        What computes; None for the real one.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, engine: Engine | None = None) -> None:
+        self._viewer = viewer
+        self._engine = engine or MsDip()
+        self._scales = Select(
+            label="Scales",
+            choices=lambda _widget: image_layers(viewer),
+            tooltip="Images of the same scene, such as the layers of a run's scales.",
+        )
+        self._sigma_spatial = FloatSpinBox(
+            label="Spatial sigma",
+            value=0.5,
+            min=0.05,
+            max=20,
+            step=0.1,
+            tooltip="How far a coarse pixel reaches, in coarse pixels.",
+        )
+        self._sigma_range = FloatSpinBox(
+            label="Range sigma",
+            value=0.1,
+            min=0.001,
+            max=10,
+            step=0.05,
+            tooltip="How unlike the guide a pixel may be, as a share of the range.",
+        )
+        self._window = SpinBox(
+            label="Window", value=5, min=3, max=31, step=2, tooltip="Width in pixels; odd."
+        )
+        self._form: Container[Any] = Container(labels=True)
+        self._form.margins = (0, 0, 0, 0)
+        self._form.extend(
+            [self._scales, self._sigma_spatial, self._sigma_range, self._window]
+        )
+        self._button = PushButton(text="Fuse")
+        self._status = Label()
+        super().__init__(widgets=[self._form, self._button, self._status], labels=False)
+        self._status.native.setWordWrap(True)
+        self._aligner = align_on_show(self.native, self._form)
+        self.reset_choices()
+        self._scales.value = _latest_run(image_layers(viewer))
+        self._button.changed.connect(self.fuse)
+
+    def fuse(self) -> None:
+        """Fuse the chosen layers in a thread and add the result."""
+        settings = {
+            "sigma_spatial": self._sigma_spatial.value,
+            "sigma_range": self._sigma_range.value,
+            "window": self._window.value,
+        }
+        try:
+            fusion = _Fusion.of(self._scales.value, settings)
+        except ValueError as error:
+            self._status.value = str(error)
+            return
+        self._button.enabled = False
+        self._status.value = "Fusing…"
+        in_background(self._on_answer, fusion.run, self._engine)
+
+    def _on_answer(self, answer: tuple[_Fusion, npt.NDArray[Any]] | EngineError) -> None:
+        if not isalive(self.native):
+            return
+        self._button.enabled = True
+        if isinstance(answer, EngineError):
+            self._status.value = str(answer)
+            return
+        fusion, image = answer
+        if fusion.finest not in self._viewer.layers:
+            self._status.value = "The finest layer was removed meanwhile."
+            return
+        self._viewer.add_layer(Layer.create(*fusion.layer(image)))
+        self._status.value = f"Fused {len(fusion.images)} scales."
+
+    def reset_choices(self, *_: Any) -> None:
+        """Offer the layers that there are now."""
+        self._form.reset_choices()
+
+
+@dataclass(frozen=True, eq=False)
+class _Fusion:
+    """What to fuse: layers sorted by size, finest first."""
+
+    finest: Image
+    source: Source
+    names: tuple[str, ...]
+    images: tuple[Any, ...]
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, layers: Sequence[Image], settings: dict[str, Any]) -> _Fusion:
+        if len(layers) < 2:
+            raise ValueError("Choose two or more layers of the same scene.")
+        axes = {layer: _axes(layer) for layer in layers}
+        order = sorted(layers, key=lambda layer: axes[layer].image_shape, reverse=True)
+        for layer in order:
+            if axes[layer].n_planes > 1:
+                raise ValueError(
+                    f"{layer.name} has {axes[layer].n_planes} slices; choose layers of "
+                    "one slice"
+                )
+            if axes[layer].letters != axes[order[0]].letters:
+                raise ValueError(
+                    f"{layer.name} has axes {axes[layer].letters}, {order[0].name} has "
+                    f"{axes[order[0]].letters}; choose layers with the same axes"
+                )
+        return cls(
+            finest=order[0],
+            source=Source.of(order[0], axes[order[0]]),
+            names=tuple(layer.name for layer in order),
+            images=tuple(full_resolution_data(layer) for layer in order),
+            settings=settings,
+        )
+
+    def run(self, engine: Engine) -> tuple[_Fusion, npt.NDArray[Any]]:
+        axes = self.source.axes
+        scales = [np.asarray(image).squeeze(axis=axes.plane_axes) for image in self.images]
+        return self, engine.ensemble(
+            scales, channel_axis=axes.channel_axis, **self.settings
+        )
+
+    def layer(self, image: npt.NDArray[Any]) -> tuple[Any, dict[str, Any], str]:
+        box = self.source.axes.whole()
+        base = self.source.name.split(" · MS-DIP")[0]
+        return image_tuple(
+            self.source,
+            image.reshape((1,) * len(box) + image.shape),
+            name=f"{base} · MS-DIP · fused",
+            box=box,
+            provenance={"role": "ensemble", "scales": list(self.names), **self.settings},
+        )
+
+
+def _axes(layer: Image) -> Axes:
+    shape = full_resolution_data(layer).shape
+    known = layer.metadata.get(METADATA_KEY, {}).get("axes")
+    if known is not None and len(known) == len(shape):
+        return parse_axes(known, shape, rgb=bool(layer.rgb))
+    return guess_axes(shape, rgb=bool(layer.rgb), labels=layer.axis_labels)
+
+
+def _latest_run(layers: Sequence[Image]) -> list[Image]:
+    """Return the scales of the image that was denoised last."""
+    scales = [
+        layer
+        for layer in layers
+        if layer.metadata.get(METADATA_KEY, {}).get("scale") is not None
+    ]
+    if not scales:
+        return []
+    source = scales[-1].metadata[METADATA_KEY]["source"]
+    chosen: dict[int, Image] = {}
+    for layer in scales:
+        if layer.metadata[METADATA_KEY]["source"] == source:
+            chosen[layer.metadata[METADATA_KEY]["scale"]] = layer
+    return list(chosen.values())

@@ -1,0 +1,137 @@
+"""Which image: a layer of the viewer and the meaning of its axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox, Container, LineEdit
+from napari.layers import Image
+from psygnal import Signal
+
+from napari_msdip._gui.axes import Axes, Box, guess_axes, parse_axes
+from napari_msdip._gui.layers import Source, full_resolution_data
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+__all__ = ["LayerPicker", "image_layers"]
+
+
+def image_layers(viewer: napari.viewer.Viewer) -> list[Image]:
+    """Return the viewer's Image layers; Labels and others are no pictures."""
+    return [layer for layer in viewer.layers if isinstance(layer, Image)]
+
+
+class LayerPicker(Container):  # type: ignore[type-arg]
+    """An image layer and its axes, read from the layer and open to correction.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer whose layers are offered.
+
+    Attributes
+    ----------
+    picked : Signal
+        Emitted when another layer or other axes are chosen.
+    """
+
+    picked = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        self._viewer = viewer
+        self.image = ComboBox(
+            label="Image",
+            choices=lambda _widget: image_layers(viewer),
+            nullable=False,
+            tooltip="The layer to work on.",
+        )
+        self.letters = LineEdit(
+            label="Axes",
+            tooltip="One letter for each axis of the layer: Y and X span the image, C is "
+            "the channel axis, every other letter counts slices.",
+        )
+        super().__init__(labels=True)
+        self.margins = (0, 0, 0, 0)
+        self.extend([self.image, self.letters])
+        self.reset_choices()
+        active = viewer.layers.selection.active
+        if isinstance(active, Image):
+            self.image.value = getattr(active, "__wrapped__", active)
+        self.guess()
+        self.image.changed.connect(self.guess)
+        self.letters.changed.connect(self.picked.emit)
+        viewer.dims.events.order.connect(self.guess)
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer chosen."""
+        return self.image.value
+
+    def guess(self) -> None:
+        """Read the axes from the layer."""
+        layer = self.layer
+        letters = "" if layer is None else self._guess(layer)
+        with self.letters.changed.blocked():
+            self.letters.value = letters
+        self.picked.emit()
+
+    def data(self) -> Any:
+        """Return the layer's data at full resolution.
+
+        Raises
+        ------
+        ValueError
+            If there is no layer.
+        """
+        if self.layer is None:
+            raise ValueError("Open an image first.")
+        return full_resolution_data(self.layer)
+
+    def axes(self) -> Axes:
+        """Return the axes as they were guessed or corrected.
+
+        Raises
+        ------
+        ValueError
+            If there is no layer, or the letters do not describe it.
+        """
+        shape = self.data().shape
+        return parse_axes(self.letters.value, shape, rgb=bool(self.image.value.rgb))
+
+    def source(self) -> Source:
+        """Return what is to be kept of the layer.
+
+        Raises
+        ------
+        ValueError
+            If there is no layer, or the letters do not describe it.
+        """
+        return Source.of(self.layer, self.axes())
+
+    def current_plane(self) -> Box:
+        """Return the plane on screen.
+
+        Raises
+        ------
+        ValueError
+            If there is no layer, or the letters do not describe it.
+        """
+        axes = self.axes()
+        position = self.image.value.world_to_data(self._viewer.dims.point)
+        starts = (
+            min(max(round(float(position[axis])), 0), axes.shape[axis] - 1)
+            for axis in axes.plane_axes
+        )
+        return tuple((start, start + 1) for start in starts)
+
+    def _guess(self, layer: Image) -> str:
+        offset = self._viewer.dims.ndim - layer.ndim
+        displayed = [axis - offset for axis in self._viewer.dims.displayed]
+        axes = guess_axes(
+            full_resolution_data(layer).shape,
+            rgb=bool(layer.rgb),
+            labels=layer.axis_labels,
+            displayed=displayed if min(displayed, default=-1) >= 0 else None,
+        )
+        return axes.letters
