@@ -90,7 +90,7 @@ class Run:
 
     def start(self) -> None:
         """Start the worker."""
-        self._activity = activity(total=_TICKS, desc=f"MS-DIP: {self.job.source.name}")
+        self._activity = activity(total=_TICKS, desc=self.job.source.name)
         self._viewer.layers.events.removed.connect(self._on_layer_removed)
         self._worker = start_worker(
             self._handshake,
@@ -134,7 +134,7 @@ class Run:
             self._show_scale(step.scale, step.preview, step)
         words = text.running(step, self._shapes.get(step.scale))
         self.progressed.emit(words, step.fraction)
-        self._advance(step.fraction, words)
+        self._advance(step)
         # Not at once: what was changed has yet to be drawn, and clicks come first.
         QTimer.singleShot(_BREATH_MS, self._handshake.shown.set)
 
@@ -156,16 +156,14 @@ class Run:
             self._worker = None
         self.ended.emit(self._message, self._finished)
 
-    def _advance(self, fraction: float, words: str) -> None:
+    def _advance(self, step: Progress) -> None:
         """Move the bar in the activity dock; the run may have ended on return.
 
         Each change of the bar lets napari process events, later steps and the end
         of this run among them.
         """
-        self._activity.set_description(
-            f"MS-DIP: {self.job.source.name} · " + words.replace("\n", " · ")
-        )
-        ticks = int(fraction * _TICKS) - self._activity.n
+        self._activity.set_description(text.brief(self.job.source.name, step))
+        ticks = int(step.fraction * _TICKS) - self._activity.n
         if self._worker is not None and ticks > 0:
             self._activity.update(ticks)
 

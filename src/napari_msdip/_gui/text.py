@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from napari_msdip._gui.engine import Cost
     from napari_msdip._gui.job import Finished, Job
 
-__all__ = ["duration", "explain", "forecast", "memory", "outcome", "running"]
+__all__ = ["brief", "duration", "explain", "forecast", "memory", "outcome", "running"]
 
 
 def duration(seconds: float) -> str:
@@ -62,16 +62,31 @@ def running(progress: Progress, shape: tuple[int, int] | None) -> str:
     """
     where = f" ({size(shape)})" if shape else ""
     nth = progress.n_scales - progress.scale
-    lines = [
-        f"Scale {nth} of {progress.n_scales}{where}",
-        f"Iteration {progress.iteration} of at most {progress.total}, "
-        f"loss {progress.loss:.3g}",
-    ]
+    lines = []
     if progress.n_planes > 1:
-        lines.insert(0, f"Slice {progress.plane + 1} of {progress.n_planes}")
+        lines.append(f"Slice {progress.plane + 1} of {progress.n_planes}")
+    if progress.total:
+        lines.append(f"Scale {nth} of {progress.n_scales}{where}")
+        lines.append(
+            f"Iteration {progress.iteration} of at most {progress.total}, "
+            f"loss {progress.loss:.3g}"
+        )
     if progress.eta_seconds is not None:
         lines.append(f"About {duration(progress.eta_seconds)} left")
     return "\n".join(lines)
+
+
+def brief(name: str, progress: Progress) -> str:
+    """Return where a run is in one short line, for the activity dock."""
+    parts = [f"scale {progress.n_scales - progress.scale}/{progress.n_scales}"]
+    if progress.n_planes > 1:
+        parts.insert(0, f"slice {progress.plane + 1}/{progress.n_planes}")
+    if progress.total:
+        parts.append(f"{progress.iteration}/{progress.total}")
+        parts.append(f"loss {progress.loss:.2g}")
+    if progress.eta_seconds is not None:
+        parts.append(f"{duration(progress.eta_seconds)} left")
+    return f"{name}: {', '.join(parts)}"
 
 
 def outcome(job: Job, finished: Finished) -> str:

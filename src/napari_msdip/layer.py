@@ -1,0 +1,166 @@
+"""Denoise a napari layer from a script or napari's console.
+
+Takes a layer and returns layer data; needs no viewer and starts no thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_msdip._gui.axes import Axes, Box, guess_axes, parse_axes
+from napari_msdip._gui.engine import Engine, MsDip
+from napari_msdip._gui.job import Finished, Job, scale_provenance
+from napari_msdip._gui.layers import (
+    LayerTuple,
+    Source,
+    full_resolution_data,
+    image_tuple,
+    scale_name,
+)
+from napari_msdip.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import napari.layers
+
+    from napari_msdip.events import Progress
+
+__all__ = ["denoise_layer"]
+
+
+def denoise_layer(
+    layer: napari.layers.Image,
+    options: Options | str | None = None,
+    *,
+    axes: str | None = None,
+    planes: int | slice | Sequence[int | slice] | None = None,
+    scales: bool = False,
+    on_progress: Callable[[Progress], object] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    engine: Engine | None = None,
+) -> list[LayerTuple]:
+    """Denoise an Image layer and keep everything else about it.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Any integer or float image, RGB, multiscale, dask or zarr.
+    options : Options, str or None
+        Options, a preset's name, or None for ``"fast"``.
+    axes : str or None
+        One letter for each axis of the data, such as ``"TZYX"`` or ``"YXC"``: Y and X
+        span the image, C is the channel axis, all others count planes. None: read
+        from the layer's axis labels and its rgb flag.
+    planes : int, slice, sequence of those, or None
+        Which planes: an index or a slice for every plane axis; None for all.
+    scales : bool
+        Whether to return the scales too; a stack has none to return.
+    on_progress : callable or None
+        Called with every :class:`napari_msdip.Progress`.
+    should_stop : callable or None
+        Asked every iteration; when true, the best image so far is returned.
+    engine : Engine or None
+        What computes; None for the real one.
+
+    Returns
+    -------
+    list of layer data tuples
+        ``(data, arguments, "image")``: the result, and the scales after it, finest
+        first. dtype, scale, translate, rotate, shear, affine, units, axis labels,
+        colormap, contrast limits, gamma, blending and interpolation are the
+        layer's; ``metadata["napari_msdip"]`` says how it was made. Empty if the run
+        was stopped before there was anything to return.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument cannot be right, before any long work.
+    """
+    if options is None or isinstance(options, str):
+        options = Options.preset(options or "fast")
+    data = full_resolution_data(layer)
+    rgb = bool(layer.rgb)
+    layout = (
+        guess_axes(data.shape, rgb=rgb, labels=layer.axis_labels)
+        if axes is None
+        else parse_axes(axes, data.shape, rgb=rgb)
+    )
+    job = Job(
+        data=data,
+        source=Source.of(layer, layout),
+        box=_box(layout, planes),
+        options=options,
+        data_code="layer.data[0]" if layer.multiscale else "layer.data",
+    )
+    finished = _drive(job, engine or MsDip(), on_progress, should_stop or _never)
+    if not finished.n_done:
+        return []
+    name = f"{job.source.name} · MS-DIP"
+    result = image_tuple(
+        job.source,
+        finished.planes,
+        name=name,
+        box=finished.box,
+        provenance=finished.provenance,
+    )
+    return [result, *(_scales(job, finished) if scales else ())]
+
+
+def _drive(
+    job: Job,
+    engine: Engine,
+    on_progress: Callable[[Progress], object] | None,
+    should_stop: Callable[[], bool],
+) -> Finished:
+    steps = job.run(engine, job.buffer(), should_stop)
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            finished: Finished = end.value
+            return finished
+        if on_progress is not None:
+            on_progress(progress)
+
+
+def _scales(job: Job, finished: Finished) -> list[LayerTuple]:
+    return [
+        image_tuple(
+            job.source,
+            scale.image.reshape((1,) * len(job.box) + scale.image.shape),
+            name=scale_name(job.source.name, n, scale.shape),
+            box=job.box,
+            zoom=scale.zoom,
+            provenance=scale_provenance(job, n, scale),
+        )
+        for n, scale in enumerate(finished.scales)
+    ]
+
+
+def _box(axes: Axes, planes: int | slice | Sequence[int | slice] | None) -> Box:
+    if planes is None:
+        return axes.whole()
+    parts = [planes] if isinstance(planes, (int, slice)) else list(planes)
+    lengths = axes.plane_shape
+    if len(parts) != len(lengths):
+        raise ValueError(
+            f"planes={planes!r}: give an index or a slice for each of the "
+            f"{len(lengths)} plane axes of {axes.letters}"
+        )
+    return tuple(_extent(part, length) for part, length in zip(parts, lengths, strict=True))
+
+
+def _extent(part: int | slice, length: int) -> tuple[int, int]:
+    if isinstance(part, slice):
+        start, stop, step = part.indices(length)
+        if step != 1 or stop <= start:
+            raise ValueError(f"planes={part!r}: give a slice with step 1 and some planes")
+        return start, stop
+    if not -length <= part < length:
+        raise ValueError(f"planes={part!r}: there are {length} planes")
+    return part % length, part % length + 1
+
+
+def _never() -> bool:
+    return False
