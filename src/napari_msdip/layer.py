@@ -134,7 +134,7 @@ def _scales(job: Job, finished: Finished) -> list[LayerTuple]:
             zoom=scale.zoom,
             provenance=scale_provenance(job, n, scale),
         )
-        for n, scale in enumerate(finished.scales)
+        for n, scale in finished.scales.items()
     ]
 
 

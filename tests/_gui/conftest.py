@@ -174,7 +174,7 @@ class FakeEngine:
             options=options,
             shape=image.shape[:2],
             channels=1,
-            scales=(),
+            scales=tuple(ScalePlan((8, 8), (1.0, 1.0), 4) for _ in range(self.n_scales)),
             device="cpu",
             precision="float32",
             threads=1,

@@ -182,16 +182,11 @@ def _axes(layer: Image) -> Axes:
 
 def _latest_run(layers: Sequence[Image]) -> list[Image]:
     """Return the scales of the image that was denoised last."""
-    scales = [
-        layer
-        for layer in layers
-        if layer.metadata.get(METADATA_KEY, {}).get("scale") is not None
-    ]
-    if not scales:
-        return []
-    source = scales[-1].metadata[METADATA_KEY]["source"]
     chosen: dict[int, Image] = {}
-    for layer in scales:
-        if layer.metadata[METADATA_KEY]["source"] == source:
-            chosen[layer.metadata[METADATA_KEY]["scale"]] = layer
+    source = None
+    for layer in reversed(layers):
+        made = layer.metadata.get(METADATA_KEY, {})
+        if made.get("role") == "scale" and source in (None, made["source"]):
+            source = made["source"]
+            chosen.setdefault(made["scale"], layer)
     return list(chosen.values())

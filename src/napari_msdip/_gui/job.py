@@ -37,8 +37,9 @@ class Finished:
         The planes that they are.
     status : Status
         Completed or cancelled.
-    scales : tuple of ScaleResult
-        Of a single image, finest first; empty for several planes.
+    scales : mapping of int to ScaleResult
+        Of a single image by the scale's number, 0 being the finest; empty for
+        several planes. A cancelled run lacks the finer ones.
     n_done : int
         Planes denoised; 0 if there is nothing worth showing.
     failed : mapping of int to str
@@ -52,7 +53,7 @@ class Finished:
     planes: Array
     box: Box
     status: Status
-    scales: tuple[ScaleResult, ...]
+    scales: Mapping[int, ScaleResult]
     n_done: int
     failed: Mapping[int, str]
     seconds: float
@@ -193,11 +194,12 @@ class Job:
         if self.has_alpha:
             opacity = self.data[self._first_plane(slice(3, None))]
             image = np.concatenate([image, np.asarray(opacity, dtype=image.dtype)], axis=-1)
+        missing = len(result.plan.scales) - len(result.scales)
         return Finished(
             planes=image.reshape((1,) * len(self.box) + image.shape),
             box=self.box,
             status=result.status,
-            scales=result.scales,
+            scales={missing + n: scale for n, scale in enumerate(result.scales)},
             n_done=int(bool(result.scales) or result.status is Status.COMPLETED),
             failed={},
             seconds=result.seconds,
@@ -225,7 +227,7 @@ class Job:
             planes=planes,
             box=box,
             status=result.status,
-            scales=(),
+            scales={},
             n_done=len(done),
             failed=result.failed,
             seconds=result.seconds,
