@@ -300,12 +300,16 @@ ABLATIONS: dict[str, Callable[[Options], dict[str, Any]]] = {
     "no-ensemble": lambda options: {"ensemble": False},
     "fixed-lambda": lambda options: {"fixed_weight": 1.0},
     "no-consistency": lambda options: {"consistency": "none"},
+    "min-128": lambda options: {"min_size": 128},
     "min-64": lambda options: {"min_size": 64},
     "min-256": lambda options: {"min_size": 256},
     "half-iterations": lambda options: _scaled_iterations(options, 0.5),
     "double-iterations": lambda options: _scaled_iterations(options, 2),
     "one-scale": lambda options: {"max_scales": 1},
     "no-stop": lambda options: {"stopping": "none"},
+    "no-l1": lambda options: {"l1_fraction": 0.0},
+    "no-warm-start": lambda options: {"warm_start": False},
+    "no-average": lambda options: {"average": 0.0},
 }
 
 
