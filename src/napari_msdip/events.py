@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_msdip.plan import Plan
 
 __all__ = ["Progress", "Result", "ScaleResult", "StackResult", "Status", "StopReason"]
@@ -31,6 +31,7 @@ class StopReason(enum.StrEnum):
 
     HELD_OUT = "held-out"
     PLATEAU = "plateau"
+    SETTLED = "settled"
     ITERATIONS = "iterations"
     CONSTANT = "constant"
     CANCELLED = "cancelled"

@@ -158,7 +158,7 @@ class Options:
             16,
             4096,
         ),
-    ] = 128
+    ] = 64
     max_scales: Annotated[
         int | None,
         Setting("Most scales", "At most this many pyramid levels.", "Pyramid", 1, 32),
@@ -172,11 +172,11 @@ class Options:
             4,
             512,
         ),
-    ] = (32, 64, 128, 128, 128)
+    ] = (16, 32, 64, 64, 64)
     skip_width: Annotated[
         int,
         Setting("Skip channels", "Channels of each skip connection.", "Generator", 0, 256),
-    ] = 32
+    ] = 16
     padding: Annotated[
         Literal["reflection", "zeros"],
         Setting("Padding", "How convolutions see beyond the border.", "Generator"),
@@ -185,10 +185,31 @@ class Options:
         Literal["bilinear", "nearest"],
         Setting("Upsampling", "How the decoder doubles its size.", "Generator"),
     ] = "nearest"
+    bounded: Annotated[
+        bool,
+        Setting(
+            "Bounded output",
+            "End the generator with a sigmoid, which keeps it within the image's range.",
+            "Generator",
+        ),
+    ] = True
+    fold: Annotated[
+        int,
+        Setting(
+            "Fold",
+            "Blocks of this many pixels square enter and leave the generator as "
+            "channels; 2 makes it about four times cheaper and a little coarser.",
+            "Generator",
+            1,
+            4,
+        ),
+    ] = 1
     code_channels: Annotated[
         int,
-        Setting("Code channels", "Channels of the random code z.", "Input", 1, 256),
-    ] = 8
+        Setting(
+            "Code channels", "Channels of the random code z; 0: none.", "Input", 0, 256
+        ),
+    ] = 0
     code_range: Annotated[
         float,
         Setting("Code range", "z is uniform between 0 and this value.", "Input", 0, 10),
@@ -203,6 +224,23 @@ class Options:
             1,
         ),
     ] = 1 / 30
+    recorruption: Annotated[
+        float,
+        Setting(
+            "Recorruption",
+            "Show the generator the noisy image plus this many times fresh noise like "
+            "its own, and ask for the noisy image minus it; 0: show the code alone.",
+            "Input",
+            0,
+            10,
+        ),
+    ] = 1.0
+    symmetries: Annotated[
+        bool,
+        Setting(
+            "Turn and flip", "Turn or flip what is fitted at random every step.", "Input"
+        ),
+    ] = True
     guidance: Annotated[
         bool,
         Setting(
@@ -210,18 +248,7 @@ class Options:
             "Give the upsampled coarser result to the generator as input.",
             "Input",
         ),
-    ] = True
-    noisy_input: Annotated[
-        float,
-        Setting(
-            "Noisy input",
-            "Give the noisy image as input too, under fresh noise of this many "
-            "times its own; 0: do not.",
-            "Input",
-            0,
-            10,
-        ),
-    ] = 1.0
+    ] = False
     warm_start: Annotated[
         bool,
         Setting(
@@ -304,14 +331,15 @@ class Options:
         ),
     ] = 0.95
     stopping: Annotated[
-        Literal["held-out", "plateau", "none"],
+        Literal["settled", "plateau", "held-out", "none"],
         Setting(
             "Stop when",
+            "settled: the output no longer moves; plateau: the loss no longer falls; "
             "held-out: pixels left out of the fit are no longer predicted better; "
-            "plateau: the loss no longer falls; none: at the cap.",
+            "none: at the cap.",
             "Optimisation",
         ),
-    ] = "held-out"
+    ] = "settled"
     patience: Annotated[
         int,
         Setting(
@@ -377,14 +405,15 @@ def _preset_changes() -> dict[str, dict[str, Any]]:
         "balanced": {"iterations": 600, "coarsest_iterations": 1000, "patience": 150},
         "paper": {
             "scale_factor": 0.8,
+            "min_size": 128,
             "widths": (128,) * 5,
             "skip_width": 4,
             "padding": "reflection",
             "upsampling": "bilinear",
             "code_channels": 32,
             "code_range": 0.1,
-            "guidance": False,
-            "noisy_input": 0.0,
+            "recorruption": 0.0,
+            "symmetries": False,
             "warm_start": False,
             "consistency": "vgg16",
             "iterations": 2000,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_msdip import devices
-from napari_msdip.options import Options
 from napari_msdip.pyramid import scale_shapes
+
+if TYPE_CHECKING:
+    from napari_msdip.options import Options
 
 __all__ = ["Plan", "ScalePlan", "resolve"]
 

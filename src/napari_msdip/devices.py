@@ -1,0 +1,137 @@
+"""Where to compute: device, precision, threads and free memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "available_memory",
+    "cpu_count",
+    "limited_threads",
+    "select",
+    "select_precision",
+]
+
+_PROBE_CHANNELS = 64
+_PROBE_SIZE = 96
+# bfloat16 also costs accuracy, so a small gain does not pay.
+_WORTHWHILE_SPEEDUP = 1.25
+
+
+def select(device: str) -> str:
+    """Return the device to use.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda", "mps"}
+        ``auto`` takes CUDA if there is one, then MPS, then the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the device is unknown or not there.
+    """
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        return next(name for name, there in present.items() if there)
+    if device not in present:
+        raise ValueError(f"device={device!r}: choose auto, {', '.join(present)}")
+    if not present[device]:
+        usable = ", ".join(name for name, there in present.items() if there)
+        raise ValueError(
+            f"device={device!r} is not available to PyTorch on this machine; "
+            f"choose auto or one of: {usable}"
+        )
+    return device
+
+
+def select_precision(precision: str, device: str) -> str:
+    """Return the number format for the generator.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "bfloat16"}
+        ``auto`` times a small convolution in both formats on a CPU and takes
+        bfloat16 where it is clearly faster; other devices get float32, which
+        is safe everywhere.
+    device : {"cpu", "cuda", "mps"}
+        Where the generator runs.
+    """
+    if precision != "auto":
+        return precision
+    return _probed_precision() if device == "cpu" else "float32"
+
+
+@cache
+def _probed_precision() -> str:
+    slow, fast = _seconds(torch.float32), _seconds(torch.bfloat16)
+    return "bfloat16" if slow > _WORTHWHILE_SPEEDUP * fast else "float32"
+
+
+def _seconds(dtype: torch.dtype) -> float:
+    """Time one convolution with its gradients; the best of three, machines being noisy."""
+    shape = (1, _PROBE_CHANNELS, _PROBE_SIZE, _PROBE_SIZE)
+    image = torch.ones(shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    kernel = torch.ones((_PROBE_CHANNELS, _PROBE_CHANNELS, 3, 3), dtype=dtype)
+    image.requires_grad_()
+    kernel.requires_grad_()
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        torch.nn.functional.conv2d(image, kernel, padding=1).sum().backward()  # type: ignore[no-untyped-call]
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def cpu_count() -> int:
+    """Return the number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def limited_threads(threads: int) -> Iterator[None]:
+    """Compute with this many CPU threads inside the block, as before after it.
+
+    The count belongs to the whole process, so never suspend a generator inside.
+    """
+    before = torch.get_num_threads()
+    if before == threads:
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def available_memory(device: str) -> int:
+    """Return the free memory of a device in bytes."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    if device == "mps":
+        limit = torch.mps.recommended_max_memory()
+        return int(limit - torch.mps.driver_allocated_memory())
+    return _available_cpu_memory()
+
+
+def _available_cpu_memory() -> int:
+    """Free memory: Linux counts reclaimable caches as available, others need psutil."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,322 @@
+"""Feature extractors phi for the scale-consistency loss (eq. 3).
+
+VGG-16 is what the paper uses; the offline bank needs no weights at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = [
+    "VGG_LAYERS",
+    "DerivativeBank",
+    "Vgg16Features",
+    "WeightsNotFoundError",
+    "cache_directory",
+    "load_vgg16",
+]
+
+Weights = Mapping[str, npt.NDArray[np.float32]]
+
+# Name, output channels; "pool" halves the size.
+_LAYOUT: tuple[tuple[str, int], ...] = (
+    ("conv1_1", 64),
+    ("conv1_2", 64),
+    ("pool", 0),
+    ("conv2_1", 128),
+    ("conv2_2", 128),
+    ("pool", 0),
+    ("conv3_1", 256),
+    ("conv3_2", 256),
+    ("conv3_3", 256),
+)
+VGG_LAYERS: Mapping[str, str] = {
+    "relu1_2": "conv1_2",
+    "relu2_2": "conv2_2",
+    "relu3_3": "conv3_3",
+}
+# Position of each convolution in torchvision's ``vgg16().features``.
+_TORCHVISION_INDEX: Mapping[str, int] = {
+    "conv1_1": 0,
+    "conv1_2": 2,
+    "conv2_1": 5,
+    "conv2_2": 7,
+    "conv3_1": 10,
+    "conv3_2": 12,
+    "conv3_3": 14,
+}
+_CAFFE_MEAN_RGB = (123.68, 116.779, 103.939)
+_TORCHVISION_MEAN = (0.485, 0.456, 0.406)
+_TORCHVISION_STD = (0.229, 0.224, 0.225)
+_CONVENTION_KEY = "convention"
+_CACHED_NAME = "vgg16_conv1_1_to_conv3_3.npz"
+
+
+class WeightsNotFoundError(FileNotFoundError):
+    """No VGG-16 weights, and no way to get them; the message says what to do."""
+
+
+class DerivativeBank(nn.Module):
+    """Features without weights: the image and its first derivatives at two widths.
+
+    Comparing these compares brightness, edges and their smoothed versions,
+    which is most of what early layers of a trained network respond to.
+    """
+
+    widths: tuple[int, ...] = (1, 2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Extract features.
+
+        Parameters
+        ----------
+        image : Tensor
+            ``(1, C, H, W)``.
+
+        Returns
+        -------
+        Tensor
+            ``(1, C * (1 + 2 * len(widths)), H, W)``.
+        """
+        maps = [image]
+        for width in self.widths:
+            size = 2 * width + 1
+            smooth = F.avg_pool2d(
+                F.pad(image, (width,) * 4, mode="replicate"), size, stride=1
+            )
+            across = F.pad(smooth, (width, width, 0, 0), mode="replicate")
+            down = F.pad(smooth, (0, 0, width, width), mode="replicate")
+            maps.append(across[..., 2 * width :] - across[..., : -2 * width])
+            maps.append(down[..., 2 * width :, :] - down[..., : -2 * width, :])
+        return torch.cat(maps, 1)
+
+
+class Vgg16Features(nn.Module):
+    """VGG-16 from the image up to one layer, frozen.
+
+    Simonyan and Zisserman 2015; as a perceptual loss: Johnson et al. 2016.
+
+    Parameters
+    ----------
+    weights : mapping of str to ndarray
+        ``conv1_1.weight`` … in torch layout, RGB order, and ``mean`` and
+        ``scale``, which normalise an RGB image in [0, 1].
+    layer : {"relu1_2", "relu2_2", "relu3_3"}
+        Where to stop.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, weights: Weights, layer: str = "relu2_2") -> None:
+        super().__init__()
+        last = VGG_LAYERS[layer]
+        steps: list[nn.Module] = []
+        channels = 3
+        for name, width in _LAYOUT:
+            if name == "pool":
+                steps.append(nn.MaxPool2d(2))
+                continue
+            convolution = nn.Conv2d(channels, width, 3, padding=1)
+            with torch.no_grad():
+                convolution.weight.copy_(torch.from_numpy(weights[f"{name}.weight"]))
+                _bias(convolution).copy_(torch.from_numpy(weights[f"{name}.bias"]))
+            steps += [convolution, nn.ReLU(inplace=True)]
+            channels = width
+            if name == last:
+                break
+        self.steps = nn.Sequential(*steps)
+        self.register_buffer("mean", torch.from_numpy(weights["mean"]).view(1, 3, 1, 1))
+        self.register_buffer("scale", torch.from_numpy(weights["scale"]).view(1, 3, 1, 1))
+        self.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Extract features.
+
+        Parameters
+        ----------
+        image : Tensor
+            ``(1, C, H, W)`` in [0, 1]. Three channels are taken as RGB; of any
+            other number each channel is looked at as a gray image.
+
+        Returns
+        -------
+        Tensor
+            ``(B, F, h, w)``; B is 1 for RGB, C otherwise.
+        """
+        if image.shape[1] != 3:
+            image = image.transpose(0, 1).expand(-1, 3, -1, -1)
+        features: Tensor = self.steps((image - self.mean) * self.scale)
+        return features
+
+
+def _bias(convolution: nn.Conv2d) -> Tensor:
+    if convolution.bias is None:
+        raise TypeError("a VGG-16 convolution has a bias")
+    return convolution.bias
+
+
+def cache_directory() -> Path:
+    """Return the folder in which the trimmed weights are kept."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return Path(root or Path.home() / ".cache") / "napari-msdip"
+
+
+def load_vgg16(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    fetch: Callable[[Path], None] | None = None,
+) -> Weights:
+    """Find VGG-16 weights: a given file, our cache, torch's hub cache, a download.
+
+    Only the layers up to conv3_3 are kept in our cache, 7 MB of the 528.
+
+    Parameters
+    ----------
+    path : path-like or None
+        A ``.npz`` with ``conv1_1.weight`` … in the original (BGR, 0-255)
+        convention, or a state dict of torchvision's ``vgg16`` (``.pth``).
+    download : bool
+        Whether to download if nothing is found on disk.
+    fetch : callable or None
+        Writes torchvision's state dict to the path it is given; torchvision's
+        own address, with progress and hash check, if None.
+
+    Returns
+    -------
+    mapping of str to ndarray
+        What :class:`Vgg16Features` takes.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there are none; the message says what to do.
+    ValueError
+        If the file at ``path`` holds something else.
+    """
+    if path is not None:
+        if not Path(path).is_file():
+            raise WeightsNotFoundError(
+                f"vgg_weights={os.fspath(path)!r}: there is no such file. {_advice()}"
+            )
+        return _read(Path(path))
+    cached = cache_directory() / _CACHED_NAME
+    if cached.is_file():
+        return _read(cached)
+    hub = _hub_file()
+    if hub.is_file():
+        return _kept(_read(hub), cached)
+    if not download:
+        raise WeightsNotFoundError(
+            f"There are no VGG-16 weights on this machine. {_advice()}"
+        )
+    return _kept(_downloaded(fetch or _fetch_from_torchvision), cached)
+
+
+def _advice() -> str:
+    return (
+        "Either use consistency='offline', which needs no weights, or put "
+        f"torchvision's {_hub_file().name} into {_hub_file().parent}, or give a "
+        "weight file as vgg_weights (command line: --vgg-weights FILE)."
+    )
+
+
+def _hub_file() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(_torchvision_url()).name
+
+
+def _torchvision_url() -> str:
+    from torchvision.models import VGG16_Weights
+
+    url: str = VGG16_Weights.IMAGENET1K_V1.url
+    return url
+
+
+def _fetch_from_torchvision(target: Path) -> None:
+    url = _torchvision_url()
+    prefix = Path(url).stem.rpartition("-")[2]
+    torch.hub.download_url_to_file(url, os.fspath(target), hash_prefix=prefix)
+
+
+def _downloaded(fetch: Callable[[Path], None]) -> Weights:
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "vgg16.pth"
+        try:
+            fetch(target)
+        except (OSError, RuntimeError) as error:
+            raise WeightsNotFoundError(
+                f"VGG-16 weights could not be downloaded ({error}). {_advice()}"
+            ) from error
+        return _read(target)
+
+
+def _kept(weights: Weights, cached: Path) -> Weights:
+    """Store the trimmed weights for the next run, whole or not at all."""
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    partial = cached.with_name(f"{cached.stem}.{os.getpid()}.npz")
+    np.savez(partial, **{_CONVENTION_KEY: np.array("rgb")}, **dict(weights))  # type: ignore[arg-type]
+    partial.replace(cached)
+    return weights
+
+
+def _read(path: Path) -> Weights:
+    if path.suffix == ".npz":
+        with np.load(path) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+    else:
+        arrays = _from_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    missing = [key for key in _parameter_names() if key not in arrays]
+    if missing:
+        raise ValueError(
+            f"vgg_weights={os.fspath(path)!r} holds no VGG-16 weights: {missing[0]} is "
+            "missing; give a state dict of torchvision's vgg16 or an .npz with "
+            "conv1_1.weight to conv3_3.bias"
+        )
+    return arrays if _CONVENTION_KEY in arrays else _from_caffe(arrays)
+
+
+def _parameter_names() -> list[str]:
+    return [f"{name}.{kind}" for name in _TORCHVISION_INDEX for kind in ("weight", "bias")]
+
+
+def _from_state_dict(state: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    arrays: dict[str, npt.NDArray[Any]] = {
+        f"{name}.{kind}": state[f"features.{index}.{kind}"].numpy()
+        for name, index in _TORCHVISION_INDEX.items()
+        for kind in ("weight", "bias")
+        if f"features.{index}.{kind}" in state
+    }
+    arrays["mean"] = np.asarray(_TORCHVISION_MEAN, np.float32)
+    arrays["scale"] = 1 / np.asarray(_TORCHVISION_STD, np.float32)
+    arrays[_CONVENTION_KEY] = np.array("rgb")
+    return arrays
+
+
+def _from_caffe(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Turn the original weights (BGR, 0-255, mean subtracted) to RGB in [0, 1]."""
+    converted = dict(arrays)
+    converted["conv1_1.weight"] = np.ascontiguousarray(arrays["conv1_1.weight"][:, ::-1])
+    converted["mean"] = np.asarray(_CAFFE_MEAN_RGB, np.float32) / 255
+    converted["scale"] = np.full(3, 255, np.float32)
+    return converted
+
+
+def digest(weights: Weights) -> str:
+    """Return a short fingerprint of weights, for a result's provenance."""
+    found = hashlib.sha256()
+    for key in _parameter_names():
+        found.update(np.ascontiguousarray(weights[key]).tobytes())
+    return found.hexdigest()[:12]

@@ -1,0 +1,330 @@
+"""Fit one generator to one scale of the pyramid."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from napari_msdip.devices import limited_threads
+from napari_msdip.events import StopReason
+from napari_msdip.losses import ScaleConsistency, reconstruction_loss
+from napari_msdip.stopping import HeldOut, Plateau, Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from napari_msdip.generator import Generator as Network
+    from napari_msdip.options import Options
+
+__all__ = ["Fit", "NoiseBank", "Problem", "Step", "fit_scale"]
+
+# The first outputs are far off; forgetting them sooner makes the average usable sooner.
+_WARM_UP = 10
+_LOWEST_RATE = 0.02
+_SYMMETRIES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseBank:
+    """Noise fields like the image's own, ready to be rolled and turned.
+
+    Attributes
+    ----------
+    fields : Tensor
+        ``(K, C, H, W)``, unit variance at the finest scale.
+    sigma : Tensor
+        ``(1, 1, H, W)`` noise level at each pixel, normalised units.
+    """
+
+    fields: Tensor
+    sigma: Tensor
+
+    def draw(self, rng: torch.Generator) -> Tensor:
+        """Return one field ``(1, C, H, W)`` at the image's noise level."""
+        count, _, height, width = self.fields.shape
+        which, down, across, sign = (
+            int(torch.randint(bound, (1,), generator=rng))
+            for bound in (count, height, width, 2)
+        )
+        field = torch.roll(self.fields[which : which + 1], (down, across), (-2, -1))
+        return field.mul_(self.sigma if sign else -self.sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a generator has to reproduce at one scale, and from what.
+
+    Attributes
+    ----------
+    target : Tensor
+        ``(1, C, H, W)`` noisy image y_n, normalised.
+    guide : Tensor or None
+        ``(1, C, H, W)`` coarser result at this size, if the generator sees it.
+    noise : NoiseBank or None
+        Noise to add, if the generator sees the noisy image.
+    consistency : ScaleConsistency or None
+        Agreement with the coarser result; None at the coarsest scale.
+    weight : float
+        lambda_n.
+    iterations : int
+        Most steps.
+    reach : int
+        Pixels over which the noise is correlated.
+    """
+
+    target: Tensor
+    guide: Tensor | None
+    noise: NoiseBank | None
+    consistency: ScaleConsistency | None
+    weight: float
+    iterations: int
+    reach: int
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One optimisation step.
+
+    Attributes
+    ----------
+    iteration : int
+        From 1.
+    loss : float
+        Total loss (eq. 2).
+    average : Tensor
+        ``(1, C, H, W)`` running average of the outputs; changes with the next step.
+    """
+
+    iteration: int
+    loss: float
+    average: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A finished fit.
+
+    Attributes
+    ----------
+    image : Tensor
+        ``(1, C, H, W)``, normalised.
+    iterations : int
+        Steps taken.
+    reason : StopReason
+        Why it ended.
+    """
+
+    image: Tensor
+    iterations: int
+    reason: StopReason
+
+
+def fit_scale(
+    problem: Problem,
+    network: Network,
+    options: Options,
+    rng: torch.Generator,
+    *,
+    precision: str = "float32",
+    threads: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Generator[Step, None, Fit]:
+    """Optimise a generator until it has converged (eq. 1 and 2), step by step.
+
+    Parameters
+    ----------
+    problem : Problem
+        What to reproduce.
+    network : Network
+        The generator, changed in place.
+    options : Options
+        Losses, schedule, stopping.
+    rng : torch.Generator
+        Source of all randomness, on the CPU.
+    precision : {"float32", "bfloat16"}
+        Format of the convolutions.
+    threads : int or None
+        CPU threads; None leaves them as they are.
+    should_stop : callable
+        Asked before every step.
+
+    Yields
+    ------
+    Step
+        One for each step.
+
+    Returns
+    -------
+    Fit
+        The averaged output.
+    """
+    inputs = _Inputs(problem, options, rng)
+    course = _Course(problem, options, rng)
+    optimiser = torch.optim.Adam(
+        network.parameters(), lr=options.learning_rate, foreach=True
+    )
+    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(problem, options))
+    average = torch.zeros_like(problem.target)
+    for iteration in range(1, problem.iterations + 1):
+        if should_stop():
+            return Fit(course.best(average), iteration - 1, StopReason.CANCELLED)
+        with _computing(problem.target.device, precision, threads):
+            shown, asked, turn = inputs.draw(course.hidden)
+            output = network(shown).float()
+            loss = course.loss(output, asked, turn, iteration)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            rate.step()
+            upright = turned_back(output.detach(), turn)
+            average.lerp_(upright, 1 - _decay(options.average, iteration))
+            value = float(loss.detach())
+            reason = course.ended(iteration, value, average)
+        yield Step(iteration, value, average)
+        if reason is not None:
+            return Fit(course.best(average), iteration, reason)
+    return Fit(course.best(average), problem.iterations, StopReason.ITERATIONS)
+
+
+def turned(image: Tensor, turn: int) -> Tensor:
+    """Apply one of the eight symmetries of the square; 0 leaves the image alone."""
+    if turn & 4:
+        image = image.flip(-1)
+    return torch.rot90(image, turn & 3, (-2, -1)) if turn & 3 else image
+
+
+def turned_back(image: Tensor, turn: int) -> Tensor:
+    """Undo :func:`turned`."""
+    if turn & 3:
+        image = torch.rot90(image, -(turn & 3), (-2, -1))
+    return image.flip(-1) if turn & 4 else image
+
+
+class _Inputs:
+    """What the generator sees and is asked for, anew each step (section 3.5)."""
+
+    def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
+        self._problem = problem
+        self._options = options
+        self._rng = rng
+        self._code = self._new_code() if options.code_channels else None
+
+    def _new_code(self) -> Tensor:
+        target = self._problem.target
+        shape = (1, self._options.code_channels, *target.shape[-2:])
+        code = torch.rand(shape, generator=self._rng) * self._options.code_range
+        return code.to(target.device)
+
+    def draw(self, hidden: HeldOut | None) -> tuple[Tensor, Tensor, int]:
+        """Return the generator's input, the image asked for, and the symmetry applied."""
+        problem, options = self._problem, self._options
+        asked = problem.target
+        maps: list[Tensor] = []
+        if self._code is not None:
+            maps.append(self._perturbed(self._code))
+        if problem.guide is not None:
+            maps.append(problem.guide)
+        if problem.noise is not None:
+            noise = problem.noise.draw(self._rng)
+            seen = asked if hidden is None else hidden.filled(asked)
+            maps.append(seen + options.recorruption * noise)
+            asked = asked - noise / options.recorruption
+        turn = self._draw_turn()
+        shown = turned(torch.cat(maps, 1), turn)
+        return (
+            shown.contiguous(memory_format=torch.channels_last),
+            turned(asked, turn),
+            turn,
+        )
+
+    def _perturbed(self, code: Tensor) -> Tensor:
+        if not self._options.perturbation:
+            return code
+        noise = torch.randn(code.shape, generator=self._rng).to(code.device)
+        return code.add(noise, alpha=self._options.perturbation)
+
+    def _draw_turn(self) -> int:
+        if not self._options.symmetries:
+            return 0
+        return int(torch.randint(_SYMMETRIES, (1,), generator=self._rng))
+
+
+class _Course:
+    """The loss over the iterations, and when to end them."""
+
+    def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
+        self._problem = problem
+        self._l1_until = round(options.l1_fraction * problem.iterations)
+        target = problem.target
+        size = (target.shape[-2], target.shape[-1])
+        self.hidden: HeldOut | None = None
+        self._plateau: Plateau | None = None
+        self._settled: Settled | None = None
+        if options.stopping == "held-out":
+            found = HeldOut(size, problem.reach, options.patience, rng)
+            self.hidden = found.to(str(target.device))
+        elif options.stopping == "plateau":
+            self._plateau = Plateau(options.patience)
+        elif options.stopping == "settled":
+            self._settled = Settled(options.patience)
+
+    def loss(self, output: Tensor, asked: Tensor, turn: int, iteration: int) -> Tensor:
+        """Return the total loss (eq. 2)."""
+        absolute = iteration <= self._l1_until
+        fitted = None if self.hidden is None else turned(self.hidden.fitted, turn)
+        total = reconstruction_loss(output, asked, absolute=absolute, weight=fitted)
+        consistency = self._problem.consistency
+        if consistency is not None and self._problem.weight:
+            agreement = consistency(turned_back(output, turn))
+            total = total + self._problem.weight * agreement
+        return total
+
+    def ended(self, iteration: int, loss: float, average: Tensor) -> StopReason | None:
+        """Return why the fit ends after this step, or None if it goes on."""
+        target = self._problem.target
+        if self._plateau is not None:
+            if iteration == self._l1_until + 1:
+                self._plateau.restart()
+            reached = self._plateau.reached(loss) and iteration > self._l1_until
+            return StopReason.PLATEAU if reached else None
+        if self._settled is not None and self._settled.reached(average, target):
+            return StopReason.SETTLED
+        if self.hidden is not None and self.hidden.reached(average, target):
+            return StopReason.HELD_OUT
+        return None
+
+    def best(self, average: Tensor) -> Tensor:
+        """Return the average to keep."""
+        if self.hidden is not None and self.hidden.best is not None:
+            return self.hidden.best
+        return average.clone()
+
+
+def _decay(average: float, iteration: int) -> float:
+    return min(average, (iteration - 1) / (iteration + _WARM_UP))
+
+
+def _schedule(problem: Problem, options: Options) -> Callable[[int], float]:
+    if options.schedule == "constant":
+        return lambda _: 1.0
+
+    def cosine(iteration: int) -> float:
+        phase = math.pi * min(iteration / problem.iterations, 1.0)
+        return _LOWEST_RATE + (1 - _LOWEST_RATE) * (1 + math.cos(phase)) / 2
+
+    return cosine
+
+
+@contextmanager
+def _computing(device: torch.device, precision: str, threads: int | None) -> Iterator[None]:
+    """Gradients on, and the wanted format and threads, for the length of one step."""
+    autocast = torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+    )
+    with limited_threads(threads or torch.get_num_threads()), torch.enable_grad(), autocast:
+        yield

@@ -1,0 +1,492 @@
+"""The front door for one image: check, plan, drive the scales, fuse, restore.
+
+Sections 3.2 to 3.4 of the paper, from the noisy image to the denoised one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_msdip import __version__
+from napari_msdip.events import Progress, Result, ScaleResult, Status, StopReason
+from napari_msdip.features import DerivativeBank, Vgg16Features, load_vgg16
+from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale
+from napari_msdip.fusion import ensemble
+from napari_msdip.generator import Generator as Network
+from napari_msdip.generator import GeneratorConfig, usable_depth
+from napari_msdip.losses import ScaleConsistency, adaptive_weight
+from napari_msdip.noise import estimate_sigma
+from napari_msdip.options import Options
+from napari_msdip.pixels import Layout, Normalisation, as_planar, checked_image, restored
+from napari_msdip.plan import Plan, resolve
+from napari_msdip.pyramid import resize
+from napari_msdip.recorruption import NoiseModel, measure_noise
+
+__all__ = ["as_options", "denoise", "iter_denoise"]
+
+Array = npt.NDArray[Any]
+Planar = npt.NDArray[np.float32]
+ShouldStop = Callable[[], bool]
+
+_PREVIEW_SECONDS = 0.3
+_NOISE_FIELDS = 8
+
+
+def denoise(
+    image: Any,
+    options: Options | str | None = None,
+    *,
+    channel_axis: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Result:
+    """Denoise one image with nothing but itself.
+
+    Multi-scale deep image prior (Jiang, Zhang, Nie, Zhu and Zheng): generators
+    are fitted to a pyramid of the noisy image, coarse to fine, each held to the
+    coarser result (eq. 2 to 4), and the results of all scales are fused (eq. 5).
+
+    Parameters
+    ----------
+    image : array-like
+        ``(Y, X)``, or three-dimensional with a channel axis anywhere. Any integer
+        or real floating-point dtype, any units and range; not modified.
+    options : Options, str or None
+        Options, a preset's name, or None for ``"fast"``.
+    channel_axis : int or None
+        Position of the channels; None for a gray image.
+    on_progress : callable or None
+        Called with a :class:`Progress` after every step.
+    should_stop : callable or None
+        Asked before every step; once it returns true, the best image so far is
+        returned with ``Status.CANCELLED``.
+
+    Returns
+    -------
+    Result
+        The denoised image in the input's shape, axis order, units and dtype,
+        and how it came about.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is boolean, complex or not numeric, or an option's type is wrong.
+    ValueError
+        If the image is empty, too small, not finite, or has the wrong axes, or if
+        an option, a preset's name or the device is unknown.
+    WeightsNotFoundError
+        If VGG-16 features are asked for and there are no weights.
+    """
+    steps = iter_denoise(image, options, channel_axis=channel_axis, should_stop=should_stop)
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as finished:
+            result: Result = finished.value
+            return result
+        if on_progress is not None:
+            on_progress(progress)
+
+
+def iter_denoise(
+    image: Any,
+    options: Options | str | None = None,
+    *,
+    channel_axis: int | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Generator[Progress, None, Result]:
+    """Denoise one image step by step; see :func:`denoise`.
+
+    All checks are made, and errors raised, before the first step is asked for.
+
+    Yields
+    ------
+    Progress
+        After every optimisation step.
+
+    Returns
+    -------
+    Result
+        The denoised image and how it came about.
+    """
+    return iter_denoise_part(
+        image, as_options(options), channel_axis=channel_axis, should_stop=should_stop
+    )
+
+
+def iter_denoise_part(
+    image: Any,
+    options: Options,
+    *,
+    channel_axis: int | None = None,
+    should_stop: ShouldStop | None = None,
+    measured: Measured | None = None,
+) -> Generator[Progress, None, Result]:
+    """Denoise an image, or a tile with what was measured on the whole image.
+
+    Parameters are those of :func:`denoise`; ``measured`` comes from
+    :func:`measure_image`.
+    """
+    array, layout = checked_image(image, channel_axis)
+    planar = as_planar(array, layout)
+    sigma = estimate_sigma(planar, channel_axis=0)
+    plan = resolve(options, planar.shape[1:], sigma, channels=len(planar))
+    found = measured or measure(planar, sigma)
+    return Run(planar, layout, plan, found, should_stop).steps()
+
+
+def measure_image(image: Any, channel_axis: int | None = None) -> Measured:
+    """Measure a whole image, so that its tiles can be denoised alike."""
+    array, layout = checked_image(image, channel_axis)
+    planar = as_planar(array, layout)
+    return measure(planar, estimate_sigma(planar, channel_axis=0))
+
+
+def as_options(options: Options | str | None) -> Options:
+    """Return options from options, a preset's name, or None.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    ValueError
+        If there is no such preset.
+    """
+    if options is None:
+        return Options()
+    if isinstance(options, str):
+        return Options.preset(options)
+    if not isinstance(options, Options):
+        raise TypeError(
+            f"options={options!r}: give an Options, the name of a preset, or None"
+        )
+    return options
+
+
+@dataclass(eq=False)
+class _Scale:
+    """A finished scale inside the engine, normalised."""
+
+    image: Tensor
+    result: ScaleResult
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What is measured on the noisy image once; the tiles of an image share it.
+
+    Attributes
+    ----------
+    normalisation : Normalisation
+        Range that the engine works in.
+    bounds : (float, float)
+        Smallest and largest value, normalised.
+    noise : NoiseModel
+        The noise, in the image's units.
+    """
+
+    normalisation: Normalisation
+    bounds: tuple[float, float]
+    noise: NoiseModel
+
+
+def measure(planar: Planar, sigma: float) -> Measured:
+    """Measure an image ``(C, Y, X)`` whose noise level is ``sigma``."""
+    normalisation = Normalisation.of(planar)
+    ends = normalisation.apply(np.array([planar.min(), planar.max()], np.float32))
+    return Measured(
+        normalisation=normalisation,
+        bounds=(float(ends[0]), float(ends[1])),
+        noise=measure_noise(planar, sigma),
+    )
+
+
+@dataclass(eq=False)
+class Run:
+    """One image being denoised.
+
+    Attributes
+    ----------
+    planar : ndarray
+        ``(C, Y, X)`` float32, in the image's units.
+    layout : Layout
+        How to put results back.
+    plan : Plan
+        Concrete settings.
+    measured : Measured
+        Range and noise.
+    should_stop : callable or None
+        Asked before every step.
+    """
+
+    planar: Planar
+    layout: Layout
+    plan: Plan
+    measured: Measured
+    should_stop: ShouldStop | None = None
+    _started: float = field(default=0.0, init=False)
+    _shown: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        options = self.plan.options
+        self._features = _features(options, len(self.plan.scales), self.plan.device)
+
+    def steps(self) -> Generator[Progress, None, Result]:
+        """Fit scale after scale, then fuse."""
+        self._started = self._shown = time.perf_counter()
+        if self.planar.min() == self.planar.max():
+            return self._constant()
+        rng = torch.Generator().manual_seed(self.plan.seed)
+        noisy = self._normalised(self.planar)
+        fields = self._noise_fields()
+        network: Network | None = None
+        finished: list[_Scale] = []
+        for n in reversed(range(len(self.plan.scales))):
+            problem = self._problem(n, noisy, fields, finished)
+            if network is None or not self.plan.options.warm_start:
+                network = self._network(problem, rng)
+            scale = yield from self._fit(n, problem, network, rng)
+            finished.insert(0, scale)
+            yield self._progress(n, scale.result.iterations, 0.0, 1.0, scale=scale.result)
+            if scale.result.stop_reason is StopReason.CANCELLED:
+                return self._result(finished, Status.CANCELLED)
+        return self._result(finished, Status.COMPLETED)
+
+    def _fit(
+        self, n: int, problem: Problem, network: Network, rng: torch.Generator
+    ) -> Generator[Progress, None, _Scale]:
+        started = time.perf_counter()
+        steps = fit_scale(
+            problem,
+            network,
+            self.plan.options,
+            rng,
+            precision=self.plan.precision,
+            threads=self.plan.threads,
+            should_stop=self.should_stop or _never,
+        )
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                fit: Fit = finished.value
+                break
+            share = step.iteration / problem.iterations
+            yield self._progress(n, step.iteration, step.loss, share, step=step)
+        return _Scale(fit.image, self._scale_result(n, problem, fit, started))
+
+    def _scale_result(
+        self, n: int, problem: Problem, fit: Fit, started: float
+    ) -> ScaleResult:
+        scale = self.plan.scales[n]
+        noisy = self._in_units(problem.target)
+        return ScaleResult(
+            image=self._restored(fit.image),
+            shape=scale.shape,
+            zoom=scale.zoom,
+            sigma=estimate_sigma(noisy, channel_axis=0),
+            weight=problem.weight,
+            iterations=fit.iterations,
+            stop_reason=fit.reason,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _problem(
+        self, n: int, noisy: Tensor, fields: Tensor | None, finished: list[_Scale]
+    ) -> Problem:
+        scale, options = self.plan.scales[n], self.plan.options
+        target = resize(noisy, scale.shape)
+        coarser = finished[0].image if finished else None
+        return Problem(
+            target=target,
+            guide=self._guide(target, coarser) if options.guidance else None,
+            noise=None if fields is None else self._bank(fields, scale.shape),
+            consistency=self._consistency(coarser),
+            weight=0.0 if coarser is None else self._weight(n, target),
+            iterations=scale.iterations,
+            reach=self.measured.noise.reach(),
+        )
+
+    def _guide(self, target: Tensor, coarser: Tensor | None) -> Tensor:
+        """Coarser result at this size; at the coarsest scale the blurred image itself."""
+        size = (target.shape[-2], target.shape[-1])
+        if coarser is None:
+            coarser = resize(target, (max(size[0] // 4, 4), max(size[1] // 4, 4)))
+        return resize(coarser, size)
+
+    def _consistency(self, coarser: Tensor | None) -> ScaleConsistency | None:
+        if coarser is None or self.plan.options.consistency == "none":
+            return None
+        return ScaleConsistency(coarser, self._features)
+
+    def _weight(self, n: int, target: Tensor) -> float:
+        options = self.plan.options
+        if options.consistency == "none":
+            return 0.0
+        if options.fixed_weight is not None:
+            return options.fixed_weight
+        sigma = estimate_sigma(target[0].cpu().numpy(), channel_axis=0)
+        adaptive = adaptive_weight(sigma, n, len(self.plan.scales))
+        return options.consistency_gain * adaptive
+
+    def _network(self, problem: Problem, rng: torch.Generator) -> Network:
+        options = self.plan.options
+        channels = self.plan.channels
+        inputs = options.code_channels
+        inputs += channels * ((problem.guide is not None) + (problem.noise is not None))
+        smallest = self.plan.scales[-1].shape
+        depth = usable_depth(smallest, len(options.widths), options.fold)
+        config = GeneratorConfig(
+            in_channels=inputs,
+            out_channels=channels,
+            widths=options.widths[:depth],
+            skip_width=options.skip_width,
+            padding=options.padding,
+            upsampling=options.upsampling,
+            fold=options.fold,
+            bounds=self.measured.bounds if options.bounded else None,
+        )
+        # PyTorch draws default weights from the global generator, which is not ours.
+        with torch.random.fork_rng(devices=[]):
+            network = Network(config)
+        network.initialise(rng)
+        network.start_at(problem.target.mean(dim=(0, 2, 3)).cpu())
+        return network.to(self.plan.device)
+
+    def _noise_fields(self) -> Tensor | None:
+        """Fields of unit variance at the finest scale, unless the noise is not shown."""
+        if not self.plan.options.recorruption:
+            return None
+        rng = np.random.default_rng(self.plan.seed)
+        fields = self.measured.noise.fields(self.plan.shape, _NOISE_FIELDS, rng)
+        return torch.from_numpy(fields)
+
+    def _bank(self, fields: Tensor, shape: tuple[int, int]) -> NoiseBank:
+        sigma = (
+            self.measured.noise.sigma_map(self.planar) / self.measured.normalisation.gain
+        )
+        small = torch.cat([resize(field[None], shape) for field in fields])
+        return NoiseBank(
+            fields=small.to(self.plan.device),
+            sigma=resize(torch.from_numpy(sigma)[None], shape).to(self.plan.device),
+        )
+
+    def _normalised(self, planar: Planar) -> Tensor:
+        return torch.from_numpy(self.measured.normalisation.apply(planar))[None].to(
+            self.plan.device
+        )
+
+    def _in_units(self, image: Tensor) -> npt.NDArray[np.float64]:
+        return self.measured.normalisation.invert(image[0].float().cpu().numpy())
+
+    def _restored(self, image: Tensor) -> Array:
+        return restored(self._in_units(image), self.layout, self.plan.options.output_dtype)
+
+    def _fused(self, finished: list[_Scale]) -> npt.NDArray[np.float64]:
+        """Fuse the scales there are, the image's own size first (eq. 5)."""
+        images = [self._in_units(scale.image).astype(np.float32) for scale in finished]
+        if images[0].shape[1:] != self.plan.shape:
+            finest = resize(finished[0].image, self.plan.shape)
+            images.insert(0, self._in_units(finest).astype(np.float32))
+        if not self.plan.options.ensemble or len(images) == 1:
+            return images[0].astype(np.float64)
+        return np.asarray(ensemble(images, channel_axis=0), dtype=np.float64)
+
+    def _result(self, finished: list[_Scale], status: Status) -> Result:
+        image = restored(self._fused(finished), self.layout, self.plan.options.output_dtype)
+        return self._reported(image, tuple(scale.result for scale in finished), status)
+
+    def _constant(self) -> Result:
+        """Return an image without any variation as it is."""
+        values = self.planar.astype(np.float64)
+        image = restored(values, self.layout, self.plan.options.output_dtype)
+        scale = ScaleResult(
+            image=image.copy(),
+            shape=self.plan.shape,
+            zoom=(1.0, 1.0),
+            sigma=0.0,
+            weight=0.0,
+            iterations=0,
+            stop_reason=StopReason.CONSTANT,
+            seconds=0.0,
+        )
+        return self._reported(image, (scale,), Status.COMPLETED)
+
+    def _reported(
+        self, image: Array, scales: tuple[ScaleResult, ...], status: Status
+    ) -> Result:
+        return Result(
+            image=image,
+            scales=scales,
+            sigma=self.plan.sigma,
+            plan=self.plan,
+            status=status,
+            seconds=time.perf_counter() - self._started,
+            versions=_versions(),
+        )
+
+    def _progress(
+        self,
+        n: int,
+        iteration: int,
+        loss: float,
+        share: float,
+        *,
+        step: Step | None = None,
+        scale: ScaleResult | None = None,
+    ) -> Progress:
+        costs = [
+            level.iterations * level.shape[0] * level.shape[1] for level in self.plan.scales
+        ]
+        done = (sum(costs[n + 1 :]) + share * costs[n]) / sum(costs)
+        now = time.perf_counter()
+        elapsed = now - self._started
+        preview = None
+        if step is not None and now - self._shown >= _PREVIEW_SECONDS:
+            preview = self._restored(step.average)
+            self._shown = time.perf_counter()
+        return Progress(
+            scale=n,
+            n_scales=len(self.plan.scales),
+            iteration=iteration,
+            total=self.plan.scales[n].iterations,
+            fraction=done,
+            eta_seconds=elapsed * (1 - done) / done if done else None,
+            loss=loss,
+            preview=preview,
+            finished_scale=scale,
+        )
+
+
+def _features(
+    options: Options, n_scales: int, device: str
+) -> Callable[[Tensor], Tensor] | None:
+    """Return phi of eq. 3, found before any long work, or None to compare pixels."""
+    if n_scales == 1:
+        return None
+    if options.consistency == "vgg16":
+        weights = load_vgg16(options.vgg_weights)
+        return Vgg16Features(weights, options.feature_layer).to(device)
+    if options.consistency == "offline":
+        return DerivativeBank()
+    return None
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "napari-msdip": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,94 @@
+"""The terms of the training loss (section 3.3)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_msdip.pyramid import resize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ScaleConsistency", "adaptive_weight", "reconstruction_loss"]
+
+
+def reconstruction_loss(
+    output: Tensor, target: Tensor, *, absolute: bool, weight: Tensor | None = None
+) -> Tensor:
+    """Distance of the generated image from the noisy one (eq. 1, section 3.5).
+
+    Parameters
+    ----------
+    output, target : Tensor
+        ``(1, C, H, W)``.
+    absolute : bool
+        L1, which the early iterations use, instead of L2.
+    weight : Tensor or None
+        ``(1, 1, H, W)``: how much each pixel counts; None counts all alike.
+
+    Returns
+    -------
+    Tensor
+        Scalar, the mean over the pixels that count.
+    """
+    if weight is None:
+        return F.l1_loss(output, target) if absolute else F.mse_loss(output, target)
+    error = output - target
+    distance = error.abs() if absolute else error.square()
+    counted = weight.sum().clamp_min(1.0) * output.shape[1]
+    return (distance * weight).sum() / counted
+
+
+def adaptive_weight(sigma: float, scale: int, n_scales: int) -> float:
+    """Return the weight of the scale-consistency loss, lambda_n (eq. 4).
+
+    Parameters
+    ----------
+    sigma : float
+        Noise level of the noisy image at this scale, in units of the
+        normalised image.
+    scale : int
+        n; 0 is the finest.
+    n_scales : int
+        Number of scales. The coarsest, ``n_scales - 1``, has nothing to agree
+        with and weight 0, so N of the equation is ``n_scales - 1``.
+    """
+    return math.sqrt(max(sigma, 0.0) * (n_scales - 1 - scale))
+
+
+class ScaleConsistency:
+    """Agreement of a finer result with the coarser one (eq. 3).
+
+    The features of the coarser result are computed once.
+
+    Parameters
+    ----------
+    coarser : Tensor
+        ``(1, C, h, w)``, the finished result of the next coarser scale.
+    features : callable or None
+        phi; None compares pixels.
+    absolute : bool
+        L1 instead of the paper's mean squared error.
+    """
+
+    def __init__(
+        self,
+        coarser: Tensor,
+        features: Callable[[Tensor], Tensor] | None,
+        *,
+        absolute: bool = False,
+    ) -> None:
+        self._features = features
+        self._shape = (coarser.shape[-2], coarser.shape[-1])
+        self._target = coarser if features is None else features(coarser).detach()
+        self._distance = F.l1_loss if absolute else F.mse_loss
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """Return the loss of a finer output ``(1, C, H, W)``."""
+        smaller = resize(output, self._shape)
+        found = smaller if self._features is None else self._features(smaller)
+        return self._distance(found, self._target)

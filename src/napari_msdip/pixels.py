@@ -1,0 +1,174 @@
+"""Images as they come and as the engine wants them: checks, axes, ranges, dtypes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Layout", "Normalisation", "as_planar", "checked_image", "restored"]
+
+Array = npt.NDArray[Any]
+Planar = npt.NDArray[np.float32]
+
+SMALLEST_SIDE = 8
+_ROBUST_RANGE = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an image lies in memory, so that a result can be put back the same way.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        The image's dtype.
+    channel_axis : int or None
+        Position of its channels, not negative; None for gray.
+    """
+
+    dtype: np.dtype[Any]
+    channel_axis: int | None
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Affine map between an image's units and the engine's.
+
+    ``normalised = (value - offset) / gain``.
+
+    Attributes
+    ----------
+    offset, gain : float
+        In the image's units; gain is positive.
+    """
+
+    offset: float
+    gain: float
+
+    @classmethod
+    def of(cls, planar: Planar) -> Normalisation:
+        """Find the map that brings all but the extreme values of an image to 0…1.
+
+        Parameters
+        ----------
+        planar : ndarray
+            ``(C, Y, X)`` in the image's units. A few bright spots may land far
+            above 1, so that they do not squeeze the rest.
+        """
+        low, high = (float(v) for v in np.percentile(planar, _ROBUST_RANGE))
+        if high <= low:
+            low, high = float(planar.min()), float(planar.max())
+        return cls(offset=low, gain=(high - low) or 1.0)
+
+    def apply(self, values: Planar) -> Planar:
+        """Return values in the engine's units."""
+        return ((values - self.offset) / self.gain).astype(np.float32, copy=False)
+
+    def invert(self, values: Planar) -> npt.NDArray[np.float64]:
+        """Return values in the image's units."""
+        return values.astype(np.float64) * self.gain + self.offset
+
+
+def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
+    """Return the image as an array with its layout, or say what is wrong with it.
+
+    Parameters
+    ----------
+    image : array-like
+        ``(Y, X)``, or three-dimensional with a channel axis.
+    channel_axis : int or None
+        Position of the channels.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is boolean, complex or not numeric.
+    ValueError
+        If the image is empty, has the wrong number of axes, a wrong channel
+        axis, sides that are too short, or values that are not finite.
+    """
+    array = np.asarray(image)
+    _check_dtype(array.dtype)
+    axis = _checked_channel_axis(array, channel_axis)
+    sides = [side for index, side in enumerate(array.shape) if index != axis]
+    if array.size == 0:
+        raise ValueError(f"image is empty: its shape is {array.shape}")
+    if min(sides) < SMALLEST_SIDE:
+        raise ValueError(
+            f"image has shape {array.shape}; Y and X must be at least {SMALLEST_SIDE} px"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(array.size - np.isfinite(array).sum())
+        raise ValueError(
+            f"image has {bad} values that are NaN or infinite; replace them first, "
+            "for example with numpy.nan_to_num"
+        )
+    return array, Layout(dtype=array.dtype, channel_axis=axis)
+
+
+def _check_dtype(dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "iuf":
+        raise TypeError(
+            f"image has dtype {dtype}; give integers or real floating-point numbers"
+        )
+
+
+def _checked_channel_axis(array: Array, channel_axis: int | None) -> int | None:
+    if channel_axis is None:
+        if array.ndim != 2:
+            raise ValueError(
+                f"image has shape {array.shape}; without channel_axis it must be (Y, X). "
+                "Say which axis holds the channels (channel_axis=-1 for RGB), or use "
+                "denoise_stack for more planes"
+            )
+        return None
+    if isinstance(channel_axis, bool) or not isinstance(channel_axis, int | np.integer):
+        raise TypeError(f"channel_axis={channel_axis!r}: give a whole number or None")
+    if array.ndim != 3:
+        raise ValueError(
+            f"image has shape {array.shape}; with channel_axis={channel_axis} it must "
+            "have three axes: channels, Y and X"
+        )
+    if not -array.ndim <= channel_axis < array.ndim:
+        raise ValueError(
+            f"channel_axis={channel_axis} is outside the image's axes 0 to {array.ndim - 1}"
+        )
+    return int(channel_axis) % array.ndim
+
+
+def as_planar(array: Array, layout: Layout) -> Planar:
+    """Return a new float32 array ``(C, Y, X)``."""
+    if layout.channel_axis is None:
+        planar = array[np.newaxis]
+    else:
+        planar = np.moveaxis(array, layout.channel_axis, 0)
+    return np.array(planar, dtype=np.float32, order="C")
+
+
+def restored(
+    values: npt.NDArray[np.floating[Any]], layout: Layout, output_dtype: str = "input"
+) -> Array:
+    """Put a planar result back into an image's axis order and dtype.
+
+    Parameters
+    ----------
+    values : ndarray
+        ``(C, Y, X)`` in the image's units.
+    layout : Layout
+        Of the image.
+    output_dtype : {"input", "float32"}
+        ``input`` rounds and clips for integers.
+    """
+    dtype = layout.dtype if output_dtype == "input" else np.dtype(np.float32)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        # The largest 64-bit integers have no float of their own; stay below them.
+        high = np.nextafter(float(limits.max), 0) if limits.bits > 53 else limits.max
+        values = np.clip(np.rint(values), limits.min, high)
+    image = values.astype(dtype)
+    if layout.channel_axis is None:
+        return image[0]
+    return np.ascontiguousarray(np.moveaxis(image, 0, layout.channel_axis))

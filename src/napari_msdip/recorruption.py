@@ -1,0 +1,271 @@
+"""Fresh noise like the image's own: what a generator sees and is asked for each step.
+
+A generator that is shown the noisy image plus noise and asked for the noisy image
+minus noise cannot do better than to return the clean image, as long as the added
+noise has the second moments of the image's own (Pang, Zheng, Quan and Ji,
+"Recorrupted-to-Recorrupted", CVPR 2021). Those moments are measured here, in the
+flattest parts of the one image there is: variance by intensity, correlation between
+neighbouring pixels, correlation between channels. Nothing is assumed about their form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+
+__all__ = ["NoiseModel", "measure_noise"]
+
+Array = npt.NDArray[np.float64]
+Planar = npt.NDArray[np.float32]
+
+# Correlations need room; levels need blocks small enough to lie within flat areas.
+_CORRELATION_BLOCK = 16
+_LEVEL_BLOCK = 8
+# Real noise is correlated over one to three pixels; beyond, the estimate is noise.
+_REACH = 4
+_INTENSITY_BINS = 8
+_BLOCKS_PER_BIN = 12
+_FLATTEST_SHARE = 0.25
+_LEVEL_SHARE = 0.1
+_SMOOTHING = 2.0
+# Neighbours correlated less than this count as independent: then the estimator
+# made for white noise knows the level better than flat blocks do.
+_WHITE = 0.12
+_SIMULATED_SIDE = 128
+_SIMULATIONS = 3
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Second moments of an image's noise.
+
+    Attributes
+    ----------
+    correlation : ndarray
+        ``(2r+1, 2r+1)`` autocorrelation between pixels, 1 in the middle.
+    channels : ndarray
+        ``(C, C)`` covariance between channels, its diagonal 1 on average.
+    intensities, sigmas : ndarray
+        ``(K,)`` standard deviation of the noise by local intensity, in the
+        image's units, intensities rising.
+    """
+
+    correlation: Array
+    channels: Array
+    intensities: Array
+    sigmas: Array
+
+    @property
+    def neighbour_correlation(self) -> float:
+        """Mean correlation between pixels that share a side."""
+        near = self.correlation[_REACH + 1, _REACH] + self.correlation[_REACH, _REACH + 1]
+        return float(near) / 2
+
+    def reach(self, threshold: float = 0.15) -> int:
+        """Return the distance in pixels over which the noise is clearly correlated."""
+        middle = (
+            self.correlation[_REACH, _REACH + 1 :] + self.correlation[_REACH + 1 :, _REACH]
+        )
+        return int(np.count_nonzero(np.cumprod(middle / 2 > threshold)))
+
+    def sigma_map(self, planar: Planar) -> Planar:
+        """Return the noise level at each pixel of an image.
+
+        Parameters
+        ----------
+        planar : ndarray
+            ``(C, Y, X)``.
+
+        Returns
+        -------
+        ndarray
+            ``(1, Y, X)`` float32, in the image's units.
+        """
+        smooth = gaussian_filter(planar.mean(axis=0, dtype=np.float64), _SMOOTHING)
+        sigmas = np.interp(smooth, self.intensities, self.sigmas)
+        return sigmas[np.newaxis].astype(np.float32)
+
+    def fields(
+        self, shape: tuple[int, int], count: int, rng: np.random.Generator
+    ) -> Planar:
+        """Draw noise fields of unit variance with the measured correlations.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            ``(Y, X)``; the fields are periodic, so they may be rolled.
+        count : int
+            How many.
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        ndarray
+            ``(count, C, Y, X)`` float32.
+        """
+        spectrum = np.fft.fft2(_wrapped(self.correlation, shape)).real
+        amplitude = np.sqrt(np.maximum(spectrum, 0.0))
+        values, vectors = np.linalg.eigh(self.channels)
+        mixing = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+        drawn = np.empty((count, len(self.channels), *shape), np.float32)
+        for field in drawn:
+            white = rng.standard_normal(field.shape)
+            coloured = np.fft.ifft2(np.fft.fft2(white) * amplitude).real
+            field[...] = np.tensordot(mixing, coloured, axes=1)
+        spread = drawn.std(dtype=np.float64)
+        return drawn / np.float32(spread) if spread > 0 else drawn
+
+
+def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
+    """Measure the second moments of an image's noise in its flattest blocks.
+
+    Parameters
+    ----------
+    planar : ndarray
+        ``(C, Y, X)``.
+    sigma : float
+        Level of white noise in the image, in its units; taken where the noise
+        proves white, or the image is too small or too uniform to measure more.
+    """
+    side = min(_CORRELATION_BLOCK, min(planar.shape[1:]) // 2)
+    if side < _LEVEL_BLOCK:
+        return _white(planar, sigma)
+    blocks = _blocks(planar, side)
+    if len(blocks.variances) < _BLOCKS_PER_BIN:
+        return _white(planar, sigma)
+    chosen = np.concatenate(_flattest(blocks, _FLATTEST_SHARE))
+    spread = np.sqrt(blocks.variances[chosen])
+    unit = blocks.residuals[chosen] / spread[:, np.newaxis, np.newaxis]
+    model = NoiseModel(
+        correlation=_autocorrelation(unit.reshape(*unit.shape[:2], side, side)),
+        channels=_channel_covariance(unit),
+        intensities=np.array([0.0]),
+        sigmas=np.array([sigma]),
+    )
+    return _levelled(model, planar, sigma)
+
+
+def _levelled(model: NoiseModel, planar: Planar, sigma: float) -> NoiseModel:
+    """Add the noise level by intensity."""
+    blocks = _blocks(planar, _LEVEL_BLOCK)
+    if len(blocks.variances) < _BLOCKS_PER_BIN:
+        return model
+    bias = _selection_bias(model)
+    groups = _flattest(blocks, _LEVEL_SHARE)
+    intensities = np.array([blocks.means[g].mean() for g in groups])
+    sigmas = np.sqrt([blocks.variances[g].mean() / bias for g in groups])
+    levelled = dataclasses.replace(model, intensities=intensities, sigmas=sigmas)
+    if model.neighbour_correlation > _WHITE:
+        return levelled
+    # The median, because bright spots with much noise of their own are few.
+    typical = float(np.median(levelled.sigma_map(planar)))
+    return dataclasses.replace(levelled, sigmas=sigmas * (sigma / typical))
+
+
+def _selection_bias(model: NoiseModel) -> float:
+    """Variance that the flattest blocks show of noise that has variance 1."""
+    rng = np.random.default_rng(0)
+    shape = (_SIMULATED_SIDE, _SIMULATED_SIDE)
+    found = []
+    for field in model.fields(shape, _SIMULATIONS, rng):
+        variances = np.sort(_blocks(field, _LEVEL_BLOCK).variances)
+        found.append(variances[: int(_LEVEL_SHARE * len(variances))].mean())
+    return float(np.mean(found))
+
+
+def _white(planar: Planar, sigma: float) -> NoiseModel:
+    correlation = np.zeros((2 * _REACH + 1,) * 2)
+    correlation[_REACH, _REACH] = 1.0
+    return NoiseModel(
+        correlation=correlation,
+        channels=np.eye(len(planar)),
+        intensities=np.array([0.0]),
+        sigmas=np.array([sigma]),
+    )
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Blocks of an image less their trend, those without any variation left out.
+
+    ``residuals`` (B, C, side²), ``means`` (B,), ``variances`` (B,).
+    """
+
+    residuals: Array
+    means: Array
+    variances: Array
+
+
+def _blocks(planar: Planar, side: int) -> _Blocks:
+    windows = np.lib.stride_tricks.sliding_window_view(planar, (side, side), axis=(1, 2))
+    step = side // 2
+    cut = windows[:, ::step, ::step].reshape(len(planar), -1, side * side)
+    cut = cut.transpose(1, 0, 2).astype(np.float64)
+    basis = _trend_basis(side)
+    residuals = cut - (cut @ basis) @ basis.T
+    variances = np.square(residuals).mean(axis=(1, 2))
+    span = float(np.ptp(planar))
+    varied = variances > np.finfo(np.float32).eps * span**2
+    return _Blocks(residuals[varied], cut.mean(axis=(1, 2))[varied], variances[varied])
+
+
+def _trend_basis(side: int) -> Array:
+    """Orthonormal polynomials over a block: planes, in large blocks paraboloids too."""
+    line = np.linspace(-1.0, 1.0, side)
+    y, x = (axis.ravel() for axis in np.meshgrid(line, line, indexing="ij"))
+    terms = [np.ones_like(x), y, x]
+    if side > _LEVEL_BLOCK:
+        terms += [y * y, x * x, x * y]
+    basis: Array = np.linalg.qr(np.stack(terms, axis=1))[0]
+    return basis
+
+
+def _flattest(blocks: _Blocks, share: float) -> list[npt.NDArray[np.intp]]:
+    """Return the indices of the least varied blocks of each intensity range."""
+    count = len(blocks.means)
+    bins = int(np.clip(count // _BLOCKS_PER_BIN, 1, _INTENSITY_BINS))
+    groups = []
+    for members in np.array_split(np.argsort(blocks.means, kind="stable"), bins):
+        kept = max(3, int(share * len(members)))
+        order = np.argsort(blocks.variances[members], kind="stable")
+        groups.append(members[order[:kept]])
+    return groups
+
+
+def _autocorrelation(blocks: npt.NDArray[Any]) -> Array:
+    """Autocorrelation of blocks ``(B, C, n, n)``, tapered towards its reach."""
+    side = blocks.shape[-1]
+    size = (2 * side, 2 * side)
+    power = np.zeros(size)
+    for block in blocks:
+        power += np.square(np.abs(np.fft.fft2(block, s=size))).sum(axis=0)
+    overlap = np.square(np.abs(np.fft.fft2(np.ones((side, side)), s=size)))
+    products = np.fft.ifft2(power).real / np.maximum(np.fft.ifft2(overlap).real, 0.5)
+    reach = np.arange(-_REACH, _REACH + 1)
+    near = products[np.ix_(reach, reach)]
+    distance = np.hypot(reach[:, np.newaxis], reach)
+    taper = np.sqrt(np.clip(1 - distance / (_REACH + 1), 0, None))
+    correlation: Array = taper * near / near[_REACH, _REACH]
+    return correlation
+
+
+def _channel_covariance(unit: Array) -> Array:
+    covariance = np.einsum("bcp,bdp->cd", unit, unit)
+    normalised: Array = covariance / np.trace(covariance) * len(covariance)
+    return normalised
+
+
+def _wrapped(correlation: Array, shape: tuple[int, int]) -> Array:
+    """Lay a centred autocorrelation around the origin of a periodic field."""
+    wrapped = np.zeros(shape)
+    reach = len(correlation) // 2
+    for row, dy in enumerate(range(-reach, reach + 1)):
+        for column, dx in enumerate(range(-reach, reach + 1)):
+            wrapped[dy % shape[0], dx % shape[1]] += correlation[row, column]
+    return wrapped
