@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QCoreApplication, QThreadPool
 
 from napari_msdip.events import (
     Progress,
@@ -73,7 +74,7 @@ class FakeEngine:
                 while not self.gate.is_set() and not should_stop():
                     self.gate.wait(0.002)
                 if should_stop():
-                    return self._result(clean, scales, options, Status.CANCELLED)
+                    return self._result(clean, scales, shapes, options, Status.CANCELLED)
                 if self.error and scale == 0 and iteration == self.fails_at:
                     raise self.error
                 done = (self.n_scales - 1 - scale) * self.iterations + iteration
@@ -103,7 +104,7 @@ class FakeEngine:
                     preview=small.copy(),
                     finished_scale=result if last else None,
                 )
-        return self._result(clean, scales, options, Status.COMPLETED)
+        return self._result(clean, scales, shapes, options, Status.COMPLETED)
 
     def iter_denoise_stack(self, stack, options, *, channel_axis, planes, out, should_stop):
         n_image_axes = out.ndim - 1
@@ -169,12 +170,12 @@ class FakeEngine:
             axes.remove(channel_axis % image.ndim)
         return axes
 
-    def _result(self, image, scales, options, status):
+    def _result(self, image, scales, shapes, options, status):
         plan = Plan(
             options=options,
             shape=image.shape[:2],
             channels=1,
-            scales=tuple(ScalePlan((8, 8), (1.0, 1.0), 4) for _ in range(self.n_scales)),
+            scales=tuple(ScalePlan(shape, (1.0, 1.0), 4) for shape in shapes),
             device="cpu",
             precision="float32",
             threads=1,
@@ -194,4 +195,27 @@ class FakeEngine:
 
 @pytest.fixture
 def engine():
+    """Return an engine that needs no torch and is done at once."""
     return FakeEngine()
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    """Fail if a worker still runs when a test has ended and its viewer is gone."""
+    yield
+    pool = QThreadPool.globalInstance()
+    QCoreApplication.processEvents()
+    assert pool.waitForDone(5000), "a worker thread is still running"
+
+
+@pytest.fixture
+def preferences(tmp_path, npe2pm, monkeypatch):
+    """Return the plugin's Preferences, kept out of the real configuration."""
+    from napari import settings
+    from npe2 import PluginManifest
+
+    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "settings.yaml"))
+    settings._clear_plugin_settings_cache()
+    npe2pm.register(PluginManifest.from_distribution("napari-msdip"))
+    yield settings.get_plugin_settings("napari-msdip").defaults
+    settings._clear_plugin_settings_cache()

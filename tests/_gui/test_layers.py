@@ -52,9 +52,7 @@ def test_a_scale_covers_exactly_what_its_source_covers(shape):
     layer = layer_2d()
     source = source_of(layer)
     zoom = (24 / shape[0], 31 / shape[1])
-    entry = image_tuple(
-        source, np.zeros(shape, np.uint16), name="scale", box=(), zoom=zoom
-    )
+    entry = image_tuple(source, np.zeros(shape, np.uint16), name="scale", box=(), zoom=zoom)
     scale = Layer.create(*entry)
     np.testing.assert_allclose(
         world_corners(scale, shape), world_corners(layer, (24, 31)), atol=1e-9

@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 
 class Cost(Protocol):
-    """What a run is expected to take; see :func:`napari_msdip.image.expected_cost`."""
+    """What a run is expected to take; see :func:`napari_msdip.cost.expected_cost`."""
 
     @property
     def seconds(self) -> float:
@@ -87,11 +87,19 @@ class MsDip:
         channel_axis: int | None,
         should_stop: Callable[[], bool],
     ) -> Generator[Progress, None, Result]:
-        """Denoise one image step by step."""
-        from napari_msdip.image import iter_denoise
+        """Denoise one image step by step, in tiles if memory is short."""
+        from napari_msdip import tiling
+        from napari_msdip.plan import resolve
 
-        return iter_denoise(
-            image, options, channel_axis=channel_axis, should_stop=should_stop
+        shape = list(image.shape)
+        channels = 1 if channel_axis is None else shape.pop(channel_axis)
+        plan = resolve(options, (shape[0], shape[1]), 0.0, channels=channels)
+        return tiling.iter_denoise_fitting(
+            image,
+            options,
+            channel_axis=channel_axis,
+            should_stop=should_stop,
+            tile=tiling.choose_tile(plan),
         )
 
     def iter_denoise_stack(
@@ -120,7 +128,7 @@ class MsDip:
         self, image_shape: tuple[int, int], options: Options, channels: int
     ) -> Cost:
         """Measure what one image of this shape will take."""
-        from napari_msdip.image import expected_cost
+        from napari_msdip.cost import expected_cost
 
         return expected_cost(image_shape, options, channels)
 

@@ -194,12 +194,11 @@ class Job:
         if self.has_alpha:
             opacity = self.data[self._first_plane(slice(3, None))]
             image = np.concatenate([image, np.asarray(opacity, dtype=image.dtype)], axis=-1)
-        missing = len(result.plan.scales) - len(result.scales)
         return Finished(
             planes=image.reshape((1,) * len(self.box) + image.shape),
             box=self.box,
             status=result.status,
-            scales={missing + n: scale for n, scale in enumerate(result.scales)},
+            scales=_numbered(result),
             n_done=int(bool(result.scales) or result.status is Status.COMPLETED),
             failed={},
             seconds=result.seconds,
@@ -320,6 +319,15 @@ def scale_provenance(job: Job, scale: int, result: ScaleResult) -> dict[str, Any
         "iterations": result.iterations,
         "stop_reason": result.stop_reason.value,
         "seconds": result.seconds,
+    }
+
+
+def _numbered(result: Result) -> dict[int, ScaleResult]:
+    """Return the scales by number; an image in tiles has only its finest one."""
+    shapes = [level.shape for level in result.plan.scales]
+    return {
+        shapes.index(scale.shape) if scale.shape in shapes else 0: scale
+        for scale in result.scales
     }
 
 
