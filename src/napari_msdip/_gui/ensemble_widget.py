@@ -21,7 +21,7 @@ from napari_msdip._gui.layers import (
 )
 from napari_msdip._gui.layout import align_on_show
 from napari_msdip._gui.picker import image_layers
-from napari_msdip._gui.worker import EngineError, in_background
+from napari_msdip._gui.worker import Failure, in_background
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,12 +99,12 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
         self._status.value = "Fusing…"
         in_background(self._on_answer, fusion.run, self._engine)
 
-    def _on_answer(self, answer: tuple[_Fusion, npt.NDArray[Any]] | EngineError) -> None:
+    def _on_answer(self, answer: tuple[_Fusion, npt.NDArray[Any]] | Failure) -> None:
         if not isalive(self.native):
             return
         self._button.enabled = True
-        if isinstance(answer, EngineError):
-            self._status.value = str(answer)
+        if isinstance(answer, Failure):
+            self._status.value = answer.message
             return
         fusion, image = answer
         if fusion.finest not in self._viewer.layers:

@@ -12,7 +12,7 @@ from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.job import Job
 from napari_msdip._gui.layout import align_on_show
 from napari_msdip._gui.picker import LayerPicker
-from napari_msdip._gui.worker import EngineError, in_background
+from napari_msdip._gui.worker import Failure, in_background
 from napari_msdip.options import Options
 
 if TYPE_CHECKING:
@@ -58,12 +58,12 @@ class NoiseWidget(Container):  # type: ignore[type-arg]
         self._answer.value = "Estimating…"
         in_background(self._on_answer, _measure, job, self._engine)
 
-    def _on_answer(self, answer: tuple[float, float] | EngineError) -> None:
+    def _on_answer(self, answer: tuple[float, float] | Failure) -> None:
         if not isalive(self.native):
             return
         self._button.enabled = True
-        if isinstance(answer, EngineError):
-            self._answer.value = str(answer)
+        if isinstance(answer, Failure):
+            self._answer.value = answer.message
             return
         sigma, span = answer
         share = f", {sigma / span:.1%} of the image's range" if span > 0 else ""

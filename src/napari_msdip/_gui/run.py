@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Layer
 from napari.utils import progress as activity
+from napari.utils.notifications import show_error
 from psygnal import Signal
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
@@ -147,6 +148,7 @@ class Run:
 
     def _on_errored(self, error: Exception) -> None:
         self._message = str(error)
+        show_error(self._message)
 
     def _on_finished(self) -> None:
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)

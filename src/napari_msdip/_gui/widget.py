@@ -26,7 +26,7 @@ from napari_msdip._gui.layout import FittingScrollArea, align_on_show
 from napari_msdip._gui.picker import LayerPicker
 from napari_msdip._gui.run import Run
 from napari_msdip._gui.settings import preferred_options
-from napari_msdip._gui.worker import EngineError, Forecast, forecast, in_background
+from napari_msdip._gui.worker import Failure, Forecast, forecast, in_background
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -329,14 +329,14 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._outdated = False
         in_background(self._on_measured, forecast, job, self._engine)
 
-    def _on_measured(self, answer: Forecast | EngineError) -> None:
+    def _on_measured(self, answer: Forecast | Failure) -> None:
         self._measuring = False
         if not isalive(self.native):
             return
         if self._outdated:
             self._measure()
-        elif isinstance(answer, EngineError):
-            self._forecast.value = str(answer)
+        elif isinstance(answer, Failure):
+            self._forecast.value = answer.message
         else:
             self._forecast.value = text.forecast(answer.job, answer.sigma, answer.cost)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EngineError",
+    "Failure",
     "Forecast",
     "Handshake",
     "RunWorker",
@@ -196,6 +197,19 @@ def forecast(job: Job, engine: Engine) -> Forecast:
     )
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a call in the background gave nothing; superqt takes exceptions for itself.
+
+    Attributes
+    ----------
+    message : str
+        What went wrong and what to do.
+    """
+
+    message: str
+
+
 def in_background(
     answer: Callable[[Any], object], function: Callable[..., Any], *args: Any
 ) -> None:
@@ -204,8 +218,8 @@ def in_background(
     Parameters
     ----------
     answer : callable
-        Called on the GUI thread with the value, or an :class:`EngineError` if the
-        function raised. A bound method; nothing happens once its object is gone.
+        Called on the GUI thread with the value, or a :class:`Failure` if the function
+        raised. A bound method; nothing happens once its object is gone.
     function, *args
         What to call.
     """
@@ -218,7 +232,7 @@ def _attempt(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     try:
         return function(*args)
     except Exception as error:
-        return _failure(error)
+        return Failure(text.explain(error))
 
 
 def _failure(error: Exception) -> EngineError:

@@ -1,0 +1,166 @@
+"""A job reads the right pixels, and the Python it writes computes the same result."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from napari.layers import Image
+
+import napari_msdip
+from napari_msdip._gui.axes import parse_axes
+from napari_msdip._gui.job import Job, options_code
+from napari_msdip._gui.layers import Source
+from napari_msdip.options import PRESETS, Options
+from napari_msdip.planes import plane_seed
+
+RANDOM = np.random.default_rng(0)
+
+
+def job_on(data, letters, box=None, options=None, **layer_settings):
+    layer = Image(data, name="cells", **layer_settings)
+    axes = parse_axes(letters, data.shape, rgb=layer.rgb)
+    return Job(
+        data=data,
+        source=Source.of(layer, axes),
+        box=axes.whole() if box is None else box,
+        options=options or Options(),
+        data_code="viewer.layers['cells'].data",
+    )
+
+
+def finish(job, engine):
+    steps = job.run(engine, job.buffer(), lambda: False)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, da.asarray, zarr.array])
+@pytest.mark.parametrize(
+    ("letters", "shape", "box"),
+    [
+        ("YX", (8, 9), ()),
+        ("ZYX", (5, 8, 9), ((2, 3),)),
+        ("ZYX", (5, 8, 9), ((1, 4),)),
+        ("TZYX", (2, 3, 8, 9), ((0, 2), (1, 3))),
+        ("YXZ", (8, 9, 4), ((1, 3),)),
+        ("ZCYX", (3, 2, 8, 9), ((0, 2),)),
+        ("YCXT", (8, 2, 9, 3), ((1, 2),)),
+    ],
+)
+def test_the_planes_of_the_box_are_denoised_and_no_others(
+    engine, wrap, letters, shape, box
+):
+    data = RANDOM.integers(0, 1000, shape).astype(np.uint16)
+    job = job_on(wrap(data), letters, box)
+    finished = finish(job, engine)
+    index = [slice(None)] * data.ndim
+    for axis, extent in zip(job.source.axes.plane_axes, box, strict=True):
+        index[axis] = slice(*extent)
+    wanted = engine.denoised(data[tuple(index)])
+    np.testing.assert_array_equal(job.source.axes.restored(finished.planes), wanted)
+    assert finished.planes.dtype == np.uint16
+    assert finished.n_done == job.n_planes
+
+
+def test_a_plane_alone_has_the_seed_that_it_has_in_the_stack(engine):
+    job = job_on(np.zeros((5, 8, 9)), "ZYX", ((3, 4),), Options(seed=11))
+    finish(job, engine)
+    assert engine.calls[0]["options"].seed == plane_seed(11, 3)
+
+
+@pytest.mark.parametrize("n_planes", [1, 3])
+def test_opacity_is_kept_and_not_denoised(engine, n_planes):
+    data = RANDOM.integers(0, 255, (n_planes, 8, 9, 4)).astype(np.uint8)
+    job = job_on(data, "ZYXC", rgb=True)
+    assert job.channels == 3
+    finished = finish(job, engine)
+    assert all(call["image"].shape == (8, 9, 3) for call in engine.calls)
+    np.testing.assert_array_equal(finished.planes[..., 3], data[..., 3])
+    np.testing.assert_array_equal(finished.planes[..., :3], data[..., :3] // 2)
+
+
+def test_a_cancelled_stack_holds_only_rows_of_planes_that_were_reached(engine):
+    data = RANDOM.integers(0, 1000, (4, 3, 8, 9)).astype(np.uint16)
+    job = job_on(data, "TZYX", ((1, 4), (0, 3)))
+    buffer = job.buffer()
+    stop = SimpleNamespace(now=False)
+    steps = job.run(engine, buffer, lambda: stop.now)
+    done = 0
+    while done < 4:
+        done += next(steps).finished_plane is not None
+    stop.now = True
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(steps)
+    finished = end.value.value
+    assert finished.n_done == 4
+    assert finished.box == ((1, 3), (0, 3))
+    assert finished.provenance["planes"] == [3, 4, 5, 6]
+    np.testing.assert_array_equal(finished.planes[0], data[1] // 2)
+    np.testing.assert_array_equal(finished.planes[1, 0], data[2, 0] // 2)
+
+
+def test_provenance_is_plain_json(engine):
+    import json
+
+    for letters, shape in (("YX", (8, 9)), ("ZYX", (2, 8, 9))):
+        provenance = finish(job_on(np.zeros(shape), letters), engine).provenance
+        assert json.loads(json.dumps(provenance)) == provenance
+        assert provenance["options"] == Options().to_dict()
+        assert provenance["status"] == "completed"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_options_are_written_as_the_nearest_preset(preset):
+    options = Options.preset(preset).replace(seed=9, threads=2)
+    code = options_code(options)
+    assert eval(code, {"Options": Options}) == options
+    assert len(code) < 80
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, da.asarray, zarr.array])
+@pytest.mark.parametrize(
+    ("letters", "shape", "box", "rgb"),
+    [
+        ("YX", (8, 9), (), False),
+        ("YXC", (8, 9, 3), (), True),
+        ("YXC", (8, 9, 4), (), True),
+        ("ZYX", (5, 8, 9), ((3, 4),), False),
+        ("ZYX", (5, 8, 9), ((1, 4),), False),
+        ("TZYX", (2, 3, 8, 9), ((0, 2), (1, 2)), False),
+        ("YXZ", (8, 9, 4), ((1, 3),), False),
+        ("ZYXC", (3, 8, 9, 4), ((0, 2),), True),
+    ],
+)
+def test_the_python_of_a_job_asks_for_the_same_pixels_and_options(
+    engine, monkeypatch, wrap, letters, shape, box, rgb
+):
+    data = RANDOM.integers(0, 255, shape).astype(np.uint8)
+    job = job_on(wrap(data), letters, box, Options(seed=4), rgb=rgb)
+    finished = finish(job, engine)
+    asked = {}
+
+    def denoise(image, options, *, channel_axis=None):
+        asked["image"] = engine.denoised(np.asarray(image))
+        asked["options"] = options
+
+    def denoise_stack(stack, options, *, channel_axis=None, planes):
+        n_plane_axes = len(stack.shape) - len(job.source.axes.image_axes)
+        flat = np.asarray(stack).reshape(-1, *stack.shape[n_plane_axes:])
+        asked["image"] = engine.denoised(flat[planes])
+        asked["options"] = options
+
+    monkeypatch.setitem(vars(napari_msdip), "denoise", denoise)
+    monkeypatch.setitem(vars(napari_msdip), "denoise_stack", denoise_stack)
+    layers = {"cells": SimpleNamespace(data=job.data)}
+    exec(job.python(), {"viewer": SimpleNamespace(layers=layers)})
+    planes = finished.planes[..., :3] if job.has_alpha else finished.planes
+    np.testing.assert_array_equal(asked["image"].reshape(planes.shape), planes)
+    assert asked["options"] == engine.calls[0]["options"]

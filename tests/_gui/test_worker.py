@@ -1,0 +1,207 @@
+"""The worker passes on what is worth showing, stops when asked, and fails politely."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from napari.layers import Image
+
+from napari_msdip._gui import text
+from napari_msdip._gui.axes import parse_axes
+from napari_msdip._gui.job import Job
+from napari_msdip._gui.layers import Source
+from napari_msdip._gui.worker import (
+    EngineError,
+    Failure,
+    Handshake,
+    RunWorker,
+    in_background,
+    ms_dip_run,
+    start_worker,
+)
+from napari_msdip.events import Status
+from napari_msdip.options import Options
+
+
+@pytest.fixture
+def job():
+    data = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    axes = parse_axes("YX", data.shape)
+    return Job(data, Source.of(Image(data, name="cells"), axes), (), Options())
+
+
+def drain(steps):
+    """Return what a generator yields and what it returns."""
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            return seen, end.value
+
+
+def test_every_finished_scale_is_passed_on_however_fast_it_comes(job, engine):
+    seen, finished = drain(ms_dip_run(Handshake(), job, engine, job.buffer()))
+    assert [s.scale for s in seen if s.finished_scale is not None] == [2, 1, 0]
+    assert finished.status is Status.COMPLETED
+
+
+def test_at_most_five_updates_a_second_beside_the_finished_scales(job, engine):
+    engine.iterations, engine.pace, engine.n_scales = 60, 0.01, 1
+    handshake = Handshake()
+    steps = ms_dip_run(handshake, job, engine, job.buffer())
+    began = time.monotonic()
+    seen = []
+    for step in steps:
+        seen.append(step)
+        handshake.shown.set()
+    seconds = time.monotonic() - began
+    between = [step for step in seen if step.finished_scale is None]
+    assert 2 <= len(between) <= 1 + seconds / 0.2
+    assert all(step.preview is not None for step in between)
+
+
+def test_a_window_that_shows_nothing_gets_no_queue_of_previews(job, engine):
+    engine.iterations, engine.pace, engine.n_scales = 40, 0.01, 1
+    seen, _ = drain(ms_dip_run(Handshake(), job, engine, job.buffer()))
+    assert len([step for step in seen if step.finished_scale is None]) == 1
+
+
+def test_the_latest_preview_is_not_lost_to_the_throttle(job, engine):
+    engine.n_scales, engine.iterations, engine.pace = 1, 10, 0.03
+    whole = engine.iter_denoise
+
+    def sparse(*args, **kwargs):
+        steps = whole(*args, **kwargs)
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value
+            yield step if step.iteration == 2 else replace(step, preview=None)
+
+    engine.iter_denoise = sparse
+    handshake = Handshake()
+    previews = 0
+    for step in ms_dip_run(handshake, job, engine, job.buffer()):
+        handshake.shown.set()
+        previews += step.preview is not None
+    assert previews == 1
+
+
+def test_the_stop_flag_ends_the_run_with_what_there_is(job, engine):
+    handshake = Handshake()
+    steps = ms_dip_run(handshake, job, engine, job.buffer())
+    next(steps)
+    handshake.stop.set()
+    seen, finished = drain(steps)
+    assert seen == []
+    assert finished.status is Status.CANCELLED
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("boom"), MemoryError(), ValueError("sigma=-1: give more")]
+)
+def test_whatever_the_engine_raises_is_no_runtime_error(job, engine, error):
+    engine.error = error
+    with pytest.raises(EngineError) as caught:
+        drain(ms_dip_run(Handshake(), job, engine, job.buffer()))
+    assert not isinstance(caught.value, RuntimeError)
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
+    assert "iter_denoise" in caught.value.__notes__[0]
+
+
+def test_a_failure_holds_none_of_the_engines_memory(job, engine):
+    import gc
+    import weakref
+
+    class Tensor:
+        pass
+
+    alive = []
+
+    def failing(*args, **kwargs):
+        tensor = Tensor()
+        alive.append(weakref.ref(tensor))
+        raise RuntimeError("CUDA out of memory")
+        yield tensor
+
+    engine.iter_denoise = failing
+    with pytest.raises(EngineError) as caught:
+        drain(ms_dip_run(Handshake(), job, engine, job.buffer()))
+    gc.collect()
+    assert caught.value is not None and alive[0]() is None
+
+
+def test_quitting_returns_the_result_instead_of_dropping_it(job, engine, qtbot):
+    engine.gate.clear()
+    returned = []
+    worker = start_worker(
+        Handshake(), job, engine, job.buffer(), None, {"returned": returned.append}
+    )
+    assert isinstance(worker, RunWorker)
+    with qtbot.waitSignal(worker.finished, timeout=5000):
+        engine.entered.wait(5)
+        worker.quit()
+    assert returned[0].status is Status.CANCELLED
+
+
+def test_an_error_ends_the_worker(job, engine, qtbot):
+    engine.error = RuntimeError("boom")
+    errors = []
+    worker = start_worker(
+        Handshake(), job, engine, job.buffer(), None, {"errored": errors.append}
+    )
+    with qtbot.waitSignal(worker.finished, timeout=5000):
+        pass
+    assert isinstance(errors[0], EngineError)
+
+
+class Listener:
+    def __init__(self):
+        self.answers = []
+
+    def hear(self, answer):
+        self.answers.append(answer)
+
+
+def test_a_background_call_answers_with_the_value_or_the_failure(qtbot):
+    listener = Listener()
+    in_background(listener.hear, divmod, 7, 2)
+    qtbot.waitUntil(lambda: len(listener.answers) == 1, timeout=5000)
+    in_background(listener.hear, divmod, 7, 0)
+    qtbot.waitUntil(lambda: len(listener.answers) == 2, timeout=5000)
+    assert listener.answers[0] == (3, 1)
+    assert isinstance(listener.answers[1], Failure)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "Crop the image"),
+        (MemoryError(), "Crop the image"),
+        (ValueError("device='cuda': not there; choose cpu"), "choose cpu"),
+        (RuntimeError("boom"), "run again"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_an_error_says_what_to_do(error, says):
+    assert says in text.explain(error)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59, "59 s"), (80, "1 min 20 s"), (1200, "20 min"), (7500, "2 h 5 min")],
+)
+def test_durations_are_readable(seconds, words):
+    assert text.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "words"), [(5, "1 MB"), (3e8, "300 MB"), (2.34e9, "2.3 GB")]
+)
+def test_memory_is_readable(n_bytes, words):
+    assert text.memory(n_bytes) == words
