@@ -140,7 +140,7 @@ class Vgg16Features(nn.Module):
         self.register_buffer("mean", torch.from_numpy(weights["mean"]).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.from_numpy(weights["scale"]).view(1, 3, 1, 1))
         self.requires_grad_(False)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor) -> Tensor:
         """Extract features.

@@ -88,7 +88,7 @@ class Generator(nn.Module):
             _decoder(width, out, config) for width, out in zip(widths, outputs, strict=True)
         )
         self.head = nn.Conv2d(widths[0], config.out_channels * area, 1)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Generate an image.

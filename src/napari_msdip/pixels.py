@@ -162,13 +162,16 @@ def restored(
     output_dtype : {"input", "float32"}
         ``input`` rounds and clips for integers.
     """
-    dtype = layout.dtype if output_dtype == "input" else np.dtype(np.float32)
+    dtype: np.dtype[Any] = layout.dtype
+    if output_dtype == "float32":
+        dtype = np.dtype(np.float32)
     if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
+        limits = np.iinfo(dtype.name)
         # The largest 64-bit integers have no float of their own; stay below them.
         high = np.nextafter(float(limits.max), 0) if limits.bits > 53 else limits.max
         values = np.clip(np.rint(values), limits.min, high)
-    image = values.astype(dtype)
+    image: Array = values.astype(dtype)
     if layout.channel_axis is None:
-        return image[0]
+        plane: Array = image[0]
+        return plane
     return np.ascontiguousarray(np.moveaxis(image, 0, layout.channel_axis))

@@ -87,7 +87,7 @@ class NoiseModel:
             ``(1, Y, X)`` float32, in the image's units.
         """
         smooth = gaussian_filter(planar.mean(axis=0, dtype=np.float64), _SMOOTHING)
-        sigmas = np.interp(smooth, self.intensities, self.sigmas)
+        sigmas: Array = np.interp(smooth, self.intensities, self.sigmas)
         return sigmas[np.newaxis].astype(np.float32)
 
     def fields(
@@ -118,8 +118,10 @@ class NoiseModel:
             white = rng.standard_normal(field.shape)
             coloured = np.fft.ifft2(np.fft.fft2(white) * amplitude).real
             field[...] = np.tensordot(mixing, coloured, axes=1)
-        spread = drawn.std(dtype=np.float64)
-        return drawn / np.float32(spread) if spread > 0 else drawn
+        spread = float(drawn.std(dtype=np.float64))
+        if spread > 0:
+            drawn /= spread
+        return drawn
 
 
 def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
@@ -163,9 +165,8 @@ def _levelled(model: NoiseModel, planar: Planar, sigma: float) -> NoiseModel:
     levelled = dataclasses.replace(model, intensities=intensities, sigmas=sigmas)
     if model.neighbour_correlation > _WHITE:
         return levelled
-    # The median, because bright spots with much noise of their own are few.
-    typical = float(np.median(levelled.sigma_map(planar)))
-    return dataclasses.replace(levelled, sigmas=sigmas * (sigma / typical))
+    overall = float(np.sqrt(np.mean(np.square(levelled.sigma_map(planar)))))
+    return dataclasses.replace(levelled, sigmas=sigmas * (sigma / overall))
 
 
 def _selection_bias(model: NoiseModel) -> float:
