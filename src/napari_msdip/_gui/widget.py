@@ -68,16 +68,16 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._measuring = False
         self._outdated = False
         self._last_job: Job | None = None
-        self._extents: list[RangeSlider] = []
+        self.extents: list[RangeSlider] = []
         self._ranges_of: Axes | None = None
         self._build()
         super().__init__(
             widgets=[
-                self._forecast,
-                self._button,
-                self._bar,
-                self._status,
-                self._copy,
+                self.forecast,
+                self.button,
+                self.bar,
+                self.status,
+                self.copy,
             ],
             labels=False,
         )
@@ -100,17 +100,17 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             job = self._job()
             self._run = Run(
                 self._viewer,
-                self._picker.layer,
+                self.picker.layer,
                 job,
                 self._engine,
-                scale_layers=self._scale_layers.value,
+                scale_layers=self.scale_layers.value,
                 window=self._main_window(),
             )
         except (ValueError, TypeError, MemoryError) as error:
-            self._status.value = text.explain(error)
+            self.status.value = text.explain(error)
             return
-        self._status.value = "Starting…"
-        self._bar.value = 0
+        self.status.value = "Starting…"
+        self.bar.value = 0
         self._run.progressed.connect(self._on_progress)
         self._run.ended.connect(self._on_ended)
         self._show_state()
@@ -125,36 +125,36 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
     # ------------------------------------------------------------------ building
 
     def _build(self) -> None:
-        self._picker = LayerPicker(self._viewer)
-        self._slices = ComboBox(
+        self.picker = LayerPicker(self._viewer)
+        self.slices = ComboBox(
             label="Slices",
             choices=(_CURRENT, _RANGE, _WHOLE),
             tooltip="Which slices of a stack to denoise.",
         )
         self._ranges: Container[Any] = Container(labels=True)
         self._ranges.margins = (0, 0, 0, 0)
-        self._form = OptionsForm(preferred_options())
-        self._scale_layers = CheckBox(
+        self.form = OptionsForm(preferred_options())
+        self.scale_layers = CheckBox(
             value=True,
             text="Layer for each scale",
             tooltip="Show the result of every scale as a layer of its own.",
         )
-        self._picker.append(self._slices)
+        self.picker.append(self.slices)
         self._settings: Container[Any] = Container(
-            widgets=[self._picker, self._ranges, self._scale_layers, self._form],
+            widgets=[self.picker, self._ranges, self.scale_layers, self.form],
             labels=False,
         )
-        self._forecast = Label(tooltip="Measured on this computer.")
-        self._button = PushButton(text="Run")
-        self._bar = ProgressBar(min=0, max=_TICKS, value=0)
-        self._status = Label()
-        self._copy = PushButton(
+        self.forecast = Label(tooltip="Measured on this computer.")
+        self.button = PushButton(text="Run")
+        self.bar = ProgressBar(min=0, max=_TICKS, value=0)
+        self.status = Label()
+        self.copy = PushButton(
             text="Copy as Python",
             tooltip="Put the call that computes the last result on the clipboard.",
         )
 
     def _arrange(self) -> None:
-        for label in (self._forecast, self._status):
+        for label in (self.forecast, self.status):
             label.native.setWordWrap(True)
             label.native.setSizePolicy(
                 QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
@@ -163,8 +163,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self.native.layout().insertWidget(0, FittingScrollArea(self._settings.native))
         self.native.layout().addStretch()
         self._aligners = (
-            align_on_show(self.native, self._picker, self._form.basic),
-            align_on_show(self.native, self._form.advanced),
+            align_on_show(self.native, self.picker, self.form.basic),
+            align_on_show(self.native, self.form.advanced),
         )
         self._closing = _Closing(self._on_closed)
         self._closing.watch(self.native)
@@ -173,11 +173,11 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._timer.setInterval(_FORECAST_DELAY_MS)
 
     def _connect(self) -> None:
-        self._picker.picked.connect(self._on_picked)
-        self._slices.changed.connect(self._on_edited)
-        self._form.changed.connect(self._on_edited)
-        self._button.changed.connect(self._on_button)
-        self._copy.changed.connect(self._on_copy)
+        self.picker.picked.connect(self._on_picked)
+        self.slices.changed.connect(self._on_edited)
+        self.form.changed.connect(self._on_edited)
+        self.button.changed.connect(self._on_button)
+        self.copy.changed.connect(self._on_copy)
         self._timer.timeout.connect(self._measure)
         self._viewer.dims.events.current_step.connect(self._on_step)
 
@@ -195,26 +195,26 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         ValueError, TypeError
             If it describes nothing that can be run.
         """
-        data, axes = self._picker.data(), self._picker.axes()
-        layer = self._picker.image.value
+        data, axes = self.picker.data(), self.picker.axes()
+        layer = self.picker.image.value
         level = "[0]" if layer.multiscale else ""
         return Job(
             data=data,
-            source=self._picker.source(),
+            source=self.picker.source(),
             box=self._box(axes),
-            options=self._form.chosen(),
+            options=self.form.chosen(),
             data_code=f"viewer.layers[{layer.name!r}].data{level}",
         )
 
     def _box(self, axes: Axes) -> Box:
-        if self._slices.value == _WHOLE:
+        if self.slices.value == _WHOLE:
             return axes.whole()
-        if self._slices.value == _RANGE and len(self._extents) == len(axes.plane_axes):
+        if self.slices.value == _RANGE and len(self.extents) == len(axes.plane_axes):
             return tuple(
                 (int(low), int(high) + 1)
-                for low, high in (extent.value for extent in self._extents)
+                for low, high in (extent.value for extent in self.extents)
             )
-        return self._picker.current_plane()
+        return self.picker.current_plane()
 
     def _main_window(self) -> QWidget | None:
         widget = self.native
@@ -235,19 +235,19 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             job, problem = None, str(error)
         stack = job is not None and bool(job.box)
         self._settings.enabled = idle
-        self._slices.visible = stack
-        self._ranges.visible = stack and self._slices.value == _RANGE
-        self._scale_layers.enabled = idle and (job is None or job.n_planes == 1)
-        self._button.text = {
+        self.slices.visible = stack
+        self._ranges.visible = stack and self.slices.value == _RANGE
+        self.scale_layers.enabled = idle and (job is None or job.n_planes == 1)
+        self.button.text = {
             State.IDLE: "Run",
             State.RUNNING: "Cancel",
             State.CANCELLING: "Cancelling…",
         }[state]
-        self._button.enabled = state is State.RUNNING or (idle and job is not None)
-        self._bar.visible = not idle
-        self._copy.enabled = idle and self._last_job is not None
+        self.button.enabled = state is State.RUNNING or (idle and job is not None)
+        self.bar.visible = not idle
+        self.copy.enabled = idle and self._last_job is not None
         if idle and problem:
-            self._forecast.value = problem
+            self.forecast.value = problem
 
     # ------------------------------------------------------------------ reacting
 
@@ -258,25 +258,25 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
 
     def _rebuild_ranges(self) -> None:
         try:
-            axes = self._picker.axes()
+            axes = self.picker.axes()
         except ValueError:
             return
         if axes == self._ranges_of:
             return
         self._ranges_of = axes
         self._ranges.clear()
-        self._extents = []
+        self.extents = []
         for axis in axes.plane_axes:
             last = axes.shape[axis] - 1
             extent = RangeSlider(
                 label=axes.letters[axis], min=0, max=max(last, 1), value=(0, last)
             )
             extent.changed.connect(self._on_edited)
-            self._extents.append(extent)
-        self._ranges.extend(self._extents)
+            self.extents.append(extent)
+        self._ranges.extend(self.extents)
 
     def _on_step(self) -> None:
-        if self.state is State.IDLE and self._slices.visible:
+        if self.state is State.IDLE and self.slices.visible:
             self._on_edited()
 
     def _on_edited(self) -> None:
@@ -294,12 +294,12 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
     def _on_copy(self) -> None:
         if self._last_job is not None:
             QApplication.clipboard().setText(self._last_job.python())
-            self._status.value = "Copied; paste it into napari's console."
+            self.status.value = "Copied; paste it into napari's console."
 
     def _on_progress(self, words: str, fraction: float) -> None:
         if isalive(self.native):
-            self._bar.value = round(fraction * _TICKS)
-            self._status.value = words
+            self.bar.value = round(fraction * _TICKS)
+            self.status.value = words
             self._show_state()
 
     def _on_ended(self, message: str, finished: Finished | None) -> None:
@@ -307,7 +307,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             self._last_job = self._run.job
         self._run = None
         if isalive(self.native):
-            self._status.value = message
+            self.status.value = message
             self._on_picked()
 
     def _on_closed(self) -> None:
@@ -336,9 +336,9 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         if self._outdated:
             self._measure()
         elif isinstance(answer, Failure):
-            self._forecast.value = answer.message
+            self.forecast.value = answer.message
         else:
-            self._forecast.value = text.forecast(answer.job, answer.sigma, answer.cost)
+            self.forecast.value = text.forecast(answer.job, answer.sigma, answer.cost)
 
 
 class _Closing(QObject):

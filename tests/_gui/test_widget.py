@@ -1,0 +1,623 @@
+"""The denoise dock in a real viewer, driven with clicks as a user drives it."""
+
+from __future__ import annotations
+
+import gc
+from types import SimpleNamespace
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from napari.utils.notifications import notification_manager
+from napari.utils.progress import progress
+from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtWidgets import QApplication
+
+from napari_msdip._gui.widget import DenoiseWidget, State
+from napari_msdip.options import Options
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy(strict_qt="raise")
+
+
+@pytest.fixture
+def dock(viewer, engine):
+    """Return a function that docks the widget over the viewer's layers."""
+
+    def make(viewer=viewer, engine=engine):
+        widget = DenoiseWidget(viewer, engine=engine)
+        viewer.window.add_dock_widget(widget, name="Denoise (MS-DIP)")
+        return widget
+
+    return make
+
+
+@pytest.fixture
+def click(qtbot):
+    def press(button):
+        qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
+
+    return press
+
+
+@pytest.fixture
+def idle(qtbot):
+    """Return a function that waits until a widget is idle and its threads are done."""
+
+    def wait(*widgets):
+        for widget in widgets:
+            qtbot.waitUntil(lambda w=widget: w.state is State.IDLE, timeout=10_000)
+        qtbot.waitUntil(
+            lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=5000
+        )
+        QApplication.processEvents()
+
+    return wait
+
+
+@pytest.fixture
+def held(engine, qtbot, click):
+    """Return a function that starts a run and holds it within its first scale."""
+
+    def start(widget):
+        engine.gate.clear()
+        engine.entered.clear()
+        click(widget.button)
+        qtbot.waitUntil(engine.entered.is_set, timeout=5000)
+        assert widget.state is State.RUNNING
+
+    return start
+
+
+def cells(shape=(40, 51), dtype=np.uint16):
+    return RANDOM.integers(100, 1000, shape).astype(dtype)
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+# --------------------------------------------------------------------- a whole run
+
+
+def test_a_run_adds_every_scale_and_the_result(viewer, dock, click, idle, engine):
+    data = cells()
+    viewer.add_image(data, name="cells")
+    widget = dock()
+    click(widget.button)
+    idle(widget)
+    assert names(viewer) == [
+        "cells",
+        "cells · MS-DIP · scale 2 (10×13)",
+        "cells · MS-DIP · scale 1 (20×26)",
+        "cells · MS-DIP · scale 0 (40×51)",
+        "cells · MS-DIP",
+    ]
+    result = viewer.layers["cells · MS-DIP"]
+    np.testing.assert_array_equal(result.data, engine.denoised(data))
+    assert result.data.dtype == np.uint16
+    assert [layer.visible for layer in viewer.layers] == [True, False, False, False, True]
+    assert "Done" in widget.status.value
+
+
+def test_scale_layers_can_be_switched_off(viewer, dock, click, idle, engine):
+    data = cells()
+    viewer.add_image(data, name="cells")
+    widget = dock()
+    widget.scale_layers.value = False
+    click(widget.button)
+    idle(widget)
+    assert names(viewer) == ["cells", "cells · MS-DIP"]
+    np.testing.assert_array_equal(
+        viewer.layers["cells · MS-DIP"].data, engine.denoised(data)
+    )
+    np.testing.assert_allclose(viewer.layers["cells · MS-DIP"].scale, (1, 1))
+    np.testing.assert_allclose(viewer.layers["cells · MS-DIP"].translate, (0, 0))
+
+
+def test_a_scaled_rotated_16_bit_layer_keeps_everything(viewer, dock, click, idle):
+    source = viewer.add_image(
+        cells(),
+        name="cells",
+        scale=(0.5, 0.25),
+        translate=(3, -4),
+        rotate=30,
+        shear=[0.2],
+        affine=np.array([[1, 0.1, 2], [0, 1.1, 1], [0, 0, 1.0]]),
+        units=("um", "um"),
+        axis_labels=("y", "x"),
+        colormap="viridis",
+        contrast_limits=(150, 900),
+        gamma=0.8,
+        interpolation2d="linear",
+        metadata={"objective": "63x"},
+    )
+    source.contrast_limits_range = (0, 4000)
+    widget = dock()
+    click(widget.button)
+    idle(widget)
+    result = viewer.layers["cells · MS-DIP"]
+    for name in (
+        "units",
+        "axis_labels",
+        "contrast_limits",
+        "contrast_limits_range",
+        "gamma",
+        "blending",
+        "interpolation2d",
+    ):
+        assert getattr(result, name) == getattr(source, name), name
+    assert result.colormap.name == "viridis"
+    for layer in viewer.layers:
+        rows, columns = layer.data.shape
+        corners = [(-0.5, -0.5), (rows - 0.5, columns - 0.5)]
+        np.testing.assert_allclose(
+            [layer.data_to_world(corner) for corner in corners],
+            [source.data_to_world(corner) for corner in ((-0.5, -0.5), (39.5, 50.5))],
+            atol=1e-9,
+            err_msg=layer.name,
+        )
+    assert result.metadata["objective"] == "63x"
+    made = result.metadata["napari_msdip"]
+    assert made["options"]["seed"] == 0
+    assert made["versions"] == {"napari-msdip": "test"}
+    assert [scale["stop_reason"] for scale in made["scales"]] == ["iterations"] * 3
+
+
+def test_an_rgb_image_stays_rgb(viewer, dock, click, idle, engine):
+    viewer.add_image(cells((40, 51, 3), np.uint8), rgb=True, name="photo")
+    widget = dock()
+    assert widget.picker.letters.value == "YXC"
+    click(widget.button)
+    idle(widget)
+    assert all(layer.rgb for layer in viewer.layers)
+    assert viewer.layers["photo · MS-DIP"].data.shape == (40, 51, 3)
+    assert engine.calls[0]["channel"] == -1
+
+
+def test_opacity_comes_through_a_run_without_scale_layers(viewer, dock, click, idle):
+    data = cells((40, 51, 4), np.uint8)
+    viewer.add_image(data, rgb=True, name="photo")
+    widget = dock()
+    widget.scale_layers.value = False
+    click(widget.button)
+    idle(widget)
+    np.testing.assert_array_equal(
+        viewer.layers["photo · MS-DIP"].data[..., 3], data[..., 3]
+    )
+
+
+def test_a_multiscale_layer_is_denoised_at_full_resolution(viewer, dock, click, idle):
+    data = cells((64, 64))
+    viewer.add_image([data, data[::2, ::2]], multiscale=True, name="pyramid")
+    widget = dock()
+    click(widget.button)
+    idle(widget)
+    result = viewer.layers["pyramid · MS-DIP"]
+    assert not result.multiscale
+    assert result.data.shape == (64, 64)
+
+
+def test_only_image_layers_are_offered(viewer, dock):
+    image = viewer.add_image(cells(), name="cells")
+    viewer.add_labels(np.zeros((8, 8), int))
+    viewer.add_points(np.zeros((1, 2)))
+    widget = dock()
+    assert list(widget.picker.image.choices) == [image]
+    viewer.add_image(cells(), name="more")
+    assert len(widget.picker.image.choices) == 2
+
+
+def test_the_selected_layer_is_the_one_offered(viewer, dock):
+    viewer.add_image(cells(), name="first")
+    viewer.add_image(cells(), name="second")
+    viewer.layers.selection.active = viewer.layers["first"]
+    assert dock().picker.layer.name == "first"
+
+
+def test_without_an_image_there_is_nothing_to_run(viewer, dock, click):
+    widget = dock()
+    assert not widget.button.enabled
+    assert "Open an image" in widget.forecast.value
+    widget.run()
+    assert widget.state is State.IDLE
+
+
+def test_a_blending_that_adds_up_hides_the_original(viewer, dock, click, idle):
+    viewer.add_image(cells(), name="cells", blending="additive")
+    widget = dock()
+    click(widget.button)
+    idle(widget)
+    shown = [layer.name for layer in viewer.layers if layer.visible]
+    assert shown == ["cells · MS-DIP"]
+
+
+# ------------------------------------------------------------------ before and while
+
+
+def test_before_a_run_it_says_what_to_expect(viewer, dock, qtbot, idle):
+    viewer.add_image(cells((64, 48)), name="cells")
+    widget = dock()
+    qtbot.waitUntil(lambda: "12.5" in widget.forecast.value, timeout=5000)
+    words = widget.forecast.value
+    assert "3 scales: 64×48, 32×24, 16×12" in words
+    assert "1 min 15 s" in words and "2.0 GB on cpu" in words
+    idle(widget)
+
+
+def test_a_forecast_that_fails_says_why_and_does_not_forbid_the_run(
+    viewer, dock, qtbot, engine, idle
+):
+    def failing(*args, **kwargs):
+        raise ValueError("device='cuda': there is none; choose cpu")
+
+    engine.expected_cost = failing
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    qtbot.waitUntil(lambda: "choose cpu" in widget.forecast.value, timeout=5000)
+    assert widget.button.enabled
+    idle(widget)
+
+
+def test_progress_is_shown_in_the_widget_and_in_the_activity_dock(
+    viewer, dock, click, idle, engine, qtbot
+):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    bars = []
+    engine.iterations, engine.pace = 12, 0.02
+    click(widget.button)
+    qtbot.waitUntil(lambda: "Iteration" in widget.status.value, timeout=5000)
+    bars = [str(bar) for bar in progress._all_instances]
+    assert "Scale 1 of 3 (10×13)" in widget.status.value
+    assert "loss 0.25" in widget.status.value and "left" in widget.status.value
+    assert any("scale" in bar for bar in bars)
+    assert 0 < widget.bar.value <= 1000
+    idle(widget)
+    assert not progress._all_instances
+
+
+def test_the_live_layer_improves_in_place(viewer, dock, click, idle, engine, qtbot):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    engine.n_scales, engine.iterations, engine.pace = 1, 40, 0.02
+    seen = []
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=5000)
+    live = viewer.layers[1]
+    live.events.data.connect(lambda: seen.append(live.data.copy()))
+    idle(widget)
+    assert len(seen) >= 2
+    assert live.name == "cells · MS-DIP · scale 0 (40×51)"
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_one_state_decides_every_control(viewer, dock, held, idle, engine, state):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    if state is not State.IDLE:
+        held(widget)
+    if state is State.CANCELLING:
+        widget.cancel()
+    assert widget.state is state
+    text, enabled, form = {
+        State.IDLE: ("Run", True, True),
+        State.RUNNING: ("Cancel", True, False),
+        State.CANCELLING: ("Cancelling…", False, False),
+    }[state]
+    assert widget.button.text == text
+    assert widget.button.enabled == enabled
+    assert widget.form.enabled == form
+    engine.gate.set()
+    idle(widget)
+    assert widget.button.text == "Run"
+
+
+# -------------------------------------------------------------------------- cancel
+
+
+def test_cancelling_at_once_leaves_no_half_made_result(viewer, dock, held, click, idle):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    held(widget)
+    click(widget.button)
+    idle(widget)
+    assert names(viewer) == ["cells"]
+    assert "nothing" not in names(viewer)
+    assert "Cancelled" in widget.status.value
+
+
+def test_cancelling_late_keeps_the_best_image_so_far(
+    viewer, dock, click, idle, engine, qtbot
+):
+    data = cells()
+    viewer.add_image(data, name="cells")
+    widget = dock()
+    engine.iterations, engine.pace = 40, 0.02
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=10_000)
+    click(widget.button)
+    assert widget.state is State.CANCELLING
+    idle(widget)
+    kept = viewer.layers["cells · MS-DIP (cancelled)"]
+    np.testing.assert_array_equal(kept.data, engine.denoised(data))
+    assert kept.metadata["napari_msdip"]["status"] == "cancelled"
+    assert "kept the best image so far" in widget.status.value
+
+
+def test_run_may_be_pressed_again_after_a_cancel(viewer, dock, held, click, idle, engine):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    held(widget)
+    click(widget.button)
+    idle(widget)
+    engine.gate.set()
+    click(widget.button)
+    idle(widget)
+    assert "cells · MS-DIP" in names(viewer)
+
+
+def test_running_twice_at_once_is_one_run(viewer, dock, held, idle, engine):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    held(widget)
+    widget.run()
+    assert len(engine.calls) == 1
+    engine.gate.set()
+    idle(widget)
+
+
+def test_two_runs_after_each_other_do_not_overwrite(viewer, dock, click, idle):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    widget.scale_layers.value = False
+    for _ in range(2):
+        click(widget.button)
+        idle(widget)
+    assert names(viewer) == ["cells", "cells · MS-DIP", "cells · MS-DIP [1]"]
+
+
+# -------------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("boom"), "boom"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 9 GiB"), "Crop the image"),
+        (MemoryError(), "Out of memory"),
+        (ValueError("iterations=0: give more"), "give more"),
+    ],
+)
+def test_an_engine_that_raises_leaves_a_usable_window(
+    viewer, dock, click, idle, engine, error, says
+):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    engine.error = error
+    before = len(notification_manager.records)
+    click(widget.button)
+    idle(widget)
+    assert says in widget.status.value
+    assert len(notification_manager.records) == before + 1
+    engine.error = None
+    click(widget.button)
+    idle(widget)
+    assert "cells · MS-DIP" in names(viewer)
+    notification_manager.records.clear()
+
+
+def test_deleting_the_layer_stops_the_run_and_adds_nothing(
+    viewer, dock, held, idle, engine
+):
+    viewer.add_image(cells(), name="other")
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    held(widget)
+    viewer.layers.remove("cells")
+    idle(widget)
+    assert names(viewer) == ["other"]
+    assert "removed" in widget.status.value
+    assert widget.picker.layer.name == "other"
+    assert widget.button.enabled
+
+
+def test_deleting_a_scale_layer_does_not_bring_it_back(
+    viewer, dock, click, idle, engine, qtbot
+):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    engine.iterations, engine.pace = 30, 0.02
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=5000)
+    del viewer.layers[1]
+    idle(widget)
+    assert "cells · MS-DIP · scale 2 (10×13)" not in names(viewer)
+    assert "cells · MS-DIP" in names(viewer)
+
+
+def test_closing_the_dock_stops_the_run(viewer, dock, held, qtbot, engine):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    held(widget)
+    viewer.window.remove_dock_widget(widget.native)
+    qtbot.waitUntil(
+        lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=5000
+    )
+    QApplication.processEvents()
+    assert widget.state is State.IDLE
+    assert names(viewer) == ["cells"]
+    widget.native.deleteLater()
+    del widget
+    gc.collect()
+    again = dock()
+    engine.gate.set()
+    again.run()
+    qtbot.waitUntil(lambda: again.state is State.IDLE, timeout=10_000)
+    assert "cells · MS-DIP" in names(viewer)
+
+
+def test_closing_the_viewer_stops_the_run(viewer, dock, held, qtbot):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    held(widget)
+    viewer.close()
+    qtbot.waitUntil(
+        lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=5000
+    )
+    QApplication.processEvents()
+    assert widget.state is State.IDLE
+    assert not progress._all_instances
+
+
+def test_two_viewers_keep_their_results_apart(
+    make_napari_viewer_proxy, dock, viewer, click, idle, engine
+):
+    other = make_napari_viewer_proxy(strict_qt="raise")
+    viewer.add_image(cells(), name="one")
+    other.add_image(cells(), name="two")
+    first, second = dock(), dock(viewer=other)
+    engine.pace = 0.02
+    click(first.button)
+    click(second.button)
+    idle(first, second)
+    assert {name.split(" ")[0] for name in names(viewer)} == {"one"}
+    assert {name.split(" ")[0] for name in names(other)} == {"two"}
+    assert len(viewer.layers) == len(other.layers) == 5
+
+
+# -------------------------------------------------------------------------- stacks
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, da.asarray, zarr.array])
+def test_the_current_slice_of_a_4d_stack_lies_at_its_place(
+    viewer, dock, click, idle, engine, wrap
+):
+    data = cells((2, 3, 40, 51))
+    source = viewer.add_image(
+        wrap(data), name="stack", scale=(1, 2, 0.5, 0.5), contrast_limits=(0, 1000)
+    )
+    widget = dock()
+    viewer.dims.set_current_step((0, 1), (1, 2))
+    click(widget.button)
+    idle(widget)
+    result = viewer.layers["stack · MS-DIP"]
+    assert result.data.shape == (1, 1, 40, 51)
+    np.testing.assert_array_equal(result.data[0, 0], engine.denoised(data[1, 2]))
+    np.testing.assert_allclose(
+        result.data_to_world((0, 0, 0, 0)), source.data_to_world((1, 2, 0, 0))
+    )
+
+
+def test_a_whole_stack_fills_slice_by_slice(viewer, dock, click, idle, engine, qtbot):
+    data = cells((4, 40, 51))
+    viewer.add_image(data, name="stack")
+    widget = dock()
+    widget.slices.value = "whole stack"
+    assert not widget.scale_layers.enabled
+    engine.pace = 0.03
+    click(widget.button)
+    qtbot.waitUntil(lambda: "stack · MS-DIP" in names(viewer), timeout=10_000)
+    part = viewer.layers["stack · MS-DIP"].data
+    np.testing.assert_array_equal(part[0], data[0] // 2)
+    qtbot.waitUntil(lambda: "of 4" in widget.status.value, timeout=5000)
+    idle(widget)
+    np.testing.assert_array_equal(viewer.layers["stack · MS-DIP"].data, data // 2)
+    assert names(viewer) == ["stack", "stack · MS-DIP"]
+
+
+def test_a_range_of_slices_lies_at_its_place(viewer, dock, click, idle):
+    data = cells((6, 40, 51))
+    source = viewer.add_image(data, name="stack", scale=(2, 1, 1), translate=(5, 0, 0))
+    widget = dock()
+    widget.slices.value = "range"
+    widget.extents[0].value = (2, 4)
+    click(widget.button)
+    idle(widget)
+    result = viewer.layers["stack · MS-DIP"]
+    np.testing.assert_array_equal(result.data, data[2:5] // 2)
+    np.testing.assert_allclose(
+        result.data_to_world((0, 0, 0)), source.data_to_world((2, 0, 0))
+    )
+    assert widget.extents[0].value == (2, 4)
+
+
+def test_cancelling_a_stack_keeps_the_finished_slices(
+    viewer, dock, click, idle, engine, qtbot
+):
+    data = cells((5, 40, 51))
+    viewer.add_image(data, name="stack")
+    widget = dock()
+    widget.slices.value = "whole stack"
+    engine.pace = 0.05
+    click(widget.button)
+    qtbot.waitUntil(lambda: "stack · MS-DIP" in names(viewer), timeout=10_000)
+    click(widget.button)
+    idle(widget)
+    kept = viewer.layers["stack · MS-DIP (cancelled)"]
+    done = len(kept.metadata["napari_msdip"]["planes"])
+    assert 1 <= done < 5
+    np.testing.assert_array_equal(kept.data, data[:done] // 2)
+    assert f"kept {done} of 5 slices" in widget.status.value
+
+
+def test_axes_can_be_corrected(viewer, dock, click, idle, engine):
+    data = cells((2, 40, 51))
+    viewer.add_image(data, name="two channels")
+    widget = dock()
+    assert widget.picker.letters.value == "ZYX"
+    widget.picker.letters.value = "CYX"
+    assert not widget.slices.visible
+    click(widget.button)
+    idle(widget)
+    assert engine.calls[0]["channel"] == -3
+    assert viewer.layers["two channels · MS-DIP"].data.shape == (2, 40, 51)
+
+
+def test_wrong_axes_are_refused_before_the_run(viewer, dock):
+    viewer.add_image(cells((2, 40, 51)), name="cells")
+    widget = dock()
+    widget.picker.letters.value = "YX"
+    assert not widget.button.enabled
+    assert "give 3 letters" in widget.forecast.value
+    widget.picker.letters.value = "zyx"
+    assert widget.button.enabled
+
+
+def test_wrong_options_are_refused_before_the_run(viewer, dock):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    widget.form.field("widths").value = "8, many"
+    assert not widget.button.enabled
+    assert "widths" in widget.forecast.value
+
+
+# -------------------------------------------------------------------- after the run
+
+
+def test_copy_as_python_reproduces_the_result(viewer, dock, click, idle, engine):
+    data = cells((3, 40, 51))
+    viewer.add_image(data, name="it's")
+    widget = dock()
+    assert not widget.copy.enabled
+    widget.form.field("seed").value = 5
+    click(widget.button)
+    idle(widget)
+    click(widget.copy)
+    code = QApplication.clipboard().text()
+    result = viewer.layers["it's · MS-DIP"]
+    assert code == result.metadata["napari_msdip"]["python"]
+    asked = {}
+    fake = SimpleNamespace(
+        Options=Options,
+        denoise=lambda image, options: asked.update(image=image, options=options),
+    )
+    lines = [line for line in code.splitlines() if not line.startswith("from napari_msdip")]
+    exec("\n".join(lines), {"viewer": viewer, **vars(fake)})
+    np.testing.assert_array_equal(asked["image"], engine.calls[0]["image"])
+    assert asked["options"] == engine.calls[0]["options"]
