@@ -5,6 +5,7 @@ Sections 3.2 to 3.4 of the paper, from the noisy image to the denoised one.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from napari_msdip import __version__
 from napari_msdip.events import Progress, Result, ScaleResult, Status, StopReason
 from napari_msdip.features import DerivativeBank, Vgg16Features, load_vgg16
 from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale
-from napari_msdip.fusion import ensemble
+from napari_msdip.fusion import ensemble, joint_bilateral_upsample
 from napari_msdip.generator import Generator as Network
 from napari_msdip.generator import GeneratorConfig, usable_depth
 from napari_msdip.losses import ScaleConsistency, adaptive_weight
@@ -29,6 +30,7 @@ from napari_msdip.pixels import Layout, Normalisation, as_planar, checked_image,
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.pyramid import resize
 from napari_msdip.recorruption import NoiseModel, measure_noise
+from napari_msdip.trust import Candidate, coarser_share
 
 __all__ = ["as_options", "denoise", "iter_denoise"]
 
@@ -38,6 +40,11 @@ ShouldStop = Callable[[], bool]
 
 _PREVIEW_SECONDS = 0.3
 _NOISE_FIELDS = 8
+# Flat blocks show too little of correlated noise: by a fifth on average over the
+# photographs of docs/method.md.
+_CORRELATED_MARGIN = 1.5
+# A cancelled scale that has done less than this would blur more than it denoises.
+_USABLE_SHARE = 0.25
 
 
 def denoise(
@@ -171,12 +178,13 @@ def as_options(options: Options | str | None) -> Options:
     return options
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Scale:
-    """A finished scale inside the engine, normalised."""
+    """A finished scale inside the engine; its network where the fusion needs it."""
 
     image: Tensor
     result: ScaleResult
+    network: Network | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,8 +265,9 @@ class Run:
             finished.insert(0, scale)
             yield self._progress(n, scale.result.iterations, 0.0, 1.0, scale=scale.result)
             if scale.result.stop_reason is StopReason.CANCELLED:
-                return self._result(finished, Status.CANCELLED)
-        return self._result(finished, Status.COMPLETED)
+                return self._cancelled(finished, noisy)
+        image = self._restored(self._fused(finished, noisy, fields))
+        return self._reported(image, tuple(s.result for s in finished), Status.COMPLETED)
 
     def _fit(
         self, n: int, problem: Problem, network: Network, rng: torch.Generator
@@ -281,7 +290,15 @@ class Run:
                 break
             share = step.iteration / problem.iterations
             yield self._progress(n, step.iteration, step.loss, share, step=step)
-        return _Scale(fit.image, self._scale_result(n, problem, fit, started))
+        kept = copy.deepcopy(network) if self._weighs_risk else None
+        return _Scale(fit.image, self._scale_result(n, problem, fit, started), kept)
+
+    @property
+    def _weighs_risk(self) -> bool:
+        """Whether to weight by risk, which needs generators of the noisy image alone."""
+        options = self.plan.options
+        alone = not options.code_channels and not options.guidance
+        return options.scale_weights == "risk" and bool(options.recorruption) and alone
 
     def _scale_result(
         self, n: int, problem: Problem, fit: Fit, started: float
@@ -390,24 +407,69 @@ class Run:
     def _restored(self, image: Tensor) -> Array:
         return restored(self._in_units(image), self.layout, self.plan.options.output_dtype)
 
-    def _fused(self, finished: list[_Scale]) -> npt.NDArray[np.float64]:
-        """Fuse the scales there are, the image's own size first (eq. 5)."""
-        images = [self._in_units(scale.image).astype(np.float32) for scale in finished]
-        if images[0].shape[1:] != self.plan.shape:
-            finest = resize(finished[0].image, self.plan.shape)
-            images.insert(0, self._in_units(finest).astype(np.float32))
-        if not self.plan.options.ensemble or len(images) == 1:
-            return images[0].astype(np.float64)
-        return np.asarray(ensemble(images, channel_axis=0), dtype=np.float64)
+    def _fused(
+        self, finished: list[_Scale], noisy: Tensor, fields: Tensor | None
+    ) -> Tensor:
+        """Fuse the scales there are into an image of the full size (eq. 5)."""
+        finest = finished[0].image
+        complete = len(finished) == len(self.plan.scales)
+        if not complete:
+            finest = resize(finest, self.plan.shape)
+        if not self.plan.options.ensemble or len(finished) == 1:
+            return finest
+        images = [scale.image[0].float().cpu().numpy() for scale in finished]
+        if not complete:
+            images.insert(0, finest[0].float().cpu().numpy())
+        if complete and self._weighs_risk and fields is not None:
+            shares = self._shares(finished, noisy, self._bank(fields, self.plan.shape))
+            return _mixed(images, shares)
+        return torch.from_numpy(ensemble(images, channel_axis=0))[None]
 
-    def _result(self, finished: list[_Scale], status: Status) -> Result:
-        image = restored(self._fused(finished), self.layout, self.plan.options.output_dtype)
-        return self._reported(image, tuple(scale.result for scale in finished), status)
+    def _shares(
+        self, finished: list[_Scale], noisy: Tensor, bank: NoiseBank
+    ) -> list[npt.NDArray[np.float32]]:
+        candidates = [
+            Candidate(scale.image, scale.network)
+            for scale in finished
+            if scale.network is not None
+        ]
+        white = self.measured.noise.is_white
+        shares = coarser_share(
+            candidates,
+            noisy,
+            bank,
+            torch.Generator().manual_seed(self.plan.seed),
+            recorruption=self.plan.options.recorruption,
+            margin=1.0 if white else _CORRELATED_MARGIN,
+            threads=self.plan.threads,
+        )
+        return [share[0].float().cpu().numpy() for share in shares]
+
+    def _cancelled(self, finished: list[_Scale], noisy: Tensor) -> Result:
+        """Return the best there is: the scales that got far enough, or the noisy image."""
+        kept = [scale for scale in finished if self._usable(scale.result)]
+        if kept:
+            image = self._restored(self._fused(kept, noisy, None))
+        else:
+            image = self._as_it_was()
+        return self._reported(
+            image, tuple(scale.result for scale in kept), Status.CANCELLED
+        )
+
+    def _usable(self, result: ScaleResult) -> bool:
+        """Whether the fit of a scale got far enough to show its image."""
+        if result.stop_reason is not StopReason.CANCELLED:
+            return True
+        planned = next(s for s in self.plan.scales if s.shape == result.shape)
+        return result.iterations >= _USABLE_SHARE * planned.iterations
+
+    def _as_it_was(self) -> Array:
+        values = self.planar.astype(np.float64)
+        return restored(values, self.layout, self.plan.options.output_dtype)
 
     def _constant(self) -> Result:
         """Return an image without any variation as it is."""
-        values = self.planar.astype(np.float64)
-        image = restored(values, self.layout, self.plan.options.output_dtype)
+        image = self._as_it_was()
         scale = ScaleResult(
             image=image.copy(),
             shape=self.plan.shape,
@@ -464,6 +526,17 @@ class Run:
             preview=preview,
             finished_scale=scale,
         )
+
+
+def _mixed(images: list[Planar], shares: list[Planar]) -> Tensor:
+    """Mix results, finest first, each scale taking its share from the coarser ones."""
+    blend: Array = images[-1]
+    for image, share in zip(reversed(images[:-1]), reversed(shares), strict=True):
+        enlarged = joint_bilateral_upsample(blend, image, channel_axis=0)
+        size = (image.shape[1], image.shape[2])
+        here = resize(torch.from_numpy(share)[None], size)[0].numpy()
+        blend = image + here * (enlarged - image)
+    return torch.from_numpy(blend)[None]
 
 
 def _features(

@@ -139,6 +139,15 @@ class Options:
             advanced=False,
         ),
     ] = True
+    scale_weights: Annotated[
+        Literal["risk", "equal"],
+        Setting(
+            "Scale weights",
+            "equal: average neighbouring scales plainly, as in the paper; risk: the "
+            "more of a scale, the smaller its estimated error at that place.",
+            "General",
+        ),
+    ] = "risk"
     scale_factor: Annotated[
         float,
         Setting(
@@ -287,7 +296,7 @@ class Options:
     consistency_gain: Annotated[
         float,
         Setting("Consistency gain", "Multiplies lambda.", "Loss", 0, 1e6),
-    ] = 1.0
+    ] = 10.0
     fixed_weight: Annotated[
         float | None,
         Setting(
@@ -301,7 +310,7 @@ class Options:
     iterations: Annotated[
         int,
         Setting("Most iterations", "Cap for each scale.", "Optimisation", 1, 100_000),
-    ] = 200
+    ] = 300
     coarsest_iterations: Annotated[
         int | None,
         Setting(
@@ -404,6 +413,7 @@ def _preset_changes() -> dict[str, dict[str, Any]]:
         "fast": {},
         "balanced": {"iterations": 600, "coarsest_iterations": 1000, "patience": 150},
         "paper": {
+            "scale_weights": "equal",
             "scale_factor": 0.8,
             "min_size": 128,
             "widths": (128,) * 5,
@@ -416,6 +426,7 @@ def _preset_changes() -> dict[str, dict[str, Any]]:
             "symmetries": False,
             "warm_start": False,
             "consistency": "vgg16",
+            "consistency_gain": 1.0,
             "iterations": 2000,
             "coarsest_iterations": None,
             "learning_rate": 1e-3,

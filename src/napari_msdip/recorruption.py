@@ -66,6 +66,11 @@ class NoiseModel:
         near = self.correlation[_REACH + 1, _REACH] + self.correlation[_REACH, _REACH + 1]
         return float(near) / 2
 
+    @property
+    def is_white(self) -> bool:
+        """Whether neighbouring pixels have independent noise."""
+        return self.neighbour_correlation <= _WHITE
+
     def reach(self, threshold: float = 0.15) -> int:
         """Return the distance in pixels over which the noise is clearly correlated."""
         middle = (
@@ -163,7 +168,7 @@ def _levelled(model: NoiseModel, planar: Planar, sigma: float) -> NoiseModel:
     intensities = np.array([blocks.means[g].mean() for g in groups])
     sigmas = np.sqrt([blocks.variances[g].mean() / bias for g in groups])
     levelled = dataclasses.replace(model, intensities=intensities, sigmas=sigmas)
-    if model.neighbour_correlation > _WHITE:
+    if not model.is_white:
         return levelled
     overall = float(np.sqrt(np.mean(np.square(levelled.sigma_map(planar)))))
     return dataclasses.replace(levelled, sigmas=sigmas * (sigma / overall))

@@ -113,11 +113,14 @@ class HeldOut:
         rng: torch.Generator,
         share: float = 0.08,
     ) -> None:
+        # One block must not hide a whole small image.
+        reach = min(reach, (min(shape) - 1) // 4)
         side = 2 * reach + 1
         drawn = torch.rand((1, 1, *shape), generator=rng)
         # Two hidden blocks may overlap, hence the exact share rather than share / side².
         chance = 1 - (1 - share) ** (1 / side**2)
-        self.middles = (drawn < chance).float()
+        # Without any block every prediction would look perfect.
+        self.middles = (drawn <= max(chance, float(drawn.min()))).float()
         hidden = F.max_pool2d(self.middles, side, 1, reach)
         self.fitted = 1 - hidden
         self.best: Tensor | None = None

@@ -1,0 +1,147 @@
+"""How far each scale can be trusted at each pixel, without ground truth.
+
+Averaging with a coarser result pays where it has less noise left and costs where it
+lacks detail. Stein's unbiased risk estimate tells which: the squared distance from
+the noisy image, plus twice the covariance between a result and the noise. That
+covariance is measured by adding noise like the image's own and watching how much of
+it comes through (Ramani, Blu and Unser, "Monte-Carlo SURE", IEEE Transactions on
+Image Processing 17(9), 2008, for noise that need not be white).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from napari_msdip.devices import limited_threads
+from napari_msdip.fit import turned, turned_back
+from napari_msdip.pyramid import resize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from napari_msdip.fit import NoiseBank
+
+__all__ = ["Candidate", "coarser_share"]
+
+_DRAWS = 8
+_SYMMETRIES = 8
+# Radius in pixels over which the risk is averaged: wide enough to tell, narrow
+# enough to follow edges.
+_RADIUS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """The result of one scale and what made it.
+
+    Attributes
+    ----------
+    image : Tensor
+        ``(1, C, h, w)``, normalised.
+    generate : callable
+        The fitted generator, from a noisy image of this size to a result.
+    """
+
+    image: Tensor
+    generate: Callable[[Tensor], Tensor]
+
+
+def coarser_share(
+    candidates: Sequence[Candidate],
+    noisy: Tensor,
+    noise: NoiseBank,
+    rng: torch.Generator,
+    *,
+    recorruption: float,
+    margin: float,
+    threads: int,
+) -> list[Tensor]:
+    """Return how much of the coarser results to mix into each scale.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        Finest first.
+    noisy : Tensor
+        ``(1, C, H, W)`` noisy image at the finest scale, normalised.
+    noise : NoiseBank
+        Noise like the image's own at the finest scale.
+    rng : torch.Generator
+        Source of randomness.
+    recorruption : float
+        How many times its own noise the generators saw on top of the image.
+    margin : float
+        Factor on the covariance with the noise; above 1 where the noise level is
+        known to be measured too low.
+    threads : int
+        CPU threads.
+
+    Returns
+    -------
+    list of Tensor
+        For each candidate but the coarsest, ``(1, 1, H, W)`` shares from 0 (this
+        scale alone) to 1 (the coarser results alone).
+    """
+    with torch.no_grad(), limited_threads(threads):
+        covariances = _noise_covariances(candidates, noisy, noise, rng, recorruption)
+        size = (noisy.shape[-2], noisy.shape[-1])
+        blend = resize(candidates[-1].image, size)
+        through = covariances[-1] * margin
+        shares: list[Tensor] = []
+        for candidate, covariance in zip(
+            reversed(candidates[:-1]), reversed(covariances[:-1]), strict=True
+        ):
+            image, own = resize(candidate.image, size), covariance * margin
+            share = _best_share(image, blend, noisy, through - own)
+            shares.insert(0, share)
+            blend = torch.lerp(image, blend, share)
+            through = torch.lerp(own, through, share)
+    return shares
+
+
+def _noise_covariances(
+    candidates: Sequence[Candidate],
+    noisy: Tensor,
+    noise: NoiseBank,
+    rng: torch.Generator,
+    recorruption: float,
+) -> list[Tensor]:
+    """Covariance of each result with the noise, pixel by pixel, at the finest size."""
+    size = (noisy.shape[-2], noisy.shape[-1])
+    sums = [torch.zeros_like(noisy) for _ in candidates]
+    for _ in range(_DRAWS):
+        drawn = noise.draw(rng)
+        corrupted = noisy + recorruption * drawn
+        turn = int(torch.randint(_SYMMETRIES, (1,), generator=rng))
+        for total, candidate in zip(sums, candidates, strict=True):
+            own_size = (candidate.image.shape[-2], candidate.image.shape[-1])
+            shown = turned(resize(corrupted, own_size), turn)
+            shown = shown.contiguous(memory_format=torch.channels_last)
+            output = turned_back(candidate.generate(shown).float(), turn)
+            total.addcmul_(drawn, resize(output, size), value=1 / (_DRAWS * recorruption))
+    return sums
+
+
+def _best_share(image: Tensor, blend: Tensor, noisy: Tensor, through: Tensor) -> Tensor:
+    """Minimise the local risk of ``image + share * (blend - image)`` over the share."""
+    difference = blend - image
+    gain = (noisy - image) * difference - through
+    size = _smoothed(difference.square().sum(1, keepdim=True))
+    share = _smoothed(gain.sum(1, keepdim=True)) / size.clamp_min(1e-12)
+    return share.clamp(0, 1)
+
+
+def _smoothed(values: Tensor) -> Tensor:
+    """Average over a neighbourhood, twice, so that its border leaves no trace."""
+    height, width = values.shape[-2:]
+    radius = min(_RADIUS, height - 1, width - 1)
+    for _ in range(2):
+        padded = F.pad(values, (radius,) * 4, mode="reflect")
+        values = F.avg_pool2d(padded, 2 * radius + 1, stride=1)
+    return values
