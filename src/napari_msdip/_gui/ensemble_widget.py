@@ -45,12 +45,12 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
     def __init__(self, viewer: napari.viewer.Viewer, engine: Engine | None = None) -> None:
         self._viewer = viewer
         self._engine = engine or MsDip()
-        self._scales = Select(
+        self.scales = Select(
             label="Scales",
             choices=lambda _widget: image_layers(viewer),
             tooltip="Images of the same scene, such as the layers of a run's scales.",
         )
-        self._sigma_spatial = FloatSpinBox(
+        self.sigma_spatial = FloatSpinBox(
             label="Spatial sigma",
             value=0.5,
             min=0.05,
@@ -58,7 +58,7 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
             step=0.1,
             tooltip="How far a coarse pixel reaches, in coarse pixels.",
         )
-        self._sigma_range = FloatSpinBox(
+        self.sigma_range = FloatSpinBox(
             label="Range sigma",
             value=0.1,
             min=0.001,
@@ -66,52 +66,50 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
             step=0.05,
             tooltip="How unlike the guide a pixel may be, as a share of the range.",
         )
-        self._window = SpinBox(
+        self.window = SpinBox(
             label="Window", value=5, min=3, max=31, step=2, tooltip="Width in pixels; odd."
         )
         self._form: Container[Any] = Container(labels=True)
         self._form.margins = (0, 0, 0, 0)
-        self._form.extend(
-            [self._scales, self._sigma_spatial, self._sigma_range, self._window]
-        )
-        self._button = PushButton(text="Fuse")
-        self._status = Label()
-        super().__init__(widgets=[self._form, self._button, self._status], labels=False)
-        self._status.native.setWordWrap(True)
+        self._form.extend([self.scales, self.sigma_spatial, self.sigma_range, self.window])
+        self.button = PushButton(text="Fuse")
+        self.status = Label()
+        super().__init__(widgets=[self._form, self.button, self.status], labels=False)
+        self.status.native.setWordWrap(True)
         self._aligner = align_on_show(self.native, self._form)
         self.reset_choices()
-        self._scales.value = _latest_run(image_layers(viewer))
-        self._button.changed.connect(self.fuse)
+        self.scales.value = _latest_run(image_layers(viewer))
+        self.button.changed.connect(self.fuse)
 
     def fuse(self) -> None:
         """Fuse the chosen layers in a thread and add the result."""
         settings = {
-            "sigma_spatial": self._sigma_spatial.value,
-            "sigma_range": self._sigma_range.value,
-            "window": self._window.value,
+            "sigma_spatial": self.sigma_spatial.value,
+            "sigma_range": self.sigma_range.value,
+            "window": self.window.value,
         }
         try:
-            fusion = _Fusion.of(self._scales.value, settings)
+            fusion = _Fusion.of(self.scales.value, settings)
         except ValueError as error:
-            self._status.value = str(error)
+            self.status.value = str(error)
             return
-        self._button.enabled = False
-        self._status.value = "Fusing…"
+        self.button.enabled = False
+        self.status.value = "Fusing…"
         in_background(self._on_answer, fusion.run, self._engine)
 
     def _on_answer(self, answer: tuple[_Fusion, npt.NDArray[Any]] | Failure) -> None:
         if not isalive(self.native):
             return
-        self._button.enabled = True
+        self.button.enabled = True
         if isinstance(answer, Failure):
-            self._status.value = answer.message
+            self.status.value = answer.message
             return
         fusion, image = answer
         if fusion.finest not in self._viewer.layers:
-            self._status.value = "The finest layer was removed meanwhile."
+            self.status.value = "The finest layer was removed meanwhile."
             return
         self._viewer.add_layer(Layer.create(*fusion.layer(image)))
-        self._status.value = f"Fused {len(fusion.images)} scales."
+        self.status.value = f"Fused {len(fusion.images)} scales."
 
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now."""

@@ -34,44 +34,44 @@ class NoiseWidget(Container):  # type: ignore[type-arg]
 
     def __init__(self, viewer: napari.viewer.Viewer, engine: Engine | None = None) -> None:
         self._engine = engine or MsDip()
-        self._picker = LayerPicker(viewer)
-        self._button = PushButton(text="Estimate")
-        self._answer = Label()
-        super().__init__(widgets=[self._picker, self._button, self._answer], labels=False)
-        self._answer.native.setWordWrap(True)
-        self._aligner = align_on_show(self.native, self._picker)
-        self._button.changed.connect(self.estimate)
+        self.picker = LayerPicker(viewer)
+        self.button = PushButton(text="Estimate")
+        self.answer = Label()
+        super().__init__(widgets=[self.picker, self.button, self.answer], labels=False)
+        self.answer.native.setWordWrap(True)
+        self._aligner = align_on_show(self.native, self.picker)
+        self.button.changed.connect(self.estimate)
 
     def estimate(self) -> None:
         """Estimate the noise in a thread and show it."""
         try:
             job = Job(
-                data=self._picker.data(),
-                source=self._picker.source(),
-                box=self._picker.current_plane(),
+                data=self.picker.data(),
+                source=self.picker.source(),
+                box=self.picker.current_plane(),
                 options=Options(),
             )
         except ValueError as error:
-            self._answer.value = str(error)
+            self.answer.value = str(error)
             return
-        self._button.enabled = False
-        self._answer.value = "Estimating…"
+        self.button.enabled = False
+        self.answer.value = "Estimating…"
         in_background(self._on_answer, _measure, job, self._engine)
 
     def _on_answer(self, answer: tuple[float, float] | Failure) -> None:
         if not isalive(self.native):
             return
-        self._button.enabled = True
+        self.button.enabled = True
         if isinstance(answer, Failure):
-            self._answer.value = answer.message
+            self.answer.value = answer.message
             return
         sigma, span = answer
         share = f", {sigma / span:.1%} of the image's range" if span > 0 else ""
-        self._answer.value = f"Noise level σ ≈ {sigma:.4g}{share}"
+        self.answer.value = f"Noise level σ ≈ {sigma:.4g}{share}"
 
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now."""
-        self._picker.reset_choices()
+        self.picker.reset_choices()
 
 
 def _measure(job: Job, engine: Engine) -> tuple[float, float]:

@@ -1,0 +1,215 @@
+"""The noise and ensemble docks, and denoise_layer, reuse the standalone functions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Image, Layer
+from qtpy.QtCore import Qt, QThreadPool
+
+from napari_msdip._gui.ensemble_widget import EnsembleWidget
+from napari_msdip._gui.noise_widget import NoiseWidget
+from napari_msdip._gui.widget import DenoiseWidget, State
+from napari_msdip.layer import denoise_layer
+from napari_msdip.options import Options
+
+RANDOM = np.random.default_rng(0)
+
+
+def cells(shape=(40, 51), dtype=np.uint16):
+    return RANDOM.integers(100, 1000, shape).astype(dtype)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy(strict_qt="raise")
+
+
+@pytest.fixture
+def click(qtbot):
+    def press(button):
+        qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
+
+    return press
+
+
+# ---------------------------------------------------------------------------- noise
+
+
+def test_the_noise_of_the_slice_on_screen_is_estimated(viewer, engine, click, qtbot):
+    data = cells((3, 40, 51))
+    asked = []
+    engine.estimate_sigma = lambda image, channel_axis: asked.append(image) or 12.5
+    viewer.add_image(data, name="stack")
+    viewer.dims.set_current_step(0, 2)
+    widget = NoiseWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "12.5" in widget.answer.value, timeout=5000)
+    np.testing.assert_array_equal(asked[0], data[2])
+    dark, bright = np.percentile(data[2], [1, 99])
+    assert f"{12.5 / (bright - dark):.1%}" in widget.answer.value
+    assert widget.button.enabled
+
+
+def test_a_noise_estimate_that_fails_says_why(viewer, engine, click, qtbot):
+    def failing(image, channel_axis):
+        raise ValueError("image: too small")
+
+    engine.estimate_sigma = failing
+    viewer.add_image(cells(), name="cells")
+    widget = NoiseWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "too small" in widget.answer.value, timeout=5000)
+    assert widget.button.enabled
+
+
+def test_without_an_image_the_noise_dock_asks_for_one(viewer, engine, click):
+    widget = NoiseWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    click(widget.button)
+    assert "Open an image" in widget.answer.value
+
+
+def test_the_real_estimator_finds_the_noise_of_a_sample(viewer, click, qtbot):
+    noisy = 500 + np.random.default_rng(0).normal(0, 20, (96, 96))
+    viewer.add_image(noisy.astype(np.float32), name="flat")
+    widget = NoiseWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "σ" in widget.answer.value, timeout=60_000)
+    sigma = float(widget.answer.value.split("≈")[1].split(",")[0])
+    assert sigma == pytest.approx(20, rel=0.15)
+
+
+# ------------------------------------------------------------------------- ensemble
+
+
+def test_the_scales_of_the_last_run_are_fused(viewer, engine, click, qtbot):
+    viewer.add_image(cells(), name="cells", scale=(0.5, 0.5), units=("um", "um"))
+    denoise = DenoiseWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(denoise)
+    click(denoise.button)
+    qtbot.waitUntil(lambda: denoise.state is State.IDLE, timeout=10_000)
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    assert len(widget.scales.value) == 3
+    widget.window.value = 7
+    click(widget.button)
+    qtbot.waitUntil(lambda: "Fused 3" in widget.status.value, timeout=5000)
+    fused = viewer.layers["cells · MS-DIP · fused"]
+    assert [scale.shape for scale in engine.calls[-1]["scales"]] == [
+        (40, 51),
+        (20, 26),
+        (10, 13),
+    ]
+    assert engine.calls[-1]["window"] == 7
+    assert fused.units == viewer.layers["cells"].units
+    np.testing.assert_allclose(fused.scale, (0.5, 0.5))
+    assert fused.metadata["napari_msdip"]["role"] == "ensemble"
+
+
+def test_layers_that_cannot_be_fused_are_refused_with_the_reason(viewer, engine, click):
+    viewer.add_image(cells(), name="one")
+    viewer.add_image(cells((3, 40, 51)), name="stack")
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    click(widget.button)
+    assert "two or more" in widget.status.value
+    widget.scales.value = list(viewer.layers)
+    click(widget.button)
+    assert "3 slices" in widget.status.value
+
+
+def test_the_real_ensemble_fuses_layers(viewer, click, qtbot):
+    fine = cells((32, 32)).astype(np.float32)
+    coarse = fine.reshape(16, 2, 16, 2).mean(axis=(1, 3))
+    viewer.add_image(coarse, name="coarse", scale=(2, 2), translate=(0.5, 0.5))
+    viewer.add_image(fine, name="fine")
+    widget = EnsembleWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.scales.value = list(viewer.layers)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "Fused 2" in widget.status.value, timeout=60_000)
+    fused = viewer.layers["fine · MS-DIP · fused"]
+    assert fused.data.shape == (32, 32)
+    assert fused.data.std() < fine.std()
+    assert QThreadPool.globalInstance().waitForDone(5000)
+
+
+# -------------------------------------------------------------------- denoise_layer
+
+
+def test_denoise_layer_follows_the_same_rules_as_the_dock(engine):
+    data = cells()
+    layer = Image(
+        data,
+        name="cells",
+        scale=(0.5, 0.25),
+        rotate=20,
+        colormap="magma",
+        metadata={"a": 1},
+    )
+    result, *scales = denoise_layer(layer, Options(seed=3), scales=True, engine=engine)
+    out = Layer.create(*result)
+    np.testing.assert_array_equal(out.data, engine.denoised(data))
+    assert out.name == "cells · MS-DIP"
+    assert out.colormap.name == "magma"
+    assert out.metadata["a"] == 1
+    assert out.metadata["napari_msdip"]["options"]["seed"] == 3
+    assert [entry[1]["name"] for entry in scales] == [
+        "cells · MS-DIP · scale 0 (40×51)",
+        "cells · MS-DIP · scale 1 (20×26)",
+        "cells · MS-DIP · scale 2 (10×13)",
+    ]
+    for entry in (result, *scales):
+        other = Layer.create(*entry)
+        rows, columns = other.data.shape
+        np.testing.assert_allclose(
+            other.data_to_world((rows - 0.5, columns - 0.5)),
+            layer.data_to_world((39.5, 50.5)),
+            atol=1e-9,
+        )
+
+
+@pytest.mark.parametrize(
+    ("planes", "index"),
+    [(2, slice(2, 3)), (-1, slice(4, 5)), (slice(1, 3), slice(1, 3)), (None, slice(None))],
+)
+def test_denoise_layer_takes_the_planes_asked_for(engine, planes, index):
+    data = cells((5, 40, 51))
+    (result,) = denoise_layer(Image(data), planes=planes, engine=engine)
+    np.testing.assert_array_equal(result[0], data[index] // 2)
+
+
+@pytest.mark.parametrize(
+    ("planes", "message"),
+    [
+        (7, "there are 5 planes"),
+        ((0, 1), "1 plane axes"),
+        (slice(3, 3), "some planes"),
+        (slice(0, 5, 2), "step 1"),
+    ],
+)
+def test_denoise_layer_refuses_planes_that_are_not_there(engine, planes, message):
+    with pytest.raises(ValueError, match=message):
+        denoise_layer(Image(cells((5, 40, 51))), planes=planes, engine=engine)
+
+
+def test_denoise_layer_returns_nothing_if_stopped_before_the_first_step(engine):
+    assert denoise_layer(Image(cells()), should_stop=lambda: True, engine=engine) == []
+
+
+def test_denoise_layer_tells_its_progress(engine):
+    seen = []
+    denoise_layer(Image(cells()), on_progress=seen.append, engine=engine)
+    assert seen[-1].fraction == 1.0
+
+
+def test_denoise_layer_reads_axes_from_labels_or_takes_them(engine):
+    layer = Image(cells((2, 40, 51)), axis_labels=("channel", "y", "x"))
+    denoise_layer(layer, engine=engine)
+    assert engine.calls[-1]["channel"] == -3
+    denoise_layer(layer, axes="ZYX", planes=0, engine=engine)
+    assert engine.calls[-1]["channel"] is None
