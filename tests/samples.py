@@ -1,0 +1,75 @@
+"""Pictures made on the spot, options that take a second, and a driver of runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_msdip import Options, Progress, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+TINY = Options(
+    device="cpu",
+    precision="float32",
+    threads=1,
+    widths=(8, 8),
+    skip_width=4,
+    min_size=16,
+    iterations=3,
+    coarsest_iterations=3,
+)
+
+
+def clean_picture(shape: tuple[int, int], channels: int | None = None) -> Floats:
+    """Return smooth blobs with a few edges, 0 to 1; channels last."""
+    y, x = np.meshgrid(*(np.linspace(0, 1, side) for side in shape), indexing="ij")
+    waves = 0.5 + 0.25 * np.sin(7 * x + 2 * y) + 0.15 * np.cos(9 * y - 3 * x)
+    waves[(x - 0.6) ** 2 + (y - 0.4) ** 2 < 0.04] += 0.25
+    waves[(y > 0.7) & (x < 0.4)] -= 0.2
+    picture = np.clip(waves, 0, 1)
+    if channels is None:
+        return picture
+    return np.stack([np.roll(picture, 3 * c, axis=1) for c in range(channels)], axis=-1)
+
+
+def noisy_picture(
+    shape: tuple[int, int],
+    channels: int | None = None,
+    *,
+    sigma: float = 0.1,
+    low: float = 0.0,
+    high: float = 1.0,
+    dtype: Any = np.float32,
+    seed: int = 0,
+) -> npt.NDArray[Any]:
+    """Return the picture from `low` to `high` with white noise, `sigma` of its range."""
+    clean = clean_picture(shape, channels)
+    noisy = clean + sigma * np.random.default_rng(seed).standard_normal(clean.shape)
+    values = low + (high - low) * noisy
+    kind = np.dtype(dtype)
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return values.astype(kind)
+
+
+def driven(steps: Generator[Progress, None, Result]) -> tuple[Result, list[Progress]]:
+    """Drive a run to its end."""
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            return end.value, seen
+
+
+def rms(difference: npt.NDArray[Any]) -> float:
+    """Return the root mean square."""
+    return float(np.sqrt(np.mean(np.square(np.asarray(difference, dtype=np.float64)))))

@@ -1,0 +1,78 @@
+"""Events: provenance is plain JSON that tells how a result came about."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from napari_msdip import Options, Progress, Result, ScaleResult, Status, StopReason
+from napari_msdip.plan import resolve
+
+
+def made_result(status: Status = Status.COMPLETED) -> Result:
+    options = Options(device="cpu", precision="float32", seed=11, widths=(8, 16))
+    image = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    scale = ScaleResult(
+        image=image,
+        shape=(64, 64),
+        zoom=(1.0, 1.0),
+        sigma=2.5,
+        weight=0.25,
+        iterations=7,
+        stop_reason=StopReason.SETTLED,
+        seconds=0.5,
+    )
+    return Result(
+        image=image,
+        scales=(scale,),
+        sigma=2.5,
+        plan=resolve(options, (64, 64), 2.5),
+        status=status,
+        seconds=1.5,
+        versions={"torch": "2"},
+    )
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_json_round_trips(status: Status) -> None:
+    result = made_result(status)
+    assert json.loads(result.to_json()) == result.provenance()
+    assert json.loads(result.to_json(indent=2)) == result.provenance()
+
+
+def test_provenance_tells_settings_machine_and_outcome() -> None:
+    result = made_result()
+    told = json.loads(result.to_json())
+
+    assert Options(**told["plan"]["options"]) == result.plan.options
+    assert told["plan"]["seed"] == 11
+    assert told["plan"]["device"] == "cpu"
+    assert told["plan"]["precision"] == "float32"
+    assert told["versions"] == {"torch": "2"}
+    assert told["status"] == "completed"
+    assert told["sigma"] == 2.5
+    (scale,) = told["scales"]
+    assert scale["shape"] == [64, 64]
+    assert scale["stop_reason"] == "settled"
+    assert (scale["weight"], scale["iterations"]) == (0.25, 7)
+
+
+def test_provenance_holds_no_pixels() -> None:
+    assert len(made_result().to_json()) < 10_000
+
+
+def test_progress_and_results_are_frozen() -> None:
+    progress = Progress(0, 1, 1, 10, 0.1, None, 0.5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        progress.fraction = 1.0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made_result().status = Status.CANCELLED
+
+
+def test_progress_of_one_image_is_that_of_plane_0_of_1() -> None:
+    progress = Progress(0, 1, 1, 10, 0.1, None, 0.5)
+    assert (progress.plane, progress.n_planes) == (0, 1)
+    assert progress.preview is progress.finished_scale is progress.finished_plane is None

@@ -1,0 +1,89 @@
+"""Plans: nothing in them is left to decide, and they are stored with a result."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from napari_msdip import Options, Plan, resolve
+from napari_msdip import devices as machine
+from napari_msdip.pyramid import scale_shapes
+
+CPU = Options(device="cpu", precision="float32")
+
+
+def test_every_auto_is_decided() -> None:
+    plan = resolve(Options(coarsest_iterations=None), (256, 200), 3.0)
+
+    assert plan.device in ("cpu", "cuda", "mps")
+    assert plan.precision in ("float32", "bfloat16")
+    assert plan.threads == machine.cpu_count()
+    assert all(scale.iterations > 0 for scale in plan.scales)
+
+
+def test_plan_holds_what_it_was_given() -> None:
+    options = CPU.replace(seed=9, threads=3)
+    plan = resolve(options, (256, 200), 3.0, channels=4)
+
+    assert plan.options == options
+    assert (plan.shape, plan.channels, plan.sigma) == ((256, 200), 4, 3.0)
+    assert (plan.seed, plan.threads, plan.device) == (9, 3, "cpu")
+    assert plan.precision == "float32"
+
+
+def test_scales_are_those_of_the_pyramid() -> None:
+    options = CPU.replace(scale_factor=0.8, min_size=128)
+    plan = resolve(options, (512, 300), 1.0)
+
+    shapes = tuple(scale.shape for scale in plan.scales)
+    assert shapes == scale_shapes((512, 300), factor=0.8, min_size=128)
+    for scale in plan.scales:
+        assert scale.zoom[0] * scale.shape[0] == pytest.approx(512)
+        assert scale.zoom[1] * scale.shape[1] == pytest.approx(300)
+
+
+@pytest.mark.parametrize(("coarsest", "expected"), [(None, 50), (70, 70), (20, 20)])
+def test_coarsest_scale_may_take_another_number_of_steps(
+    coarsest: int | None, expected: int
+) -> None:
+    options = CPU.replace(iterations=50, coarsest_iterations=coarsest, min_size=32)
+    counts = [scale.iterations for scale in resolve(options, (128, 128), 1.0).scales]
+    assert counts == [50, 50, expected]
+
+
+def test_each_pyramid_option_changes_the_scales() -> None:
+    options = CPU.replace(scale_factor=0.5, min_size=32)
+
+    def levels(changed: Options) -> int:
+        return len(resolve(changed, (256, 256), 1.0).scales)
+
+    assert levels(options) == 4
+    assert levels(options.replace(max_scales=2)) == 2
+    assert levels(options.replace(min_size=100)) == 2
+    assert levels(options.replace(scale_factor=0.8)) > 4
+
+
+def test_device_may_be_given_instead_of_the_options() -> None:
+    plan = resolve(Options(device="auto", precision="float32"), (64, 64), 1.0, "cpu")
+    assert plan.device == "cpu"
+
+
+def test_missing_device_is_an_error_naming_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match="device='cuda'"):
+        resolve(CPU.replace(device="cuda"), (64, 64), 1.0)
+
+
+def test_plan_survives_json() -> None:
+    plan = resolve(CPU, (256, 200), 3.0, channels=3)
+
+    told = json.loads(json.dumps(plan.to_dict()))
+
+    assert told == plan.to_dict()
+    assert Options(**told["options"]) == plan.options
+    assert set(told) == set(Plan.__dataclass_fields__)
+
+
+def test_same_wishes_give_the_same_plan() -> None:
+    assert resolve(CPU, (99, 101), 1.0) == resolve(CPU, (99, 101), 1.0)
