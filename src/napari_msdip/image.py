@@ -342,7 +342,8 @@ class Run:
     def _consistency(self, coarser: Tensor | None) -> ScaleConsistency | None:
         if coarser is None or self.plan.options.consistency == "none":
             return None
-        return ScaleConsistency(coarser, self._features)
+        relative = self.plan.options.consistency == "vgg16"
+        return ScaleConsistency(coarser, self._features, relative=relative)
 
     def _weight(self, n: int, target: Tensor) -> float:
         options = self.plan.options

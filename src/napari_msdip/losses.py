@@ -71,8 +71,9 @@ class ScaleConsistency:
         ``(1, C, h, w)``, the finished result of the next coarser scale.
     features : callable or None
         phi; None compares pixels.
-    absolute : bool
-        L1 instead of the paper's mean squared error.
+    relative : bool
+        Measure the error relative to the mean square of the coarser features, so
+        that lambda means the same whatever the scale of a network's features.
     """
 
     def __init__(
@@ -80,15 +81,15 @@ class ScaleConsistency:
         coarser: Tensor,
         features: Callable[[Tensor], Tensor] | None,
         *,
-        absolute: bool = False,
+        relative: bool = False,
     ) -> None:
         self._features = features
         self._shape = (coarser.shape[-2], coarser.shape[-1])
         self._target = coarser if features is None else features(coarser).detach()
-        self._distance = F.l1_loss if absolute else F.mse_loss
+        self._unit = float(self._target.square().mean()) if relative else 1.0
 
     def __call__(self, output: Tensor) -> Tensor:
         """Return the loss of a finer output ``(1, C, H, W)``."""
         smaller = resize(output, self._shape)
         found = smaller if self._features is None else self._features(smaller)
-        return self._distance(found, self._target)
+        return F.mse_loss(found, self._target) / max(self._unit, 1e-12)

@@ -426,7 +426,7 @@ def _preset_changes() -> dict[str, dict[str, Any]]:
             "symmetries": False,
             "warm_start": False,
             "consistency": "vgg16",
-            "consistency_gain": 1.0,
+            "consistency_gain": 0.3,
             "iterations": 2000,
             "coarsest_iterations": None,
             "learning_rate": 1e-3,
