@@ -62,7 +62,16 @@ def summarise(rows: Sequence[Row]) -> dict[Group, dict[str, dict[str, float]]]:
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, float]:
-    means = ("psnr", "gain", "affine_psnr", "ssim", "seconds", "peak_mb", "bias_mean")
+    means = (
+        "psnr",
+        "gain",
+        "affine_psnr",
+        "ssim",
+        "seconds",
+        "cpu_seconds",
+        "peak_mb",
+        "bias_mean",
+    )
     losses = _listed(rows, "stop_losses")
     totals = [sum(map(int, row["iterations"].split())) for row in rows if row["iterations"]]
     return {
@@ -143,6 +152,7 @@ SUMMARY_COLUMNS: tuple[Column, ...] = (
     ("affine PSNR", "affine_psnr", _fixed(2)),
     ("SSIM", "ssim", _fixed(3)),
     ("s", "seconds", _fixed(1)),
+    ("CPU s", "cpu_seconds", _fixed(1)),
     ("peak MB", "peak_mb", _fixed(0)),
     ("iterations", "iterations", _fixed(0)),
     ("block bias %, mean", "bias_mean", _fixed(2, 100)),

@@ -28,6 +28,7 @@ COLUMNS = (
     "affine_psnr",
     "ssim",
     "seconds",
+    "cpu_seconds",
     "peak_mb",
     "run_mb",
     "bias_worst",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     method = with_threads(parse_method(job["method"]), job["threads"])
     sample = load(case, crop=job["crop"])
     method.prepare()
-    before = _peak_mb()
+    before, cpu_before = _peak_mb(), time.process_time()
     outcome = method.run(sample, job["seed"], job["trace"])
-    peak = _peak_mb()
+    peak, cpu = _peak_mb(), time.process_time() - cpu_before
     quality = psnr(outcome.image, sample.clean, sample.data_range)
     bias = block_bias(outcome.image, sample.noisy)
     row = {
@@ -46,6 +47,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "affine_psnr": affine_psnr(outcome.image, sample.clean, sample.data_range),
         "ssim": ssim(outcome.image, sample.clean, sample.data_range),
         "seconds": outcome.seconds,
+        "cpu_seconds": cpu,
         "peak_mb": peak,
         "run_mb": peak - before,
         "bias_worst": bias.worst,

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "paired_ratio", "timed"]
 
-# Between runs on one machine the ratios below stray by about a fifth.
+# On a machine with eight times as many busy processes as cores, the ratios strayed by
+# a tenth; the rest is left to other machines.
 TOLERANCE = 1.5
 
 
