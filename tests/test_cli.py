@@ -41,6 +41,7 @@ class FakeEngine:
     interrupts: int = 1
     refuses: str = ""
     calls: list[dict[str, Any]] = field(default_factory=list)
+    judged: list[Any] = field(default_factory=list)
 
     def load(self) -> Engine:
         return Engine(
@@ -97,6 +98,7 @@ class FakeEngine:
         return float(image.mean())
 
     def assess(self, noisy, denoised, *, channel_axis):
+        self.judged = [noisy, denoised]
         return SimpleNamespace(verdict=SimpleNamespace(value="safe"), reason="It is.")
 
 
@@ -257,6 +259,21 @@ class TestStack:
         np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(stack_file) // 2)
         assert metadata_of(tmp_path / "out.tif") == metadata_of(stack_file)
         assert sorted(os.listdir(tmp_path)) == ["out.tif", "stack.ome.tif"]
+
+    def test_middle_plane_is_judged(
+        self,
+        fake: FakeEngine,
+        stack_file: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        words = ["--planes", "1,4,5", "--json"]
+
+        run(fake, "denoise", stack_file, "-o", tmp_path / "out.tif", *words)
+
+        (file,) = json.loads(capsys.readouterr().out)["files"]
+        assert file["quality"] == {"plane": 4, "verdict": "safe", "reason": "It is."}
+        assert [float(plane.mean()) for plane in fake.judged] == [40, 20]
 
     def test_planes_to_zarr(
         self, fake: FakeEngine, stack_file: Path, tmp_path: Path

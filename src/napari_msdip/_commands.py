@@ -39,12 +39,13 @@ __all__ = [
     "UsageError",
     "denoise_files",
     "drive",
+    "in_words",
+    "judgement",
     "load_engine",
     "measure_noise",
     "ready",
     "scale_path",
     "show_info",
-    "verdict",
 ]
 
 # What an engine raises for one image that it cannot denoise.
@@ -382,7 +383,7 @@ class _Run:
                 save(scale_path(target, number), scale.image, metadata)
         quality = self.engine.assess(image, result.image, channel_axis=axis)
         self.console.say(f"{source.path} -> {target} ({duration(result.seconds)})")
-        self.console.say(f"  {verdict(quality)}")
+        self.console.say(f"  {in_words(judgement(quality))}")
         if not completed:
             self.console.say(
                 "  cancelled: this is the best image so far, not the final one"
@@ -393,7 +394,7 @@ class _Run:
             result.status.value,
             sigma=result.sigma,
             seconds=result.seconds,
-            quality={"verdict": str(quality.verdict.value), "reason": quality.reason},
+            quality=judgement(quality),
             provenance=result.provenance(),
         )
 
@@ -415,10 +416,35 @@ class _Run:
             should_stop=self.stop,
             client=self.client,
         )
+        quality = self._judge_plane(source, layout, result)
         completed = result.status is Status.COMPLETED and not result.pending
         if completed:
-            _settle(unfinished, task.target, result, metadata, self.parsed.overwrite)
-        return self._stack_report(source, result, unfinished, completed=completed)
+            _settle(unfinished, task.target, result, metadata, self)
+        report = self._stack_report(source, result, unfinished, completed=completed)
+        if quality:
+            self.console.say(f"  plane {quality['plane']}: {in_words(quality)}")
+        return report | {"quality": quality}
+
+    def _judge_plane(
+        self, source: Source, layout: PlaneLayout, result: StackResult
+    ) -> dict[str, Any] | None:
+        """Compare the middle one of the denoised planes with its input."""
+        untouched = {*result.pending, *result.failed}
+        done = [plane for plane in result.planes if plane not in untouched]
+        if not done:
+            return None
+        plane = done[len(done) // 2]
+        if self.task.planes is None:
+            position, denoised_layout = plane, layout
+        else:
+            position = result.planes.index(plane)
+            denoised_layout = layout.selection(len(result.planes))
+        quality = self.engine.assess(
+            read_plane(source.data, layout, plane),
+            read_plane(result.image, denoised_layout, position),
+            channel_axis=layout.plane_channel_axis,
+        )
+        return {"plane": plane, **judgement(quality)}
 
     def _stack_report(
         self, source: Source, result: StackResult, unfinished: Path, *, completed: bool
@@ -477,10 +503,15 @@ def _free_name(target: Path) -> Path:
     return name
 
 
-def verdict(quality: Any) -> str:
-    """Say what the assessment of a result came to."""
-    words = str(quality.verdict.value).replace("_", " ").replace("-", " ")
-    return f"{words}: {quality.reason}"
+def judgement(quality: Any) -> dict[str, str]:
+    """Return what the assessment of a result came to, as plain JSON types."""
+    return {"verdict": str(quality.verdict.value), "reason": quality.reason}
+
+
+def in_words(judged: dict[str, Any]) -> str:
+    """Say a judgement to a person."""
+    words = judged["verdict"].replace("_", " ").replace("-", " ")
+    return f"{words}: {judged['reason']}"
 
 
 def _settle(
@@ -488,19 +519,21 @@ def _settle(
     target: Path,
     result: StackResult,
     metadata: Metadata,
-    overwrite: bool,
+    run: _Run,
 ) -> None:
     """Give a finished stack its final name and format."""
+    overwrite = run.parsed.overwrite
     if target.suffix.lower() == ".zarr":
-        io.annotate_zarr(unfinished, metadata, name=target.name)
+        io.annotate_zarr(unfinished, metadata, name=io.split_suffix(target)[0])
         with io.replacing(target, overwrite=overwrite) as temporary:
             unfinished.rename(temporary)
         return
     provenance = {
+        "options": run.options.to_dict(),
         "seconds": result.seconds,
         "planes": list(result.planes),
         "failed": {str(plane): reason for plane, reason in result.failed.items()},
-        "plan": result.plan.to_dict() if result.plan else None,
+        "plan of the last plane": result.plan.to_dict() if result.plan else None,
     }
     io.save_image(
         target, result.image, metadata, overwrite=overwrite, provenance=provenance

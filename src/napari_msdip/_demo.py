@@ -11,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip import io
-from napari_msdip._commands import Engine, Exit, drive, ready, scale_path, verdict
+from napari_msdip._commands import (
+    Engine,
+    Exit,
+    drive,
+    in_words,
+    judgement,
+    ready,
+    scale_path,
+)
 from napari_msdip._console import Interrupt, duration
 from napari_msdip.events import Status
 from napari_msdip.io import Metadata
@@ -113,9 +121,7 @@ def _write(
         scales.append(path)
     picture = side_by_side(noisy, result.image)
     io.save_image(targets["side-by-side.png"], picture, metadata, overwrite=overwrite)
-    report = provenance | {
-        "quality": {"verdict": str(quality.verdict.value), "reason": quality.reason}
-    }
+    report = provenance | {"quality": judgement(quality)}
     with io.replacing(targets["report.json"], overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps(report, indent=2))
     return scales
@@ -141,7 +147,7 @@ def _explain(
         f"fitted {len(result.scales)} scales ({sizes} pixels) in {steps} steps."
     )
     console.say(f"It took {duration(result.seconds)} ({where}).")
-    console.say(f"How far to trust it: {verdict(quality)}")
+    console.say(f"How far to trust it: {in_words(judgement(quality))}")
     console.say("Look first at:")
     console.say(f"  {targets['side-by-side.png']}   noisy, denoised, and what was removed")
     console.say("and then at:")

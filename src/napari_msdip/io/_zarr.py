@@ -15,7 +15,7 @@ from napari_msdip.io._metadata import (
     as_unit,
     channel_names,
 )
-from napari_msdip.io._paths import replacing
+from napari_msdip.io._paths import replacing, split_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -125,7 +125,9 @@ def save_zarr(
                 slice(None) if axis in within else i for axis, i in enumerate(index)
             )
             array[plane] = np.asarray(data[plane])
-        annotate_zarr(temporary, metadata, name=path.name, provenance=provenance)
+        annotate_zarr(
+            temporary, metadata, name=split_suffix(path)[0], provenance=provenance
+        )
 
 
 def annotate_zarr(
