@@ -314,7 +314,7 @@ def _connect(address: str) -> Any:
             "--scheduler: needs dask.distributed; pip install 'napari-msdip[cluster]'"
         ) from error
     try:
-        return Client(address, timeout=10)  # type: ignore[no-untyped-call]
+        return Client(address, timeout=10)
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(f"--scheduler {address}: no answer ({error})") from error
 
