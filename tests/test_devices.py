@@ -52,7 +52,7 @@ def test_missing_device_names_the_usable_ones(
 
 
 def test_unknown_device_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="device='tpu'.*auto, cuda, mps, cpu"):
+    with pytest.raises(ValueError, match=r"device='tpu'.*auto, cuda, mps, cpu"):
         devices.select("tpu")
 
 

@@ -19,7 +19,7 @@ def convolution(inputs: int, outputs: int, kernel: int) -> int:
 def parameters_of_ulyanov(
     inputs: int = 32, width: int = 128, skip: int = 4, depth: int = 5, channels: int = 3
 ) -> int:
-    """Count after the supplement of "Deep Image Prior": d_i, u_i, s_i and one 1x1 a level."""
+    """Count after the supplement of "Deep Image Prior", with a 1x1 convolution a level."""
     total = 0
     for level in range(depth):
         seen = inputs if level == 0 else width

@@ -173,7 +173,7 @@ def test_replace_checks_too() -> None:
 
     assert (changed.seed, Options().seed) == (5, 0)
     assert changed.replace(seed=0) == Options()
-    with pytest.raises(ValueError, match="^seed=-1"):
+    with pytest.raises(ValueError, match=r"^seed=-1"):
         Options().replace(seed=-1)
 
 

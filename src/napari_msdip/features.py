@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import tempfile
+import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +64,15 @@ _TORCHVISION_MEAN = (0.485, 0.456, 0.406)
 _TORCHVISION_STD = (0.229, 0.224, 0.225)
 _CONVENTION_KEY = "convention"
 _CACHED_NAME = "vgg16_conv1_1_to_conv3_3.npz"
+# What NumPy and PyTorch raise for a file of something else.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 
 
 class WeightsNotFoundError(FileNotFoundError):
@@ -265,27 +277,43 @@ def _downloaded(fetch: Callable[[Path], None]) -> Weights:
 
 def _kept(weights: Weights, cached: Path) -> Weights:
     """Store the trimmed weights for the next run, whole or not at all."""
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    partial = cached.with_name(f"{cached.stem}.{os.getpid()}.npz")
-    np.savez(partial, **{_CONVENTION_KEY: np.array("rgb")}, **dict(weights))  # type: ignore[arg-type]
-    partial.replace(cached)
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
+            partial = Path(folder) / cached.name
+            np.savez(partial, **dict(weights))  # type: ignore[arg-type]
+            partial.replace(cached)
+    except OSError as error:
+        # This run has what it needs; only the next one has to look again.
+        warnings.warn(
+            f"VGG-16 weights could not be kept in {cached.parent} ({error})", stacklevel=3
+        )
     return weights
 
 
 def _read(path: Path) -> Weights:
-    if path.suffix == ".npz":
-        with np.load(path) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    else:
-        arrays = _from_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    try:
+        arrays = _read_arrays(path)
+    except _UNREADABLE as error:
+        raise ValueError(_not_weights(path, "it cannot be read")) from error
     missing = [key for key in _parameter_names() if key not in arrays]
     if missing:
-        raise ValueError(
-            f"vgg_weights={os.fspath(path)!r} holds no VGG-16 weights: {missing[0]} is "
-            "missing; give a state dict of torchvision's vgg16 or an .npz with "
-            "conv1_1.weight to conv3_3.bias"
-        )
+        raise ValueError(_not_weights(path, f"{missing[0]} is missing"))
     return arrays if _CONVENTION_KEY in arrays else _from_caffe(arrays)
+
+
+def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    if path.suffix == ".npz":
+        with np.load(path) as stored:
+            return {key: stored[key] for key in stored.files}
+    return _from_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _not_weights(path: Path, reason: str) -> str:
+    return (
+        f"vgg_weights={os.fspath(path)!r} holds no VGG-16 weights: {reason}; give a "
+        "state dict of torchvision's vgg16 or an .npz with conv1_1.weight to conv3_3.bias"
+    )
 
 
 def _parameter_names() -> list[str]:

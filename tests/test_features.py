@@ -1,0 +1,364 @@
+"""Features: VGG-16 whatever its weights come in, found in order, or a helpful error."""
+
+from __future__ import annotations
+
+import urllib.error
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torchvision.models.vgg import make_layers
+
+from napari_msdip.features import (
+    VGG_LAYERS,
+    DerivativeBank,
+    Vgg16Features,
+    WeightsNotFoundError,
+    cache_directory,
+    load_vgg16,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+HUB_NAME = "vgg16-397923af.pth"
+# Position behind each layer's ReLU in torchvision's stack.
+ENDS = {"relu1_2": 4, "relu2_2": 9, "relu3_3": 16}
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def torchvision_stack(seed: int) -> nn.Sequential:
+    """Return torchvision's own layers up to conv3_3 with weights of our own."""
+    stack = make_layers([64, 64, "M", 128, 128, "M", 256, 256, 256])
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter.copy_(0.05 * torch.randn(parameter.shape, generator=rng))
+    return stack
+
+
+def state_dict(seed: int) -> dict[str, Tensor]:
+    """Return what torchvision's file holds, the classifier in small."""
+    layers = torchvision_stack(seed).state_dict()
+    state = {f"features.{name}": value for name, value in layers.items()}
+    return state | {"classifier.0.weight": torch.zeros(4000, 1000)}
+
+
+def caffe_arrays(seed: int) -> dict[str, Any]:
+    names = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3")
+    layers = list(torchvision_stack(seed).parameters())
+    arrays = {}
+    for index, name in enumerate(names):
+        arrays[f"conv{name}.weight"] = layers[2 * index].detach().numpy()
+        arrays[f"conv{name}.bias"] = layers[2 * index + 1].detach().numpy()
+    return arrays
+
+
+def bias_of(seed: int) -> Any:
+    return caffe_arrays(seed)["conv1_1.bias"]
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the checkpoint folder of a machine without weights and without network."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("torch.hub._hub_dir", None)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    checkpoints = tmp_path / "torch" / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    return checkpoints
+
+
+def written_npz(folder: Path, seed: int) -> Path:
+    path = folder / f"weights{seed}.npz"
+    np.savez(path, **caffe_arrays(seed))
+    return path
+
+
+@pytest.mark.parametrize("layer", list(VGG_LAYERS))
+def test_state_dict_gives_torchvisions_features(tmp_path: Path, layer: str) -> None:
+    path = tmp_path / "vgg16.pth"
+    torch.save(state_dict(1), path)
+    image = drawn(1, 3, 24, 20)
+
+    found = Vgg16Features(load_vgg16(path), layer)(image)
+
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
+    stack = torchvision_stack(1)[: ENDS[layer]]
+    torch.testing.assert_close(found, stack((image - mean) / std).detach())
+
+
+@pytest.mark.parametrize("layer", list(VGG_LAYERS))
+def test_npz_gives_the_original_networks_features(tmp_path: Path, layer: str) -> None:
+    image = drawn(1, 3, 24, 20)
+
+    found = Vgg16Features(load_vgg16(written_npz(tmp_path, 1)), layer)(image)
+
+    mean = torch.tensor(CAFFE_MEAN_BGR).view(1, 3, 1, 1)
+    stack = torchvision_stack(1)[: ENDS[layer]]
+    expected = stack(255 * image.flip(1) - mean).detach()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_both_formats_of_one_network_give_the_same_features(tmp_path: Path) -> None:
+    """Write a network in the original convention, and in torchvision's after conversion."""
+    arrays, state = caffe_arrays(2), state_dict(2)
+    kernel = arrays["conv1_1.weight"][:, ::-1]
+    shift = 255 * np.array(MEAN, np.float32) - np.array(CAFFE_MEAN_BGR[::-1], np.float32)
+    state["features.0.weight"] = torch.from_numpy(
+        kernel * 255 * np.array(STD, np.float32)[:, None, None]
+    )
+    state["features.0.bias"] = torch.from_numpy(
+        arrays["conv1_1.bias"] + (kernel * shift[:, None, None]).sum(axis=(1, 2, 3))
+    )
+    torch.save(state, tmp_path / "vgg16.pth")
+    image = drawn(1, 3, 24, 20)
+
+    one = Vgg16Features(load_vgg16(written_npz(tmp_path, 2)), "relu1_2")(image)
+    other = Vgg16Features(load_vgg16(tmp_path / "vgg16.pth"), "relu1_2")(image)
+
+    # Zero padding stands for another colour in each convention.
+    inner = (..., slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(one[inner], other[inner], rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("layer", "maps", "shape"),
+    [("relu1_2", 64, (24, 21)), ("relu2_2", 128, (12, 10)), ("relu3_3", 256, (6, 5))],
+)
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_any_number_of_channels(
+    tmp_path: Path, layer: str, maps: int, shape: tuple[int, int], channels: int
+) -> None:
+    weights = load_vgg16(written_npz(tmp_path, 1))
+    features = Vgg16Features(weights, layer)(drawn(1, channels, 24, 21))
+    assert features.shape == (1 if channels == 3 else channels, maps, *shape)
+    assert float(features.min()) >= 0
+
+
+def test_gray_is_looked_at_as_an_rgb_image_without_colour(tmp_path: Path) -> None:
+    network = Vgg16Features(load_vgg16(written_npz(tmp_path, 1)))
+    gray = drawn(1, 1, 16, 16)
+    torch.testing.assert_close(network(gray), network(gray.expand(-1, 3, -1, -1)))
+
+
+def test_channels_are_looked_at_one_by_one(tmp_path: Path) -> None:
+    network = Vgg16Features(load_vgg16(written_npz(tmp_path, 1)))
+    image = drawn(1, 2, 16, 16)
+    torch.testing.assert_close(
+        network(image)[1:], network(image[:, 1:]), rtol=1e-4, atol=1e-2
+    )
+
+
+def test_network_is_frozen_and_passes_gradients_on(tmp_path: Path) -> None:
+    network = Vgg16Features(load_vgg16(written_npz(tmp_path, 1)))
+    image = drawn(1, 3, 16, 16).requires_grad_()
+    network(image).sum().backward()
+
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert image.grad is not None
+    assert float(image.grad.abs().max()) > 0
+
+
+def test_given_file_comes_first(machine: Path, tmp_path: Path) -> None:
+    torch.save(state_dict(2), machine / HUB_NAME)
+    load_vgg16()
+
+    weights = load_vgg16(written_npz(tmp_path, 1))
+
+    np.testing.assert_array_equal(weights["conv1_1.bias"], bias_of(1))
+
+
+def test_hub_cache_comes_before_a_download(machine: Path) -> None:
+    torch.save(state_dict(2), machine / HUB_NAME)
+
+    weights = load_vgg16(fetch=lambda target: pytest.fail("downloaded for nothing"))
+
+    np.testing.assert_array_equal(weights["conv1_1.bias"], bias_of(2))
+
+
+def test_hub_directory_may_have_been_moved(
+    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = tmp_path / "elsewhere"
+    (moved / "checkpoints").mkdir(parents=True)
+    torch.save(state_dict(4), moved / "checkpoints" / HUB_NAME)
+    monkeypatch.setattr("torch.hub._hub_dir", str(moved))
+
+    weights = load_vgg16(download=False)
+
+    np.testing.assert_array_equal(weights["conv1_1.bias"], bias_of(4))
+
+
+def test_download_comes_last_and_once(machine: Path) -> None:
+    calls = []
+
+    def fetch(target: Path) -> None:
+        calls.append(target)
+        torch.save(state_dict(3), target)
+
+    for _ in range(2):
+        weights = load_vgg16(fetch=fetch)
+        np.testing.assert_array_equal(weights["conv1_1.bias"], bias_of(3))
+    assert len(calls) == 1
+    assert not calls[0].exists()
+
+
+def test_download_checks_the_hash_and_shows_progress(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def save(
+        url: str, target: str, hash_prefix: str | None = None, progress: bool = True
+    ) -> None:
+        asked.update(url=url, hash_prefix=hash_prefix, progress=progress)
+        torch.save(state_dict(5), target)
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", save)
+
+    weights = load_vgg16()
+
+    np.testing.assert_array_equal(weights["conv1_1.bias"], bias_of(5))
+    assert asked["url"].endswith(HUB_NAME)
+    assert asked["hash_prefix"] == "397923af"
+    assert asked.get("progress", True)
+
+
+def test_cache_is_trimmed_whole_and_read_again(machine: Path) -> None:
+    source = machine / HUB_NAME
+    torch.save(state_dict(2), source)
+    first = load_vgg16()
+    size = source.stat().st_size
+    source.unlink()
+
+    again = load_vgg16(download=False)
+
+    (cached,) = cache_directory().iterdir()
+    assert cached.stat().st_size < 8 * 2**20 < size
+    image = drawn(1, 3, 16, 16)
+    assert torch.equal(Vgg16Features(first)(image), Vgg16Features(again)(image))
+
+
+def test_cache_is_never_half_written(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(state_dict(2), machine / HUB_NAME)
+    real = np.savez
+
+    def interrupted(target: Any, *args: Any, **kwargs: Any) -> None:
+        real(target, *args, **kwargs)
+        path = Path(target)
+        path.write_bytes(path.read_bytes()[:1000])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_vgg16()
+    monkeypatch.setattr(np, "savez", real)
+
+    np.testing.assert_array_equal(load_vgg16()["conv1_1.bias"], bias_of(2))
+
+
+def test_cache_that_cannot_be_written_does_not_stop_anybody(
+    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(in_the_way))
+    torch.save(state_dict(2), machine / HUB_NAME)
+
+    with pytest.warns(UserWarning, match="could not be kept"):
+        weights = load_vgg16()
+
+    np.testing.assert_array_equal(weights["conv1_1.bias"], bias_of(2))
+
+
+def refused(target: Path) -> None:
+    raise urllib.error.URLError("no network")
+
+
+def corrupted(target: Path) -> None:
+    raise RuntimeError('invalid hash value (expected "397923af", got "0")')
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"download": False}, {}, {"fetch": refused}, {"fetch": corrupted}],
+    ids=["not wanted", "no network", "refused", "corrupted"],
+)
+def test_without_weights_the_error_says_what_to_do(
+    machine: Path, how: dict[str, Any]
+) -> None:
+    with pytest.raises(WeightsNotFoundError) as caught:
+        load_vgg16(**how)
+
+    message = str(caught.value)
+    assert "consistency='offline'" in message
+    assert HUB_NAME in message
+    assert str(machine) in message
+    assert "vgg_weights" in message
+    assert not cache_directory().exists()
+
+
+def test_missing_file_is_named(machine: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsNotFoundError, match=r"vgg_weights=.*nowhere\.npz"):
+        load_vgg16(tmp_path / "nowhere.npz")
+
+
+@pytest.mark.parametrize("name", ["other.npz", "text.npz", "other.pth", "text.pth"])
+def test_file_of_something_else_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "other.npz":
+        np.savez(path, ears=np.zeros(3))
+    elif name == "other.pth":
+        torch.save({"ears": torch.zeros(3)}, path)
+    else:
+        path.write_text("Dear reader")
+    with pytest.raises(ValueError, match=rf"vgg_weights=.*{name}"):
+        load_vgg16(path)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("shape", [(4, 4), (17, 9)])
+def test_bank_needs_no_weights(channels: int, shape: tuple[int, int]) -> None:
+    bank = DerivativeBank()
+    features = bank(drawn(1, channels, *shape))
+
+    assert features.shape == (1, channels * (1 + 2 * len(bank.widths)), *shape)
+    assert not list(bank.parameters())
+    assert bool(features.isfinite().all())
+
+
+def test_bank_sees_brightness_and_edges() -> None:
+    bank = DerivativeBank()
+    flat = torch.full((1, 1, 16, 16), 0.3)
+    edge = flat.clone()
+    edge[..., 8:] = 0.8
+
+    brightness, *derivatives = bank(flat)[0]
+    torch.testing.assert_close(brightness, flat[0, 0])
+    assert all(float(d.abs().max()) < 1e-6 for d in derivatives)
+    across, down = bank(edge)[0, 1], bank(edge)[0, 2]
+    assert float(across[:, 6:10].abs().max()) > 0.1
+    assert float(down.abs().max()) < 1e-6
+
+
+def test_bank_tells_a_blurred_image_from_a_sharp_one() -> None:
+    bank = DerivativeBank()
+    sharp = (drawn(1, 1, 32, 32) > 0.5).float()
+    blurred = F.avg_pool2d(F.pad(sharp, (2,) * 4, mode="replicate"), 5, 1)
+    assert float((bank(sharp) - bank(blurred)).square().mean()) > 1e-3
