@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from napari_msdip.devices import limited_threads
 from napari_msdip.events import StopReason
@@ -16,7 +17,7 @@ from napari_msdip.losses import ScaleConsistency, reconstruction_loss
 from napari_msdip.stopping import HeldOut, Plateau, Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from napari_msdip.generator import Generator as Network
     from napari_msdip.options import Options
@@ -165,10 +166,8 @@ def fit_scale(
     """
     inputs = _Inputs(problem, options, rng)
     course = _Course(problem, options, rng)
-    optimiser = torch.optim.Adam(
-        network.parameters(), lr=options.learning_rate, foreach=True
-    )
-    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(problem, options))
+    optimiser = _Adam(network.parameters())
+    share = _schedule(problem, options)
     average = torch.zeros_like(problem.target)
     for iteration in range(1, problem.iterations + 1):
         if should_stop():
@@ -177,10 +176,9 @@ def fit_scale(
             shown, asked, turn = inputs.draw(course.hidden)
             output = network(shown).float()
             loss = course.loss(output, asked, turn, iteration)
-            optimiser.zero_grad(set_to_none=True)
+            network.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            rate.step()
+            optimiser.step(options.learning_rate * share(iteration - 1))
             upright = turned_back(output.detach(), turn)
             average.lerp_(upright, 1 - _decay(options.average, iteration))
             value = float(loss.detach())
@@ -189,6 +187,42 @@ def fit_scale(
         if reason is not None:
             return Fit(course.best(average), iteration, reason)
     return Fit(course.best(average), problem.iterations, StopReason.ITERATIONS)
+
+
+class _Adam:
+    """Adam, through PyTorch's functional form.
+
+    Making a ``torch.optim.Adam`` imports torch._dynamo and triton: seconds, and the
+    end of a process in which a display driver has loaded another LLVM than triton's,
+    as Mesa's do for napari's window.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self._parameters = list(parameters)
+        self._means = [torch.zeros_like(p) for p in self._parameters]
+        self._squares = [torch.zeros_like(p) for p in self._parameters]
+        self._steps = [torch.tensor(0.0) for _ in self._parameters]
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Move every parameter that has a gradient."""
+        moved = [n for n, p in enumerate(self._parameters) if p.grad is not None]
+        adam(
+            [self._parameters[n] for n in moved],
+            [gradient for p in self._parameters if (gradient := p.grad) is not None],
+            [self._means[n] for n in moved],
+            [self._squares[n] for n in moved],
+            [],
+            [self._steps[n] for n in moved],
+            foreach=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
 
 
 def turned(image: Tensor, turn: int) -> Tensor:

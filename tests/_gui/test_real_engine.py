@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt, QThreadPool
@@ -18,7 +21,7 @@ def test_a_run_on_a_sample_removes_noise(make_napari_viewer_proxy, qtbot):
     widget = DenoiseWidget(viewer)
     viewer.window.add_dock_widget(widget)
     widget.form.fill(
-        Options(min_size=32, iterations=60, coarsest_iterations=60, device="cpu")
+        Options(min_size=32, iterations=60, coarsest_iterations=60, device="cpu", threads=1)
     )
     qtbot.mouseClick(widget.button.native, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: widget.state is State.IDLE, timeout=240_000)
@@ -50,7 +53,7 @@ def test_a_plane_alone_is_what_it_is_in_the_stack(make_napari_viewer_proxy, qtbo
     viewer.dims.set_current_step(0, 2)
     widget = DenoiseWidget(viewer)
     viewer.window.add_dock_widget(widget)
-    options = Options(iterations=5, coarsest_iterations=5, device="cpu", seed=3)
+    options = Options(iterations=5, coarsest_iterations=5, device="cpu", seed=3, threads=1)
     widget.form.fill(options)
     widget.slices.value = planes
     qtbot.mouseClick(widget.button.native, Qt.MouseButton.LeftButton)
@@ -65,3 +68,16 @@ def test_a_plane_alone_is_what_it_is_in_the_stack(make_napari_viewer_proxy, qtbo
     whole = denoise_stack(data, options)
     np.testing.assert_allclose(np.asarray(result.data)[-1], whole.image[2], rtol=1e-5)
     assert QThreadPool.globalInstance().waitForDone(60_000)
+
+
+def test_a_fit_loads_no_second_compiler():
+    # Importing triton kills a process in which Mesa has loaded its own LLVM, as it
+    # has wherever napari draws with it; torch.optim.Adam would import it.
+    code = (
+        "import sys, numpy, napari_msdip as m;"
+        "o = m.Options(iterations=2, coarsest_iterations=2, device='cpu', min_size=32);"
+        "m.denoise(numpy.random.default_rng(0).random((64, 64)), o);"
+        "print(sorted({'triton', 'torch._dynamo'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
