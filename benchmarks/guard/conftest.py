@@ -10,8 +10,6 @@ from benchmarks.guard.ratios import Store, paired_ratio, timed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Guard = "Callable[[str, Callable[[], object], Callable[[], object]], float]"
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -31,7 +29,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def guard(request: pytest.FixtureRequest, benchmark: Any) -> Guard:
+def guard(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., float]:
     """Time a subject and its reference in turn and hold their ratio against the store."""
     store = Store(
         Path(__file__).with_name("ratios.json"), request.config.getoption("--store-ratios")

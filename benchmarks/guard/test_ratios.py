@@ -15,6 +15,8 @@ from napari_msdip.options import Options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Guard = Callable[..., float]
+
 SIDE = 128
 CHANNELS = 3
 
@@ -71,10 +73,10 @@ def _flops(work: Callable[[], object]) -> int:
 
     with FlopCounterMode(display=False) as counter:
         work()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
-def test_fast_step_against_bare_convolutions(guard):
+def test_fast_step_against_bare_convolutions(guard: Guard) -> None:
     step = _steps(Options.preset("fast"))
     guard(
         "fast step / as many FLOPs of convolution",
@@ -84,7 +86,7 @@ def test_fast_step_against_bare_convolutions(guard):
     )
 
 
-def test_fast_step_against_paper_step(guard):
+def test_fast_step_against_paper_step(guard: Guard) -> None:
     # Pixels stand in for VGG-16, whose weights need not be there.
     paper = Options.preset("paper").replace(consistency="pixels")
     ratio = guard(
@@ -93,7 +95,7 @@ def test_fast_step_against_paper_step(guard):
     assert ratio < 1
 
 
-def test_fusion_against_bicubic_enlargement(guard):
+def test_fusion_against_bicubic_enlargement(guard: Guard) -> None:
     guide, coarse = _image(2 * SIDE), _image(SIDE)
     planes = torch.from_numpy(coarse).permute(2, 0, 1)[None].contiguous()
 
@@ -107,7 +109,7 @@ def test_fusion_against_bicubic_enlargement(guard):
     )
 
 
-def test_noise_estimate_against_a_covariance(guard):
+def test_noise_estimate_against_a_covariance(guard: Guard) -> None:
     image = _image(SIDE)
     patches = np.random.default_rng(1).normal(size=((SIDE // 3) ** 2, 64 * CHANNELS))
     guard(
