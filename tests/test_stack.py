@@ -20,6 +20,7 @@ import zarr
 
 from napari_msdip import Options, Progress, Status, tiling
 from napari_msdip import image as front
+from napari_msdip import stack as stack_module
 from napari_msdip.planes import PlaneLayout, plane_seed, select
 from napari_msdip.sinks import JOURNAL, ZarrOut, ZarrSink
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
@@ -526,7 +527,7 @@ def test_other_versions_are_warned_about(
     stack = random_stack(2, 16, 18)
     out = tmp_path / "o.zarr"
     denoise_stack(stack, OPTIONS, out=out)
-    monkeypatch.setattr(front, "versions", lambda: {"torch": "0.0"})
+    monkeypatch.setattr(stack_module, "versions", lambda: {"torch": "0.0"})
     with pytest.warns(UserWarning, match="pixels may differ"):
         denoise_stack(stack, OPTIONS, out=out)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_msdip import Options, Progress, Result, Status, devices, tiling
+from napari_msdip import Options, Progress, Result, Status, cost, devices
 from napari_msdip import image as front
 from napari_msdip.plan import resolve
 from napari_msdip.tiling import (
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OPTIONS = Options(device="cpu", precision="float32", threads=1)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, engine: Any) -> None:
+    monkeypatch.setattr(front, "iter_denoise", engine)
+    monkeypatch.setattr(front, "iter_denoise_part", engine)
 
 
 def drive(steps: Any) -> tuple[Result, list[Progress]]:
@@ -42,11 +47,11 @@ def textured(height: int, width: int, channels: int | None = None) -> Any:
 
 @pytest.fixture
 def copying(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Replace the engine by one that returns the noisy image; record normalisations."""
+    """Replace the engine by one that returns the noisy image; record measurements."""
     seen = []
 
     def copy(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
-        seen.append(kwargs.get("normalisation"))
+        seen.append(kwargs.get("measured"))
         result, steps = drive(fake_denoise(image, options, **without(kwargs)))
         yield from steps
         image = image.astype(result.image.dtype)
@@ -54,12 +59,12 @@ def copying(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             image, result.scales, result.sigma, result.plan, result.status, result.seconds
         )
 
-    monkeypatch.setattr(front, "iter_denoise", copy)
+    use(monkeypatch, copy)
     return seen
 
 
 def without(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in kwargs.items() if key != "normalisation"}
+    return {key: value for key, value in kwargs.items() if key != "measured"}
 
 
 @pytest.mark.parametrize("shape", [(300, 500), (128, 131), (257, 1031), (129, 4000)])
@@ -106,13 +111,13 @@ def test_copied_tiles_give_the_image_back(copying: list[Any], channel_axis: int)
     assert scale.shape == (150, 210)
 
 
-def test_all_tiles_share_the_normalisation_of_the_image(copying: list[Any]) -> None:
+def test_all_tiles_share_what_was_measured_on_the_image(copying: list[Any]) -> None:
     image = textured(150, 210)
     image[:, :100] //= 10
     drive(iter_denoise_fitting(image, OPTIONS, tile=128))
     assert len(copying) == 4
-    assert all(normalisation == copying[0] for normalisation in copying)
-    assert copying[0] == front.normalisation(image)
+    assert copying[0].normalisation == front.measure_image(image).normalisation
+    assert all(measured is copying[0] for measured in copying)
 
 
 def test_tiles_that_disagree_leave_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +129,7 @@ def test_tiles_that_disagree_leave_no_step(monkeypatch: pytest.MonkeyPatch) -> N
         result.image[:] = next(offsets)
         return result
 
-    monkeypatch.setattr(front, "iter_denoise", disagreeing)
+    use(monkeypatch, disagreeing)
     result, _ = drive(
         iter_denoise_fitting(np.zeros((150, 400), np.float32), OPTIONS, tile=256)
     )
@@ -147,7 +152,7 @@ def test_progress_in_tiles(copying: list[Any]) -> None:
 
 
 def test_cancelled_in_a_tile_keeps_the_rest_noisy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "iter_denoise", fake_denoise)
+    use(monkeypatch, fake_denoise)
     image = textured(150, 210)
     asked = 0
 
@@ -163,7 +168,7 @@ def test_cancelled_in_a_tile_keeps_the_rest_noisy(monkeypatch: pytest.MonkeyPatc
 
 
 def test_same_seed_same_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "iter_denoise", fake_denoise)
+    use(monkeypatch, fake_denoise)
     image = textured(150, 210)
     first, _ = drive(iter_denoise_fitting(image, OPTIONS, tile=128))
     second, _ = drive(iter_denoise_fitting(image, OPTIONS, tile=128))
@@ -179,7 +184,7 @@ def test_tile_is_the_largest_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     def bytes_for(shape: tuple[int, int], channels: int, options: Options) -> int:
         return shape[0] * shape[1] * channels * 1000
 
-    monkeypatch.setattr(front, "expected_memory", bytes_for)
+    monkeypatch.setattr(cost, "expected_memory", bytes_for)
     plan = resolve(OPTIONS, (1000, 1000), 1.0, channels=2)
     for free, expected in ((10**10, None), (10**9, 512), (1, 128)):
         monkeypatch.setattr(devices, "available_memory", lambda device, free=free: free)
@@ -205,7 +210,7 @@ def hungry(limit: int, tried: list[tuple[str, int]]) -> Any:
     """Return an engine that runs out of memory on larger images, unless on the CPU."""
 
     def denoise(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
-        tried.append((options.device, image.shape[0]))
+        tried.append((options.device, image.shape[-1]))
         inner = options.replace(device="cpu")
         steps = fake_denoise(image, inner, **without(kwargs))
         yield next(steps)
@@ -218,7 +223,7 @@ def hungry(limit: int, tried: list[tuple[str, int]]) -> Any:
 
 def test_out_of_memory_goes_on_with_smaller_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[tuple[str, int]] = []
-    monkeypatch.setattr(front, "iter_denoise", hungry(192, tried))
+    use(monkeypatch, hungry(192, tried))
     monkeypatch.setattr(devices, "select", lambda device: device)
     options = OPTIONS.replace(device="cuda")
     with pytest.warns(RuntimeWarning) as warned:
@@ -233,7 +238,7 @@ def test_out_of_memory_goes_on_with_smaller_tiles(monkeypatch: pytest.MonkeyPatc
 
 def test_out_of_memory_ends_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[tuple[str, int]] = []
-    monkeypatch.setattr(front, "iter_denoise", hungry(0, tried))
+    use(monkeypatch, hungry(0, tried))
     monkeypatch.setattr(devices, "select", lambda device: device)
     options = OPTIONS.replace(device="cuda")
     with pytest.warns(RuntimeWarning) as warned:
@@ -248,7 +253,7 @@ def test_no_memory_at_all_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> No
         raise MemoryError
         yield
 
-    monkeypatch.setattr(front, "iter_denoise", starving)
+    use(monkeypatch, starving)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         with pytest.raises(MemoryError, match="not even a tile of 128 pixels"):
@@ -260,6 +265,6 @@ def test_other_errors_pass(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("diverged")
         yield
 
-    monkeypatch.setattr(tiling.front, "iter_denoise", broken)
+    use(monkeypatch, broken)
     with pytest.raises(RuntimeError, match="diverged"):
         drive(iter_denoise_fitting(textured(200, 200), OPTIONS))

@@ -101,11 +101,6 @@ def run(
     return Status.COMPLETED
 
 
-def _for_worker(options: Options) -> Options:
-    """Give every plane one thread unless told otherwise; workers share their cores."""
-    return options if options.threads is not None else options.replace(threads=1)
-
-
 def _ships(source: Any) -> bool:
     """Whether a worker can open the stack itself from a small description."""
     if isinstance(source, np.ndarray):
@@ -120,12 +115,11 @@ def _submit(
     client: distributed.Client, job: Job, position: int, stop: str, *, ships: bool
 ) -> distributed.Future:
     index = job.planes[position]
-    task = plane_task(job, index)
     sink = job.sink
     return client.submit(
         _denoise,
         _reader(job, index, ships=ships),
-        replace(task, options=_for_worker(task.options)),
+        plane_task(job, index),
         sink.writer if isinstance(sink, ZarrSink) else None,
         position,
         stop,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from napari_msdip import __version__, tiling
 from napari_msdip import image as front
-from napari_msdip import tiling
 from napari_msdip.events import Progress, Result, StackResult, Status
-from napari_msdip.options import Options
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.planes import (
     PlaneLayout,
@@ -30,6 +30,8 @@ from napari_msdip.sinks import Sink, ZarrOut, open_sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from napari_msdip.options import Options
 
 __all__ = ["ZarrOut", "denoise_stack", "iter_denoise_stack", "plane_seed"]
 
@@ -326,8 +328,7 @@ def _prepare(
     out: Any,
     survey: Callable[[Options, tuple[int, int], int], Surroundings],
 ) -> Job:
-    if options is None or isinstance(options, str):
-        options = Options.preset(options or "fast")
+    options = front.as_options(options)
     source = open_stack(stack)
     layout = PlaneLayout.of(source.shape, channel_axis)
     chosen = select(planes, layout.n_planes)
@@ -346,8 +347,9 @@ def _prepare(
         "versions": surroundings.versions,
     }
     sink = open_sink(out, selection, dtype, header)
-    versions = surroundings.versions
-    job = Job(source, layout, selection, chosen, options, dtype, sink, versions)
+    job = Job(
+        source, layout, selection, chosen, options, dtype, sink, surroundings.versions
+    )
     _compare_input(job)
     return job
 
@@ -359,10 +361,11 @@ class Surroundings:
     Attributes
     ----------
     pinned : mapping
-        ``device``, ``precision`` and ``tile`` (side of the tiles in pixels, None
-        where whole planes fit the memory): decided once, because probes of
-        another process or another moment could turn out differently, and then
-        planes of one stack would not be alike.
+        ``device``, ``precision``, ``threads`` and ``tile`` (side of the tiles in
+        pixels, None where whole planes fit the memory). All of them change the
+        last digits, so they are decided once: a probe by another process or at
+        another moment could turn out differently, and then planes of one stack
+        would not be alike.
     versions : mapping of str to str
         Versions of what computes.
     """
@@ -384,10 +387,20 @@ def look_around(options: Options, size_yx: tuple[int, int], channels: int) -> Su
         pinned={
             "device": plan.device,
             "precision": plan.precision,
+            "threads": plan.threads,
             "tile": tiling.choose_tile(plan),
         },
-        versions=front.versions(),
+        versions=versions(),
     )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the pixels depend on."""
+    return {
+        "napari-msdip": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
 
 
 def _compare_input(job: Job) -> None:
@@ -433,6 +446,7 @@ def plane_task(job: Job, index: int) -> PlaneTask:
             seed=plane_seed(job.options.seed, index),
             device=pinned["device"],
             precision=pinned["precision"],
+            threads=pinned["threads"],
         ),
         channel_axis=job.layout.plane_channel_axis,
         dtype=job.dtype,

@@ -15,22 +15,27 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_msdip import devices
+from napari_msdip import cost, devices
 from napari_msdip import image as front
-from napari_msdip.events import Progress, Result, ScaleResult, Status, StopReason
-from napari_msdip.options import Options
+from napari_msdip.events import Progress, Result, ScaleResult, Status
+from napari_msdip.noise import estimate_sigma
+from napari_msdip.pixels import Layout, as_planar, checked_image, restored
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.planes import plane_seed
+
+if TYPE_CHECKING:
+    from napari_msdip.options import Options
 
 __all__ = ["Tile", "choose_tile", "iter_denoise_fitting", "out_of_memory", "tile_grid"]
 
 Array = npt.NDArray[Any]
+Planar = npt.NDArray[np.float32]
 Steps = Generator[Progress, None, Result]
 
 # Sides tried from large to small; a ladder rather than any number, so that a
@@ -59,11 +64,11 @@ def choose_tile(plan: Plan) -> int | None:
         Side in pixels; None if the whole image fits the device's free memory.
     """
     free = _MARGIN * devices.available_memory(plan.device)
-    if front.expected_memory(plan.shape, plan.channels, plan.options) <= free:
+    if cost.expected_memory(plan.shape, plan.channels, plan.options) <= free:
         return None
     for side in _smaller(max(plan.shape)):
-        shape = tuple(min(side, size) for size in plan.shape)
-        if front.expected_memory(shape, plan.channels, plan.options) <= free:
+        shape = (min(side, plan.shape[0]), min(side, plan.shape[1]))
+        if cost.expected_memory(shape, plan.channels, plan.options) <= free:
             return side
     return _SIDES[-1]
 
@@ -179,26 +184,26 @@ def iter_denoise_fitting(
     MemoryError
         If not even the smallest tile fits the CPU's memory.
     """
-    if options is None or isinstance(options, str):
-        options = Options.preset(options or "fast")
+    options = front.as_options(options)
     array = np.asarray(image)
     reached = 0.0
+    steps: Steps | None = None
     while True:
-        steps = _attempt(array, options, channel_axis, should_stop, tile)
-        with closing(steps):
-            while True:
-                try:
-                    progress = next(steps)
-                except StopIteration as end:
-                    result: Result = end.value
-                    return result
-                except (RuntimeError, MemoryError) as error:
-                    if not out_of_memory(error):
-                        raise
-                    message = str(error)
-                    break
-                reached = max(reached, progress.fraction)
-                yield replace(progress, fraction=reached)
+        try:
+            steps = steps or _attempt(array, options, channel_axis, should_stop, tile)
+            progress = next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            message, steps = str(error), None
+        else:
+            reached = max(reached, progress.fraction)
+            yield replace(progress, fraction=reached)
+            continue
+        # Outside the except clause, which would keep the failed run's tensors alive.
         options, tile = _retreat(options, array, channel_axis, tile, message)
 
 
@@ -242,10 +247,9 @@ def _retreat(
 
 
 def _extent(image: Array, channel_axis: int | None) -> tuple[int, int, int]:
-    if channel_axis is None:
-        height, width = image.shape
-        return height, width, 1
-    height, width, channels = np.moveaxis(image, channel_axis, -1).shape
+    """Return height, width and number of channels."""
+    planar = image[None] if channel_axis is None else np.moveaxis(image, channel_axis, 0)
+    channels, height, width = planar.shape
     return height, width, channels
 
 
@@ -260,37 +264,35 @@ def _attempt(
         return front.iter_denoise(
             image, options, channel_axis=channel_axis, should_stop=should_stop
         )
-    return _iter_tiles(image, options, channel_axis, should_stop, tile)
+    array, layout = checked_image(image, channel_axis)
+    return _iter_tiles(as_planar(array, layout), layout, options, should_stop, tile)
 
 
 def _iter_tiles(
-    image: Array,
+    noisy: Planar,
+    layout: Layout,
     options: Options,
-    channel_axis: int | None,
     should_stop: Callable[[], bool] | None,
     side: int,
 ) -> Steps:
     started = time.monotonic()
-    noisy = image if channel_axis is None else np.moveaxis(image, channel_axis, -1)
-    dtype = np.dtype(np.float32) if options.output_dtype == "float32" else image.dtype
-    fused, finest = _Canvas(noisy, dtype), _Canvas(noisy, dtype)
-    normalisation = front.normalisation(image)
-    tiles = tile_grid(noisy.shape[:2], side)
+    shape = (noisy.shape[1], noisy.shape[2])
+    sigma = estimate_sigma(noisy, channel_axis=0)
+    measured = front.measure(noisy, sigma)
+    fused, finest = _Canvas(noisy), _Canvas(noisy)
+    tiles = tile_grid(shape, side)
     results: list[Result] = []
 
-    def restored(canvas: _Canvas) -> Array:
-        blended = canvas.blended()
-        return blended if channel_axis is None else np.moveaxis(blended, -1, channel_axis)
+    def put_back(canvas: _Canvas) -> Array:
+        return restored(canvas.blended(), layout, options.output_dtype)
 
     for number, tile in enumerate(tiles):
-        steps = front.iter_denoise(
-            np.ascontiguousarray(noisy[tile.window]),
-            options.replace(
-                output_dtype=_unrounded(dtype), seed=plane_seed(options.seed, number)
-            ),
-            channel_axis=None if channel_axis is None else -1,
+        steps = front.iter_denoise_part(
+            noisy[:, *tile.window],
+            options.replace(seed=plane_seed(options.seed, number)),
+            channel_axis=0,
             should_stop=should_stop,
-            normalisation=normalisation,
+            measured=measured,
         )
         part = _Part(number, len(tiles), started)
         result = yield from _as_part(steps, part)
@@ -300,13 +302,14 @@ def _iter_tiles(
         if result.status is Status.CANCELLED:
             break
         if number < len(tiles) - 1:
-            yield part.closing(result, preview=restored(fused))
-    scale = _summary(results, restored(finest), noisy.shape[:2])
+            yield part.closing(result, preview=put_back(fused))
+    scale = _summary(results, put_back(finest), shape, sigma)
     whole = replace(
         results[-1],
-        image=restored(fused),
+        image=put_back(fused),
         scales=(scale,),
-        sigma=scale.sigma,
+        sigma=sigma,
+        plan=replace(results[-1].plan, options=options, seed=options.seed),
         seconds=time.monotonic() - started,
     )
     if whole.status is Status.COMPLETED:
@@ -368,63 +371,45 @@ class _Part:
         return (time.monotonic() - self.started) * (1 - done) / done
 
 
-def _summary(results: list[Result], image: Array, shape: tuple[int, int]) -> ScaleResult:
+def _summary(
+    results: list[Result], image: Array, shape: tuple[int, int], sigma: float
+) -> ScaleResult:
     """Return the finest scale of all tiles as one."""
-    scales = [result.scales[0] for result in results if result.scales]
+    scales = [result.scales[0] for result in results]
     reasons = Counter(scale.stop_reason for scale in scales)
-    sigmas = [result.sigma for result in results]
     return ScaleResult(
         image=image,
         shape=shape,
         zoom=(1.0, 1.0),
-        sigma=math.sqrt(sum(sigma**2 for sigma in sigmas) / len(sigmas)),
-        weight=sum(scale.weight for scale in scales) / max(len(scales), 1),
+        sigma=sigma,
+        weight=sum(scale.weight for scale in scales) / len(scales),
         iterations=sum(scale.iterations for scale in scales),
-        stop_reason=max(reasons, key=reasons.__getitem__, default=StopReason.CANCELLED),
+        stop_reason=max(reasons, key=reasons.__getitem__),
         seconds=sum(scale.seconds for scale in scales),
     )
 
 
-def _unrounded(dtype: np.dtype[Any]) -> str:
-    """Return the output type of a tile that loses nothing before the blending."""
-    return "input" if dtype.itemsize > 2 else "float32"
-
-
 def _finest(result: Result) -> Array:
     """Return the finest scale of a tile, or what there is of a cancelled one."""
-    scale = result.scales[0] if result.scales else None
-    return (
-        scale.image if scale and scale.image.shape == result.image.shape else result.image
-    )
+    scale = result.scales[0]
+    return scale.image if scale.image.shape == result.image.shape else result.image
 
 
 class _Canvas:
-    """The whole image, noisy until tiles are blended over it."""
+    """The whole image, ``(C, Y, X)``: noisy until tiles are blended over it."""
 
-    def __init__(self, noisy: Array, dtype: np.dtype[Any]) -> None:
+    def __init__(self, noisy: Planar) -> None:
         self._noisy = noisy
-        self._dtype = dtype
-        working = np.float32 if _unrounded(dtype) == "float32" else np.float64
-        self._sum: Array = np.zeros(noisy.shape, working)
-        self._weight: Array = np.zeros(noisy.shape[:2], np.float32)
+        self._sum = np.zeros_like(noisy)
+        self._weight = np.zeros(noisy.shape[1:], np.float32)
 
     def add(self, tile: Tile, image: Array) -> None:
         """Blend a denoised tile in."""
-        weight = tile.weights[0][:, None] * tile.weights[1][None, :]
-        self._sum[tile.window] += self._spread(weight) * image
+        weight = tile.weights[0][:, None] * tile.weights[1]
+        self._sum[:, *tile.window] += weight * image
         self._weight[tile.window] += weight
 
-    def blended(self) -> Array:
-        """Return the image so far, in the output's dtype."""
+    def blended(self) -> Planar:
+        """Return the image so far."""
         missing = np.where(self._weight < _COVERED, 1 - self._weight, 0)
-        return _cast(self._sum + self._spread(missing) * self._noisy, self._dtype)
-
-    def _spread(self, weight: Array) -> Array:
-        return weight if self._noisy.ndim == 2 else weight[..., None]
-
-
-def _cast(image: Array, dtype: np.dtype[Any]) -> Array:
-    if dtype.kind == "f":
-        return image.astype(dtype)
-    limits = np.iinfo(dtype)
-    return np.clip(np.rint(image), limits.min, limits.max).astype(dtype)
+        return self._sum + missing.astype(np.float32) * self._noisy

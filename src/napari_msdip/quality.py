@@ -1,0 +1,309 @@
+"""How far to trust a denoised image, judged without the clean one.
+
+A good denoiser removes noise and nothing else, so what it removed (the residual,
+noisy minus denoised) must not know where the structure is, must not change the
+mean anywhere, and must be as strong as the noise was. Each of these is a number
+here; ``docs/trust.md`` records the experiment behind the limits.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_msdip.noise import estimate_sigma
+
+__all__ = ["QualityReport", "Verdict", "assess"]
+
+Plane = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+# Limits between good and deliberately bad denoisers; see docs/trust.md.
+_MOST_EDGE_EXCESS = 1.25
+_MOST_NOISE_LEFT = 0.45
+_MOST_SHIFT = 0.02
+# Noise weaker than this share of the image's range is not worth a verdict.
+_HARDLY_ANY_NOISE = 0.004
+
+_BLOCK = 64
+_SUBBLOCK = 16
+_SMALLEST_SIDE = 32
+_LEVELS = 12
+_EDGES = 0.8
+_FLATS = 0.5
+_LAGS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
+
+
+class Verdict(enum.StrEnum):
+    """What can be said about a denoised image without the clean one."""
+
+    SAFE = "safe"
+    INTENSITY_SHIFTED = "intensity-shifted"
+    STRUCTURE_REMOVED = "structure-removed"
+    NOISE_REMAINS = "noise-remains"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """What the residual of a denoised image says.
+
+    With several channels every number is that of the worst channel.
+
+    Attributes
+    ----------
+    verdict : Verdict
+        The first of shifted intensity, removed structure and remaining noise that
+        goes beyond its limit; safe if none does.
+    reason : str
+        One sentence for a person.
+    noise_before, noise_after : float
+        Noise level that :func:`napari_msdip.estimate_sigma` sees in the noisy and
+        in the denoised image, in their units.
+    noise_left : float
+        Fine variation in the flattest parts, denoised over noisy: 0 for none, 1
+        for all of it.
+    mean_shift : float
+        Mean of noisy minus denoised, in the image's units.
+    block_shift : float
+        Largest change of the mean of a 64 x 64 block, less what noise explains, as
+        a share of the image's range.
+    edge_excess : float
+        Energy of the smoothed residual where the denoised image has edges over
+        that where it is flat, at equal brightness: 1 if the residual does not know
+        where the edges are.
+    correlation_excess : float
+        Correlation of neighbouring residuals at edges less that in flat parts,
+        where it is the noise's own.
+    """
+
+    verdict: Verdict
+    reason: str
+    noise_before: float
+    noise_after: float
+    noise_left: float
+    mean_shift: float
+    block_shift: float
+    edge_excess: float
+    correlation_excess: float
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All numbers by name."""
+        fields = asdict(self)
+        return {name: fields[name] for name in fields if name not in ("verdict", "reason")}
+
+
+def assess(
+    noisy: npt.ArrayLike, denoised: npt.ArrayLike, *, channel_axis: int | None = None
+) -> QualityReport:
+    """Judge a denoised image without the clean one.
+
+    Parameters
+    ----------
+    noisy, denoised : array_like
+        Shape (Y, X) with a channel axis anywhere, the same for both, in the same
+        units; any real dtype.
+    channel_axis : int or None
+        Channel axis.
+
+    Returns
+    -------
+    QualityReport
+        Verdict, reason and the numbers behind them.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, are not those of one image, or values are not finite.
+    """
+    before, after = _planes(noisy, denoised, channel_axis)
+    if min(before.shape[1:]) < _SMALLEST_SIDE:
+        return _undecided(f"is smaller than {_SMALLEST_SIDE} pixels")
+    if before.min() == before.max():
+        return _undecided("is constant")
+    channels = [_measure(y, d) for y, d in zip(before, after, strict=True)]
+    worst = {
+        name: max((channel[name] for channel in channels), key=abs) for name in channels[0]
+    }
+    spread = max(_range(y) for y in before)
+    verdict, reason = _judge(worst, spread)
+    return QualityReport(verdict=verdict, reason=reason, **worst)
+
+
+def _planes(noisy: Any, denoised: Any, channel_axis: int | None) -> tuple[Any, Any]:
+    before, after = np.asarray(noisy), np.asarray(denoised)
+    if before.shape != after.shape:
+        raise ValueError(
+            f"denoised: shape {after.shape} is not the noisy image's {before.shape}"
+        )
+    if before.ndim != (2 if channel_axis is None else 3):
+        raise ValueError(
+            f"noisy: shape {before.shape} with channel_axis={channel_axis} is not one "
+            "image; give (Y, X) with an optional channel axis"
+        )
+    pair = []
+    for name, image in (("noisy", before), ("denoised", after)):
+        planes = image[None] if channel_axis is None else np.moveaxis(image, channel_axis, 0)
+        planes = planes.astype(np.float64)
+        if not np.isfinite(planes).all():
+            raise ValueError(f"{name}: contains NaN or Inf")
+        pair.append(planes)
+    return pair[0], pair[1]
+
+
+def _undecided(why: str) -> QualityReport:
+    return QualityReport(
+        Verdict.UNDECIDED, f"Nothing to judge: the image {why}.", *([math.nan] * 7)
+    )
+
+
+def _measure(noisy: Plane, denoised: Plane) -> dict[str, float]:
+    residual = noisy - denoised
+    level, edges, flats = _structure(denoised)
+    local = residual - ndimage.uniform_filter(residual, _BLOCK + 1)
+    smooth = ndimage.gaussian_filter(local, 1.0)
+    return {
+        "noise_before": estimate_sigma(noisy),
+        "noise_after": estimate_sigma(denoised),
+        "noise_left": _noise_left(noisy, denoised),
+        "mean_shift": float(residual.mean()),
+        "block_shift": _block_shift(residual) / (_range(noisy) or 1.0),
+        "edge_excess": _edge_excess(smooth**2, level, edges, flats),
+        "correlation_excess": _correlation(local, edges) - _correlation(local, flats),
+    }
+
+
+def _range(image: Plane) -> float:
+    """Return the range of the picture itself, noise and hot pixels left out."""
+    low, high = np.percentile(ndimage.gaussian_filter(image, 1.0), (0.5, 99.5))
+    return float(high - low)
+
+
+def _gradient(image: Plane, sigma: float) -> Plane:
+    return np.hypot(
+        ndimage.gaussian_filter(image, sigma, order=(0, 1)),
+        ndimage.gaussian_filter(image, sigma, order=(1, 0)),
+    )
+
+
+def _structure(image: Plane) -> tuple[npt.NDArray[np.intp], Mask, Mask]:
+    """Return brightness level, edges and flat parts of every pixel.
+
+    Edges and flat parts are told apart within each level: where noise grows with
+    brightness, bright edges must be compared with bright flat parts.
+    """
+    smooth = ndimage.gaussian_filter(image, 1.0)
+    gradient = _gradient(image, 1.0)
+    limits = np.quantile(smooth, np.linspace(0, 1, _LEVELS + 1))[1:-1]
+    level = np.searchsorted(limits, smooth, side="right")
+    edges = np.zeros(image.shape, bool)
+    flats = np.zeros(image.shape, bool)
+    for number in range(_LEVELS):
+        here = level == number
+        if not here.any():
+            continue
+        low, high = np.quantile(gradient[here], (_FLATS, _EDGES))
+        flats |= here & (gradient <= low)
+        edges |= here & (gradient >= high) & (gradient > low)
+    return level, edges, flats
+
+
+def _edge_excess(
+    energy: Plane, level: npt.NDArray[np.intp], edges: Mask, flats: Mask
+) -> float:
+    at_edges = at_flats = 0.0
+    for number in range(_LEVELS):
+        edge, flat = energy[(level == number) & edges], energy[(level == number) & flats]
+        if min(edge.size, flat.size) < 20:
+            continue
+        at_edges += edge.sum()
+        at_flats += flat.mean() * edge.size
+    return at_edges / at_flats if at_flats > 0 else 1.0
+
+
+def _correlation(residual: Plane, where: Mask) -> float:
+    """Return the mean correlation of neighbouring pixels."""
+    found = []
+    for down, right in _LAGS:
+        shifted = np.roll(residual, (-down, -right), (0, 1))
+        here, there = residual[where], shifted[where]
+        scale = math.sqrt(float((here**2).sum() * (there**2).sum()))
+        found.append(float((here * there).sum()) / scale if scale > 0 else 0.0)
+    return sum(found) / len(found)
+
+
+def _noise_left(noisy: Plane, denoised: Plane) -> float:
+    """Compare fine variation before and after in the flattest fifth of the image."""
+    side = 8
+    flatness = _blocks(_gradient(denoised, 3.0), side).mean(axis=(1, 3))
+    before, after = (
+        _blocks(image - ndimage.uniform_filter(image, 5), side).var(axis=(1, 3))
+        for image in (noisy, denoised)
+    )
+    # Blocks without any noise (masks, saturation) say nothing about what is left.
+    noisy_blocks = before > 1e-6 * before.mean()
+    if not noisy_blocks.any():
+        return 0.0
+    flattest = noisy_blocks & (flatness <= np.quantile(flatness[noisy_blocks], 0.2))
+    return float(np.sqrt(np.median(after[flattest] / before[flattest])))
+
+
+def _block_shift(residual: Plane) -> float:
+    """Return the largest mean of a block, less three of its standard errors.
+
+    The standard error comes from the scatter of smaller blocks within it, so that
+    correlated noise is allowed for.
+    """
+    side = min(_BLOCK, min(residual.shape) // _SUBBLOCK * _SUBBLOCK)
+    per_side = side // _SUBBLOCK
+    small = _blocks(residual, _SUBBLOCK).mean(axis=(1, 3))
+    blocks = _blocks(small, per_side)
+    means = np.abs(blocks.mean(axis=(1, 3)))
+    error = blocks.std(axis=(1, 3), ddof=1) / per_side
+    return float(np.maximum(means - 3 * error, 0).max())
+
+
+def _blocks(image: Plane, side: int) -> Plane:
+    """Return whole blocks, shape (rows, side, columns, side)."""
+    rows, columns = (size // side for size in image.shape)
+    cut = image[: rows * side, : columns * side]
+    return cut.reshape(rows, side, columns, side)
+
+
+def _judge(numbers: dict[str, float], spread: float) -> tuple[Verdict, str]:
+    shift, excess = numbers["block_shift"], numbers["edge_excess"]
+    left = numbers["noise_left"]
+    if shift > _MOST_SHIFT:
+        return (
+            Verdict.INTENSITY_SHIFTED,
+            f"The mean of some 64 x 64 block changed by {shift:.1%} of the image's "
+            "range, more than noise explains: do not measure intensities in it.",
+        )
+    if excess > _MOST_EDGE_EXCESS:
+        return (
+            Verdict.STRUCTURE_REMOVED,
+            f"What was removed is {excess:.1f} times as strong along edges as in flat "
+            "parts of the same brightness: fine structure went with the noise.",
+        )
+    if numbers["noise_before"] < _HARDLY_ANY_NOISE * spread:
+        return (
+            Verdict.SAFE,
+            "The image had hardly any noise, and it was left nearly as it was.",
+        )
+    if left > _MOST_NOISE_LEFT:
+        return (
+            Verdict.NOISE_REMAINS,
+            f"{left:.0%} of the noise is still there in the flattest parts.",
+        )
+    return (
+        Verdict.SAFE,
+        "What was removed looks like noise everywhere: no structure, no shift of "
+        f"intensity, and {left:.0%} of the noise left in the flattest parts.",
+    )
