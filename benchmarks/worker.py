@@ -7,6 +7,7 @@ by its argument.
 from __future__ import annotations
 
 import json
+import re
 import resource
 import sys
 import time
@@ -61,7 +62,14 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _peak_mb() -> float:
-    # Kilobytes on Linux, bytes on macOS.
+    # Linux counts the parent's memory at the start in a child's ru_maxrss, so a big
+    # parent would show up here; the high-water mark of the process itself does not.
+    status = Path("/proc/self/status")
+    if status.exists():
+        marks = re.findall(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
+        if marks:
+            return int(marks[0]) / 2**10
+    # Bytes on macOS, kilobytes elsewhere.
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 from benchmarks.__main__ import main
 from benchmarks.data import Case, list_cases
@@ -66,7 +67,15 @@ def test_a_second_run_measures_only_what_is_missing(data, tmp_path):
     (row,) = results.read(table)
     assert float(row["gain"]) == 0
     assert float(row["psnr"]) == pytest.approx(20.2, abs=0.5)
-    assert 5 < float(row["peak_mb"]) < 1000
+    assert 5 < float(row["peak_mb"])
+
+
+def test_peak_memory_is_not_the_parents(data, tmp_path):
+    ballast = np.ones(150 * 2**20, np.uint8)
+    table = tmp_path / "rows.csv"
+    run(plan(list_cases(data, ["Set9"]), ["noisy"]), table, say=lambda line: None)
+    (row,) = results.read(table)
+    assert float(row["peak_mb"]) < ballast.nbytes / 2**20
 
 
 def test_a_failed_job_leaves_no_row_and_is_said(case, tmp_path):
