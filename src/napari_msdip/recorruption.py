@@ -61,6 +61,13 @@ class NoiseModel:
     sigmas: Array
 
     @property
+    def _slope(self) -> float:
+        """Rise of the variance with the intensity, as of photons, above the last known."""
+        rise = self.sigmas[-1] ** 2 - self.sigmas[0] ** 2
+        run = self.intensities[-1] - self.intensities[0]
+        return max(float(rise / run), 0.0) if run > 0 else 0.0
+
+    @property
     def neighbour_correlation(self) -> float:
         """Mean correlation between pixels that share a side."""
         near = self.correlation[_REACH + 1, _REACH] + self.correlation[_REACH, _REACH + 1]
@@ -92,8 +99,9 @@ class NoiseModel:
             ``(1, Y, X)`` float32, in the image's units.
         """
         smooth = gaussian_filter(planar.mean(axis=0, dtype=np.float64), _SMOOTHING)
-        sigmas: Array = np.interp(smooth, self.intensities, self.sigmas)
-        return sigmas[np.newaxis].astype(np.float32)
+        variances = np.interp(smooth, self.intensities, np.square(self.sigmas))
+        variances += self._slope * np.clip(smooth - self.intensities[-1], 0, None)
+        return np.sqrt(variances)[np.newaxis].astype(np.float32)
 
     def fields(
         self, shape: tuple[int, int], count: int, rng: np.random.Generator
