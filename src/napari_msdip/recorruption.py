@@ -99,9 +99,10 @@ class NoiseModel:
             ``(1, Y, X)`` float32, in the image's units.
         """
         smooth = gaussian_filter(planar.mean(axis=0, dtype=np.float64), _SMOOTHING)
-        variances = np.interp(smooth, self.intensities, np.square(self.sigmas))
+        variances: Array = np.interp(smooth, self.intensities, np.square(self.sigmas))
         variances += self._slope * np.clip(smooth - self.intensities[-1], 0, None)
-        return np.sqrt(variances)[np.newaxis].astype(np.float32)
+        sigmas: Planar = np.sqrt(variances)[np.newaxis].astype(np.float32)
+        return sigmas
 
     def fields(
         self, shape: tuple[int, int], count: int, rng: np.random.Generator
