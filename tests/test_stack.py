@@ -213,9 +213,7 @@ def test_progress_is_monotonic_and_reports_each_plane_once() -> None:
     finished = [progress for progress in seen if progress.finished_plane is not None]
     assert [progress.plane for progress in finished] == [0, 1, 2, 3]
     for progress in finished:
-        np.testing.assert_array_equal(
-            progress.finished_plane, result.image[progress.plane]
-        )
+        np.testing.assert_array_equal(progress.finished_plane, result.image[progress.plane])
     assert any(progress.finished_scale is not None for progress in seen)
 
 
@@ -497,7 +495,9 @@ def test_only_unfinished_planes_are_redone(tmp_path: Path) -> None:
     denoise_stack(stack, OPTIONS, out=out, on_progress=seen.append)
     assert {progress.plane for progress in seen} == {2, 3}
     assert seen[0].fraction > 0.5
-    assert [json.loads(line)["plane"] for line in journal.read_bytes().splitlines()[1:]] == [
+    assert [
+        json.loads(line)["plane"] for line in journal.read_bytes().splitlines()[1:]
+    ] == [
         0,
         1,
         2,

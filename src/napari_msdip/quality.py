@@ -25,9 +25,12 @@ Plane = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 # Limits between good and deliberately bad denoisers; see docs/trust.md.
-_MOST_EDGE_EXCESS = 1.25
+_MOST_EDGE_EXCESS = 1.2
 _MOST_NOISE_LEFT = 0.45
 _MOST_SHIFT = 0.02
+# Texture in the flattest parts is not noise if what was removed is unrelated to it.
+_LEAST_RELATED = 0.15
+_LEAST_REMOVED = 0.1
 # Noise weaker than this share of the image's range is not worth a verdict.
 _HARDLY_ANY_NOISE = 0.004
 
@@ -67,8 +70,8 @@ class QualityReport:
         Noise level that :func:`napari_msdip.estimate_sigma` sees in the noisy and
         in the denoised image, in their units.
     noise_left : float
-        Fine variation in the flattest parts, denoised over noisy: 0 for none, 1
-        for all of it.
+        Share of the noise's amplitude that is left in the flattest parts: 0 for
+        none, 1 for all of it.
     mean_shift : float
         Mean of noisy minus denoised, in the image's units.
     block_shift : float
@@ -240,19 +243,32 @@ def _correlation(residual: Plane, where: Mask) -> float:
 
 
 def _noise_left(noisy: Plane, denoised: Plane) -> float:
-    """Compare fine variation before and after in the flattest fifth of the image."""
+    """Compare fine variation before and after in the flattest fifth of the image.
+
+    Noise that is left resembles noise that was removed, as it came from the same
+    field; fine texture of the object does not, and is not counted.
+    """
     side = 8
     flatness = _blocks(_gradient(denoised, 3.0), side).mean(axis=(1, 3))
     before, after = (
-        _blocks(image - ndimage.uniform_filter(image, 5), side).var(axis=(1, 3))
+        _blocks(image - ndimage.uniform_filter(image, 5), side)
         for image in (noisy, denoised)
     )
+    varying = before.var(axis=(1, 3))
     # Blocks without any noise (masks, saturation) say nothing about what is left.
-    noisy_blocks = before > 1e-6 * before.mean()
+    noisy_blocks = varying > 1e-6 * varying.mean()
     if not noisy_blocks.any():
         return 0.0
     flattest = noisy_blocks & (flatness <= np.quantile(flatness[noisy_blocks], 0.2))
-    return float(np.sqrt(np.median(after[flattest] / before[flattest])))
+    removed = before - after
+    power = float(removed.var(axis=(1, 3))[flattest].mean())
+    if power > _LEAST_REMOVED * varying[flattest].mean():
+        product = (removed * after).mean(axis=(1, 3))
+        related = float(product[flattest].mean()) / power
+        if related < _LEAST_RELATED:
+            return max(related, 0.0)
+    left = after.var(axis=(1, 3))[flattest] / varying[flattest]
+    return float(np.sqrt(np.median(left)))
 
 
 def _block_shift(residual: Plane) -> float:

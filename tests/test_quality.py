@@ -1,0 +1,144 @@
+"""The verdict: good denoisers pass, each deliberate mistake is named."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage import data, restoration
+
+from napari_msdip.quality import QualityReport, Verdict, assess
+
+SIGMA = 15.0
+
+
+@pytest.fixture(scope="module")
+def clean() -> Any:
+    return data.camera()[100:292, 150:342].astype(float)
+
+
+@pytest.fixture(scope="module")
+def noisy(clean: Any) -> Any:
+    return clean + np.random.default_rng(0).normal(size=clean.shape) * SIGMA
+
+
+@pytest.fixture(scope="module")
+def good(noisy: Any) -> Any:
+    return restoration.denoise_nl_means(
+        noisy, patch_size=5, patch_distance=5, h=0.6 * SIGMA, sigma=SIGMA
+    )
+
+
+def test_the_clean_image_and_a_good_denoiser_are_safe(
+    clean: Any, noisy: Any, good: Any
+) -> None:
+    assert assess(noisy, clean).verdict is Verdict.SAFE
+    assert assess(noisy, good).verdict is Verdict.SAFE
+
+
+def test_blurring_removes_structure(noisy: Any) -> None:
+    for sigma in (1.5, 4.0):
+        report = assess(noisy, ndimage.gaussian_filter(noisy, sigma))
+        assert report.verdict is Verdict.STRUCTURE_REMOVED
+        assert report.edge_excess > 1.2
+        assert report.correlation_excess > 0.01
+
+
+def test_identity_and_half_measures_leave_noise(noisy: Any, good: Any) -> None:
+    identity = assess(noisy, noisy.copy())
+    assert identity.verdict is Verdict.NOISE_REMAINS
+    assert identity.noise_left == pytest.approx(1)
+    half = assess(noisy, (noisy + good) / 2)
+    assert half.verdict is Verdict.NOISE_REMAINS
+    assert half.noise_left == pytest.approx(0.5, abs=0.1)
+
+
+def test_offset_gain_and_gamma_shift_intensity(noisy: Any, good: Any) -> None:
+    gamma = 255 * (np.clip(good, 0, 255) / 255) ** 0.85
+    for shifted in (good + 10, good * 1.1, gamma):
+        assert assess(noisy, shifted).verdict is Verdict.INTENSITY_SHIFTED
+    assert assess(noisy, good + 10).mean_shift == pytest.approx(-10, abs=1)
+
+
+def test_a_shift_in_one_corner_is_found(noisy: Any, good: Any) -> None:
+    shifted = good.copy()
+    shifted[:64, :64] += 15
+    assert assess(noisy, shifted).verdict is Verdict.INTENSITY_SHIFTED
+
+
+def test_correlated_noise_is_no_reproach(clean: Any) -> None:
+    field = np.random.default_rng(1).normal(size=clean.shape)
+    field = ndimage.gaussian_filter(field, 1.0)
+    noisy = clean + SIGMA * field / field.std()
+    assert assess(noisy, clean).verdict is Verdict.SAFE
+    assert assess(noisy, noisy).verdict is Verdict.NOISE_REMAINS
+
+
+def test_shot_noise_is_no_reproach(clean: Any) -> None:
+    noisy = np.random.default_rng(2).poisson(clean / 6) * 6.0
+    assert assess(noisy, clean).verdict is Verdict.SAFE
+
+
+def test_texture_is_not_taken_for_noise() -> None:
+    texture = data.grass()[:192, :192].astype(float)
+    noisy = texture + np.random.default_rng(3).normal(size=texture.shape) * 10
+    assert assess(noisy, texture).verdict is Verdict.SAFE
+
+
+def test_a_nearly_clean_image_may_be_left_alone(clean: Any) -> None:
+    smooth = ndimage.gaussian_filter(clean, 3)
+    noisy = smooth + np.random.default_rng(4).normal(size=smooth.shape) * 0.05
+    report = assess(noisy, noisy)
+    assert report.verdict is Verdict.SAFE
+    assert "hardly any noise" in report.reason
+
+
+def test_units_do_not_matter(noisy: Any, good: Any) -> None:
+    report = assess(noisy, good)
+    scaled = assess(noisy * 1e-3 + 7, good * 1e-3 + 7)
+    assert scaled.verdict is report.verdict
+    assert scaled.edge_excess == pytest.approx(report.edge_excess, rel=1e-3)
+    assert scaled.block_shift == pytest.approx(report.block_shift, abs=1e-4)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_worst_channel_decides(noisy: Any, good: Any, axis: int) -> None:
+    before = np.stack([noisy] * 3, axis)
+    after = np.stack([good, noisy, good], axis)
+    report = assess(before, after, channel_axis=axis)
+    assert report.verdict is Verdict.NOISE_REMAINS
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((64, 64)), np.random.default_rng(0).normal(size=(20, 400))]
+)
+def test_nothing_to_judge(image: Any) -> None:
+    report = assess(image, image)
+    assert report.verdict is Verdict.UNDECIDED
+    assert all(math.isnan(value) for value in report.numbers.values())
+
+
+def test_integers_and_masked_areas(noisy: Any, good: Any) -> None:
+    before, after = (np.clip(image, 0, 255).astype("uint8") for image in (noisy, good))
+    before[:, :60] = after[:, :60] = 0
+    report = assess(before, after)
+    assert isinstance(report, QualityReport)
+    assert report.verdict is Verdict.SAFE
+
+
+@pytest.mark.parametrize(
+    ("noisy", "denoised", "channel_axis", "match"),
+    [
+        (np.zeros((64, 64)), np.zeros((64, 63)), None, "shape"),
+        (np.zeros((3, 64, 64)), np.zeros((3, 64, 64)), None, "channel_axis"),
+        (np.full((64, 64), np.nan), np.zeros((64, 64)), None, "noisy"),
+    ],
+)
+def test_wrong_images_are_refused(
+    noisy: Any, denoised: Any, channel_axis: int | None, match: str
+) -> None:
+    with pytest.raises(ValueError, match=match):
+        assess(noisy, denoised, channel_axis=channel_axis)
