@@ -116,7 +116,7 @@ def main() -> None:
     counts = pd.crosstab(table.denoiser, table.verdict)
     numbers = table.groupby("denoiser")[["edge_excess", "noise_left", "block_shift"]]
     for part in (counts, numbers.quantile(0.1), numbers.median(), numbers.quantile(0.9)):
-        print(part.loc[table.denoiser.unique()].round(3).to_string())  # noqa: T201
+        print(part.loc[table.denoiser.unique()].round(3).to_string())
 
 
 if __name__ == "__main__":

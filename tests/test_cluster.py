@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -15,10 +14,8 @@ import pytest
 import zarr
 
 from napari_msdip import Options, Progress, Status
-from napari_msdip import image as front
 from napari_msdip.planes import plane_seed
 from napari_msdip.stack import denoise_stack
-from tests.fakes import fake_denoise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,28 +23,17 @@ if TYPE_CHECKING:
 
 distributed = pytest.importorskip("distributed")
 
-OPTIONS = Options(device="cpu", precision="float32", threads=1)
+OPTIONS = Options(
+    device="cpu",
+    precision="float32",
+    threads=1,
+    iterations=3,
+    coarsest_iterations=None,
+    widths=(4, 8),
+)
+N_PLANES = 12
 # Sockets and processes of the cluster are closed by threads of its own.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::UserWarning")
-
-
-def slow_fake_denoise(image: Any, *args: Any, **kwargs: Any) -> Iterator[Progress]:
-    """Take long enough to be killed half-way."""
-    steps = fake_denoise(image, *args, **kwargs)
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            return end.value
-        time.sleep(0.05)
-        yield progress
-
-
-class FakeEngine(distributed.WorkerPlugin):
-    """Give the fake engine to every worker, those restarted after a kill included."""
-
-    def setup(self, worker: Any) -> None:
-        front.iter_denoise = slow_fake_denoise
 
 
 @pytest.fixture(scope="module")
@@ -62,25 +48,24 @@ def client() -> Iterator[Any]:
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        client.register_plugin(FakeEngine())
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stack() -> Any:
-    return np.random.default_rng(0).integers(0, 60_000, (6, 16, 18)).astype("uint16")
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 60_000, (N_PLANES, 32, 36)).astype("uint16")
 
 
-@pytest.fixture
-def expected(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(front, "iter_denoise", fake_denoise)
+@pytest.fixture(scope="module")
+def expected(stack: Any) -> Any:
     return denoise_stack(stack, OPTIONS).image
 
 
 def test_workers_read_and_write_the_planes(
     client: Any, stack: Any, expected: Any, tmp_path: Path
 ) -> None:
-    source = zarr.create_array(str(tmp_path / "in.zarr"), data=stack, chunks=(1, 16, 18))
+    source = zarr.create_array(str(tmp_path / "in.zarr"), data=stack, chunks=(1, 32, 36))
     seen: list[Progress] = []
     result = denoise_stack(
         source,
@@ -91,7 +76,7 @@ def test_workers_read_and_write_the_planes(
     )
     np.testing.assert_array_equal(result.image[:], expected)
     assert not result.failed
-    assert sorted(progress.plane for progress in seen) == list(range(6))
+    assert sorted(progress.plane for progress in seen) == list(range(N_PLANES))
     fractions = [progress.fraction for progress in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
@@ -101,7 +86,7 @@ def test_workers_read_and_write_the_planes(
 def test_arrays_in_memory_work_too(
     client: Any, stack: Any, expected: Any, kind: str
 ) -> None:
-    source = stack if kind == "numpy" else da.from_array(stack, chunks=(2, 16, 9))
+    source = stack if kind == "numpy" else da.from_array(stack, chunks=(2, 32, 9))
     result = denoise_stack(source, OPTIONS, planes=[4, 1], client=client)
     np.testing.assert_array_equal(result.image, expected[[4, 1]])
 
@@ -116,7 +101,7 @@ def test_killed_worker_loses_only_its_plane(
             killed.append(next(iter(client.run(os.getpid).values())))
             os.kill(killed[0], signal.SIGKILL)
 
-    source = zarr.create_array(str(tmp_path / "in.zarr"), data=stack, chunks=(1, 16, 18))
+    source = zarr.create_array(str(tmp_path / "in.zarr"), data=stack, chunks=(1, 32, 36))
     result = denoise_stack(
         source,
         OPTIONS,

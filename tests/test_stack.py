@@ -1,4 +1,4 @@
-"""Stacks: every plane like a single image, one at a time, surviving kills and bad planes."""
+"""Stacks: each plane as if alone, one at a time, surviving kills and bad planes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import shutil
 import signal
 import tracemalloc
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from tests.fakes import fake_denoise
 
 from napari_msdip import Options, Progress, Status, tiling
 from napari_msdip import image as front
@@ -24,7 +24,6 @@ from napari_msdip import stack as stack_module
 from napari_msdip.planes import PlaneLayout, plane_seed, select
 from napari_msdip.sinks import JOURNAL, ZarrOut, ZarrSink
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
-from tests.fakes import fake_denoise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -495,14 +494,8 @@ def test_only_unfinished_planes_are_redone(tmp_path: Path) -> None:
     denoise_stack(stack, OPTIONS, out=out, on_progress=seen.append)
     assert {progress.plane for progress in seen} == {2, 3}
     assert seen[0].fraction > 0.5
-    assert [
-        json.loads(line)["plane"] for line in journal.read_bytes().splitlines()[1:]
-    ] == [
-        0,
-        1,
-        2,
-        3,
-    ]
+    records = [json.loads(line) for line in journal.read_bytes().splitlines()]
+    assert [record["plane"] for record in records[1:]] == [0, 1, 2, 3]
 
 
 def test_resuming_refuses_other_options_and_input(tmp_path: Path) -> None:

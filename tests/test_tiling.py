@@ -1,4 +1,4 @@
-"""Tiles: they cover the image once, agree on black and white, and shrink when memory ends."""
+"""Tiles: they cover the image once, agree on its range, and shrink when memory ends."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from tests.fakes import fake_denoise
 
 from napari_msdip import Options, Progress, Result, Status, cost, devices
 from napari_msdip import image as front
@@ -18,7 +19,6 @@ from napari_msdip.tiling import (
     out_of_memory,
     tile_grid,
 )
-from tests.fakes import fake_denoise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -58,8 +58,14 @@ _LARGEST_DESCRIPTION = 2**20
 def survey(
     client: distributed.Client, options: Options, size_yx: tuple[int, int], channels: int
 ) -> Surroundings:
-    """Ask a worker what :func:`napari_msdip.stack.look_around` asks this machine."""
-    future = client.submit(look_around, _for_worker(options), size_yx, channels, pure=False)
+    """Ask a worker what :func:`napari_msdip.stack.look_around` asks this machine.
+
+    Every plane gets one thread unless the options say otherwise: the workers of a
+    machine share its cores, and threads that wait for each other are slow.
+    """
+    if options.threads is None:
+        options = options.replace(threads=1)
+    future = client.submit(look_around, options, size_yx, channels, pure=False)
     surroundings: Surroundings = future.result()
     return surroundings
 

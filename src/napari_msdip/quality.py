@@ -153,7 +153,9 @@ def _planes(noisy: Any, denoised: Any, channel_axis: int | None) -> tuple[Any, A
         )
     pair = []
     for name, image in (("noisy", before), ("denoised", after)):
-        planes = image[None] if channel_axis is None else np.moveaxis(image, channel_axis, 0)
+        planes = (
+            image[None] if channel_axis is None else np.moveaxis(image, channel_axis, 0)
+        )
         planes = planes.astype(np.float64)
         if not np.isfinite(planes).all():
             raise ValueError(f"{name}: contains NaN or Inf")
@@ -190,10 +192,9 @@ def _range(image: Plane) -> float:
 
 
 def _gradient(image: Plane, sigma: float) -> Plane:
-    return np.hypot(
-        ndimage.gaussian_filter(image, sigma, order=(0, 1)),
-        ndimage.gaussian_filter(image, sigma, order=(1, 0)),
-    )
+    across: Plane = ndimage.gaussian_filter(image, sigma, order=(0, 1))
+    down: Plane = ndimage.gaussian_filter(image, sigma, order=(1, 0))
+    return np.hypot(across, down)
 
 
 def _structure(image: Plane) -> tuple[npt.NDArray[np.intp], Mask, Mask]:
