@@ -16,8 +16,8 @@ from napari_msdip.options import Options
 
 def test_a_run_on_a_sample_removes_noise(make_napari_viewer_proxy, qtbot):
     viewer = make_napari_viewer_proxy(strict_qt="raise")
-    (clean, _, _), (noisy, state, _) = _sample_data.cells(size=64)
-    viewer.add_image(noisy, **state)
+    clean, noisy = (entry[0][2] for entry in _sample_data.stack((4, 64, 64)))
+    viewer.add_image(noisy, name="nuclei", scale=(0.2, 0.2), units=("um", "um"))
     widget = DenoiseWidget(viewer)
     viewer.window.add_dock_widget(widget)
     widget.form.fill(
@@ -25,13 +25,13 @@ def test_a_run_on_a_sample_removes_noise(make_napari_viewer_proxy, qtbot):
     )
     qtbot.mouseClick(widget.button.native, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: widget.state is State.IDLE, timeout=240_000)
-    result = viewer.layers["cells · MS-DIP"]
+    result = viewer.layers["nuclei · MS-DIP"]
     assert "Done" in widget.status.value
     assert [layer.name for layer in viewer.layers] == [
-        "cells",
-        "cells · MS-DIP · scale 1 (32×32)",
-        "cells · MS-DIP · scale 0 (64×64)",
-        "cells · MS-DIP",
+        "nuclei",
+        "nuclei · MS-DIP · scale 1 (32×32)",
+        "nuclei · MS-DIP · scale 0 (64×64)",
+        "nuclei · MS-DIP",
     ]
     assert result.data.dtype == np.uint16
     error = np.mean((result.data.astype(float) - clean) ** 2)
