@@ -1,0 +1,60 @@
+"""Do intensities flicker from plane to plane more than in the noisy stack?
+
+Run ``python -m benchmarks.flicker FOLDER [PRESET]`` on a folder with repeats of one
+field named ``<field>_1.png``, ``<field>_2.png``, …, or on a TIFF stack of a static
+scene. Every plane is denoised on its own; the table gives the standard deviation over
+the repeats of the mean of the image and of its 16 x 16 and 64 x 64 blocks.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from skimage import io
+
+from napari_msdip import Options, denoise_stack
+
+SIDE = 192
+
+
+def stacks(path: Path) -> dict[str, Any]:
+    """Return central crops of static series, (T, Y, X), by name."""
+    if path.is_file():
+        found = {path.stem: io.imread(path)}
+    else:
+        files = sorted(path.glob("*_[0-9].png"))
+        groups = groupby(files, key=lambda file: file.stem[:-2])
+        found = {name: np.stack([io.imread(f) for f in group]) for name, group in groups}
+    return {name: cropped(series) for name, series in found.items()}
+
+
+def cropped(series: Any) -> Any:
+    top, left = ((size - SIDE) // 2 for size in series.shape[1:3])
+    return series[:, top : top + SIDE, left : left + SIDE]
+
+
+def flicker(series: Any, side: int) -> float:
+    """Return the variation over time of block means, root mean square over blocks."""
+    count = SIDE // side
+    cut = series[:, : count * side, : count * side].astype(float)
+    means = cut.reshape(len(cut), count, side, count, side).mean(axis=(2, 4))
+    return float(np.sqrt(means.var(axis=0, ddof=1).mean()))
+
+
+def main() -> None:
+    options = Options.preset(sys.argv[2] if len(sys.argv) > 2 else "fast")
+    print("| series | blocks | noisy | denoised | ratio |\n| --- | --- | --- | --- | --- |")
+    for name, series in stacks(Path(sys.argv[1])).items():
+        denoised = denoise_stack(series, options).image
+        for side in (16, 64, SIDE):
+            before, after = flicker(series, side), flicker(denoised, side)
+            row = f"| {name} | {side} | {before:.3f} | {after:.3f} | {after / before:.2f} |"
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
