@@ -222,7 +222,7 @@ class _Sample:
         # Chosen by low frequencies alone, the patches keep all noise at the high ones.
         texture = np.square(low[:, 1:]).sum(axis=(0, 1))
         clipped = _clipped_shares(planes, positions, side)
-        usable = np.flatnonzero(~(patches == patches[:, :1]).all(axis=1).any(axis=0))
+        usable = np.flatnonzero(~_has_constant_part(patches, side))
         chosen, gains = _choose(usable, brightness, texture, clipped)
         if len(chosen) < least:
             return None
@@ -273,6 +273,19 @@ def _cosine_basis(side: int) -> Planes:
 def _is_high_frequency(side: int) -> NDArray[np.bool_]:
     order = np.add.outer(np.arange(side), np.arange(side)).ravel()
     return order > (side - 1) // 2
+
+
+def _has_constant_part(patches: Planes, side: int) -> NDArray[np.bool_]:
+    """Tell which patches reach so far into a mask or padding that noise is missing."""
+    blocks = patches.reshape(len(patches), side, side, -1)
+    half, strip = (side + 1) // 2, (side + 3) // 4
+    constant = np.zeros(blocks.shape[-1], dtype=bool)
+    for height, width in ((half, half), (strip, side), (side, strip)):
+        for y in {0, side - height}:
+            for x in {0, side - width}:
+                part = blocks[:, y : y + height, x : x + width]
+                constant |= (part == part[:, :1, :1]).all(axis=(1, 2)).any(axis=0)
+    return constant
 
 
 def _clipped_shares(planes: Planes, positions: NDArray[np.intp], side: int) -> Floats:

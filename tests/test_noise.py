@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from skimage import data
+from skimage.restoration import estimate_sigma as wavelet_sigma
+from skimage.transform import resize
+
+from napari_msdip.noise import estimate_sigma
+
+PHOTOGRAPHS = ["astronaut", "coffee", "chelsea", "rocket", "moon", "brick"]
+TEXTURES = ["camera", "grass"]
+
+
+def picture(name: str) -> np.ndarray:
+    """One of the images that scikit-image ships, in floating point."""
+    return getattr(data, name)().astype(np.float64)
+
+
+def noisy(image: np.ndarray, sigma: float, seed: int = 0) -> np.ndarray:
+    return image + np.random.default_rng(seed).normal(0, sigma, image.shape)
+
+
+def axis_of(image: np.ndarray) -> int | None:
+    return None if image.ndim == 2 else -1
+
+
+def relative_error(image: np.ndarray, sigma: float) -> float:
+    return abs(estimate_sigma(image, channel_axis=axis_of(image)) / sigma - 1)
+
+
+@pytest.fixture(scope="module")
+def photograph() -> np.ndarray:
+    return noisy(picture("astronaut")[:160, 100:260], 12.0)
+
+
+@pytest.fixture(scope="module")
+def gray(photograph) -> np.ndarray:
+    return photograph[..., 1]
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_accuracy_on_photographs(name):
+    image = picture(name)
+    assert relative_error(noisy(image, 5.0), 5.0) < 0.12
+    errors = [relative_error(noisy(image, sigma), sigma) for sigma in (10.0, 50.0)]
+    assert max(errors) < 0.05
+    assert np.mean(errors) < 0.015
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_accuracy_on_photographs_clipped_to_eight_bits(name):
+    image = noisy(picture(name), 20.0).clip(0, 255).round().astype(np.uint8)
+    assert relative_error(image, 20.0) < 0.05
+
+
+@pytest.mark.parametrize("name", TEXTURES)
+@pytest.mark.parametrize("sigma", [5.0, 15.0, 30.0])
+def test_texture_is_mistaken_for_noise_less_than_by_wavelets(name, sigma):
+    image = noisy(picture(name), sigma)
+    assert relative_error(image, sigma) < abs(wavelet_sigma(image) / sigma - 1)
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (96, 200), (64, 64, 3), (200, 200, 4)])
+def test_plain_noise(shape):
+    image = noisy(np.zeros(shape), 3.0)
+    assert relative_error(image, 3.0) < 0.04
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (24, 24), (32, 32), (16, 16, 3), (24, 24, 3)])
+def test_small_images_are_unbiased(shape):
+    levels = [
+        estimate_sigma(
+            noisy(np.zeros(shape), 3.0, seed), channel_axis=axis_of(np.zeros(shape))
+        )
+        for seed in range(40)
+    ]
+    assert abs(np.mean(levels) / 3.0 - 1) < 0.07
+    assert np.std(levels) / 3.0 < 0.2
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 5, 8, 15])
+@pytest.mark.parametrize("width", [1, 2, 3, 7, 12, 500])
+@pytest.mark.parametrize("channels", [None, 1, 3])
+def test_any_size_gives_a_finite_level(height, width, channels):
+    shape = (height, width) if channels is None else (height, width, channels)
+    level = estimate_sigma(
+        noisy(np.zeros(shape), 3.0), channel_axis=axis_of(np.zeros(shape))
+    )
+    assert isinstance(level, float)
+    assert 0 <= level < 20
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1e-3, 5.0), (257.0, -1e4), (1.0, 1e6)])
+def test_units_carry_over(gray, gain, offset):
+    expected = gain * estimate_sigma(gray)
+    assert estimate_sigma(gain * gray + offset) == pytest.approx(expected, rel=1e-3)
+
+
+def test_negative_of_an_image_is_as_noisy(gray):
+    assert estimate_sigma(-gray) == pytest.approx(estimate_sigma(gray), rel=0.05)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-30, 1e30, 1e300])
+def test_no_unit_is_too_small_or_too_large(gray, unit):
+    expected = unit * estimate_sigma(gray)
+    assert estimate_sigma(unit * gray) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2, -3])
+def test_position_of_the_channels_is_irrelevant(photograph, axis):
+    expected = estimate_sigma(photograph, channel_axis=2)
+    assert estimate_sigma(np.moveaxis(photograph, 2, axis), channel_axis=axis) == expected
+
+
+def test_order_of_the_channels_is_irrelevant(photograph):
+    expected = estimate_sigma(photograph, channel_axis=2)
+    reversed_ = estimate_sigma(photograph[..., ::-1], channel_axis=2)
+    assert reversed_ == pytest.approx(expected, rel=1e-3)
+
+
+def test_one_channel_is_gray(gray):
+    assert estimate_sigma(gray[..., None], channel_axis=-1) == estimate_sigma(gray)
+
+
+@pytest.mark.parametrize("copies", [2, 3, 6])
+def test_gray_stored_in_several_channels_is_still_gray(gray, copies):
+    image = np.stack([gray] * copies, axis=-1)
+    assert estimate_sigma(image, channel_axis=-1) == estimate_sigma(gray)
+
+
+def test_constant_channels_do_not_count(gray):
+    image = np.stack([np.zeros_like(gray), gray, np.full_like(gray, 7.0)])
+    assert estimate_sigma(image, channel_axis=0) == estimate_sigma(gray)
+
+
+@pytest.mark.parametrize("levels", [(5.0, 10.0, 20.0), (2.0, 20.0, 20.0), (4.0, 400.0)])
+def test_channels_of_different_noise_give_the_root_mean_square(levels):
+    clean = picture("astronaut")[:256, :256, : len(levels)]
+    image = noisy(clean, 1.0) + noisy(np.zeros(clean.shape), 1.0, seed=1) * levels
+    expected = np.sqrt(np.mean(np.square(levels)) + 1)
+    assert estimate_sigma(image, channel_axis=-1) == pytest.approx(expected, rel=0.05)
+
+
+def test_many_channels_are_estimated():
+    image = noisy(np.zeros((64, 64, 20)), 3.0)
+    assert estimate_sigma(image, channel_axis=-1) == pytest.approx(3.0, rel=0.03)
+
+
+def test_noise_that_grows_with_brightness_gives_the_root_mean_square():
+    y, x = np.mgrid[:300, :300] / 300
+    photons = 20 + 200 * np.exp(-20 * ((x - 0.5) ** 2 + (y - 0.4) ** 2))
+    image = np.random.default_rng(0).poisson(photons)
+    assert estimate_sigma(image) == pytest.approx(np.sqrt(photons.mean()), rel=0.03)
+
+
+def test_padding_and_masks_are_left_out(gray):
+    expected = estimate_sigma(gray)
+    padded = np.pad(gray, 100)
+    padded[40:60] = 90.0
+    assert estimate_sigma(padded) == pytest.approx(expected, rel=0.05)
+
+
+def test_surroundings_of_a_round_field_of_view_are_left_out():
+    y, x = np.mgrid[:512, :512]
+    field = np.hypot(y - 256, x - 256) < 240
+    image = np.where(field, noisy(picture("camera"), 12.0), 0)
+    assert estimate_sigma(image) == pytest.approx(12.0, rel=0.05)
+
+
+def test_saturated_areas_are_left_out():
+    ramp = np.linspace(-200, 455, 400) * np.ones((300, 1))
+    image = noisy(ramp, 15.0).clip(0, 255)
+    assert estimate_sigma(image) == pytest.approx(15.0, rel=0.03)
+
+
+@pytest.mark.parametrize("value", [0, 7, -1e300])
+@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (40, 30, 3)])
+def test_constant_image_has_no_noise(shape, value):
+    assert (
+        estimate_sigma(np.full(shape, value), channel_axis=axis_of(np.zeros(shape))) == 0.0
+    )
+
+
+def test_smooth_picture_has_hardly_any_noise():
+    y, x = np.mgrid[:128, :128] / 128
+    assert estimate_sigma(np.sin(3 * x) + y**2) < 1e-4
+
+
+def test_saturated_image_gives_a_finite_level():
+    image = np.where(noisy(np.zeros((64, 64)), 1.0) > 0, 255, 0)
+    assert np.isfinite(estimate_sigma(image))
+
+
+@pytest.mark.parametrize("blur", [0.9, 0.5, 0.25])
+def test_correlated_noise_gives_a_level_below_its_spread(blur):
+    noise = resize(noisy(np.zeros((200, 200)), 10.0), (round(200 * blur),) * 2, order=1)
+    noise = resize(noise, (160, 160), order=1)
+    assert 0 < estimate_sigma(100 + noise) <= 1.03 * noise.std()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", ">i4", "u8", "f2", "f4", ">f8", "g"])
+def test_any_real_dtype(gray, dtype):
+    image = gray.clip(0, 255).astype(dtype)
+    assert estimate_sigma(image) == pytest.approx(estimate_sigma(gray), rel=0.05)
+
+
+def test_input_is_not_modified(photograph):
+    before = photograph.copy()
+    estimate_sigma(photograph, channel_axis=-1)
+    np.testing.assert_array_equal(photograph, before)
+
+
+def test_same_image_gives_the_same_level(gray):
+    assert estimate_sigma(gray) == estimate_sigma(gray.copy())
+
+
+@pytest.mark.parametrize(
+    ("image", "axis", "error", "message"),
+    [
+        (np.zeros((4, 4), bool), None, TypeError, "image .* bool"),
+        (np.zeros((4, 4), complex), None, TypeError, "image .* complex128"),
+        (np.zeros((4, 4), object), None, TypeError, "image .* object"),
+        ("image.tif", None, TypeError, "image .* <U9"),
+        (np.zeros((0, 4)), None, ValueError, r"image .* one pixel, got shape \(0, 4\)"),
+        (np.zeros(9), None, ValueError, r"image must have 2 axes .* \(9,\)"),
+        (
+            np.zeros((4, 4, 3)),
+            None,
+            ValueError,
+            "image must have 2 axes .* channel_axis=-1",
+        ),
+        (np.zeros((4, 4)), 0, ValueError, "image must have 3 axes when channel_axis is 0"),
+        (np.zeros((4, 4, 3)), 3, ValueError, "channel_axis must be from -3 to 2 .* got 3"),
+        (
+            np.zeros((4, 4, 3)),
+            -4,
+            ValueError,
+            "channel_axis must be from -3 to 2 .* got -4",
+        ),
+        (np.zeros((4, 4, 3)), 1.0, TypeError, "channel_axis must be an integer .* got 1.0"),
+        (
+            np.full((4, 4), np.nan),
+            None,
+            ValueError,
+            "image must be finite, but 16 of its 16",
+        ),
+        (
+            np.full((4, 4), -np.inf),
+            None,
+            ValueError,
+            "image must be finite, but 16 of its 16",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named(image, axis, error, message):
+    with pytest.raises(error, match=message):
+        estimate_sigma(image, channel_axis=axis)
+
+
+def test_large_image_takes_under_a_second():
+    image = noisy(np.zeros((2048, 2048), np.float32), 1.0).astype(np.float32)
+    start = time.process_time()
+    estimate_sigma(image)
+    assert time.process_time() - start < 1.0
