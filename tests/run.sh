@@ -87,12 +87,13 @@ check ruff format --check .
 check mypy
 check npe2 validate napari-msdip
 
+if [ ${#failed[@]} -gt 0 ]; then
+    printf '== failed: %s\n' "${failed[@]}" >&2
+fi
+
 # More threads than cores make PyTorch many times slower.
 export OMP_NUM_THREADS=2
 status=0
 "${screen[@]}" "$venv/bin/python" -m pytest "${tests[@]}" "$@" || status=$?
-if [ ${#failed[@]} -gt 0 ]; then
-    printf 'failed: %s\n' "${failed[@]}" >&2
-    [ $status != 0 ] || status=1
-fi
+[ ${#failed[@]} = 0 ] || exit 1
 exit $status
