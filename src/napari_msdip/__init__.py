@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_msdip._version import __version__
-    from napari_msdip.image import denoise, iter_denoise
-    from napari_msdip.fusion import ensemble, joint_bilateral_upsample
     from napari_msdip.events import (
         Progress,
         Result,
@@ -17,6 +15,8 @@ if TYPE_CHECKING:
         Status,
         StopReason,
     )
+    from napari_msdip.fusion import ensemble, joint_bilateral_upsample
+    from napari_msdip.image import denoise, iter_denoise
     from napari_msdip.noise import estimate_sigma
     from napari_msdip.options import PRESETS, Options
     from napari_msdip.plan import Plan, resolve
