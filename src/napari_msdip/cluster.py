@@ -26,6 +26,7 @@ from napari_msdip.events import Progress, Status
 from napari_msdip.planes import read_plane
 from napari_msdip.sinks import ZarrSink, ZarrWriter
 from napari_msdip.stack import (
+    SKIPPED,
     Job,
     Outcome,
     PlaneTask,
@@ -33,6 +34,7 @@ from napari_msdip.stack import (
     Tally,
     iter_plane,
     look_around,
+    no_room,
     plane_task,
     put,
     refuse_if_hopeless,
@@ -85,6 +87,7 @@ def run(
     running: dict[distributed.Future, int] = {}
     stop = distributed.Event(f"napari-msdip-{uuid.uuid4().hex}", client=client)
     ships = _ships(job.source)
+    full = False
     try:
         while waiting or running:
             if should_stop is not None and should_stop():
@@ -92,6 +95,9 @@ def run(
             slots = sum(client.nthreads().values()) + _AHEAD
             while waiting and len(running) < slots:
                 position = waiting.popleft()
+                if full and no_room(job):
+                    yield tally.close(position, job.planes[position], SKIPPED)
+                    continue
                 future = _submit(client, job, position, stop.name, ships=ships)
                 running[future] = position
             for future in _finished(running):
@@ -99,6 +105,7 @@ def run(
                 outcome = _outcome(future)
                 refuse_if_hopeless(outcome, tally)
                 outcome = settle(job, position, outcome)
+                full = full or outcome.disk_full
                 yield tally.close(position, job.planes[position], outcome)
     finally:
         if running:

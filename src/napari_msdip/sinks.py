@@ -233,7 +233,16 @@ class ZarrSink:
         """Store how the planes came about in the group's attributes."""
         import zarr
 
-        zarr.open_group(str(self._root), mode="r+").attrs["napari_msdip"] = dict(provenance)
+        group = zarr.open_group(str(self._root), mode="r+")
+        try:
+            group.attrs["napari_msdip"] = dict(provenance)
+        except OSError as error:
+            # The planes are what matters, and they are written.
+            warnings.warn(
+                f"out: how the planes came about could not be noted in {self._root}: "
+                f"{error}",
+                stacklevel=2,
+            )
 
 
 def open_sink(

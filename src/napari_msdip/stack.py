@@ -240,6 +240,10 @@ class Outcome:
     disk_full: bool = False
 
 
+# Of a plane that nobody could store.
+SKIPPED = Outcome(None, failure="not begun: the disk is full")
+
+
 @dataclass
 class Tally:
     """How far a run is, kept alike whatever way it runs.
@@ -515,9 +519,8 @@ def _one_by_one(
         if should_stop is not None and should_stop():
             return Status.CANCELLED
         index = job.planes[position]
-        if full and job.sink.full(_n_bytes(job)):
-            skipped = Outcome(None, failure="not begun: the disk is full")
-            yield tally.close(position, index, skipped)
+        if full and no_room(job):
+            yield tally.close(position, index, SKIPPED)
             continue
         read = partial(read_plane, job.source, job.layout, index)
         steps = iter_plane(read, plane_task(job, index), should_stop)
@@ -545,8 +548,9 @@ def _forwarded(
             yield change(progress)
 
 
-def _n_bytes(job: Job) -> int:
-    return prod(job.layout.plane_shape) * job.dtype.itemsize
+def no_room(job: Job) -> bool:
+    """Whether the output certainly cannot take another plane."""
+    return job.sink.full(prod(job.layout.plane_shape) * job.dtype.itemsize)
 
 
 def refuse_if_hopeless(outcome: Outcome, tally: Tally) -> None:
