@@ -29,7 +29,7 @@ CUSTOM = "custom"
 
 _AUTO = "auto"
 _NOT_METHOD = "General"
-"""Group of the options that say where and what to compute, which presets leave alone."""
+"""Group of the options that say where and what to compute, not how."""
 
 
 class OptionsForm(Container):  # type: ignore[type-arg]
@@ -116,7 +116,7 @@ class OptionsForm(Container):  # type: ignore[type-arg]
         preset = Options.preset(name)
         with self.changed.blocked():
             for option_name, field in self._fields.items():
-                if field.option.setting.group != _NOT_METHOD:
+                if _is_preset(field.option):
                     field.show(getattr(preset, option_name))
         self.changed.emit(self)
 
@@ -129,11 +129,7 @@ class OptionsForm(Container):  # type: ignore[type-arg]
             options = self.chosen()
         except (TypeError, ValueError):
             return CUSTOM
-        method = [
-            name
-            for name, field in self._fields.items()
-            if field.option.setting.group != _NOT_METHOD
-        ]
+        method = [name for name, field in self._fields.items() if _is_preset(field.option)]
         for name in PRESETS:
             preset = Options.preset(name)
             if all(getattr(options, key) == getattr(preset, key) for key in method):
@@ -157,10 +153,19 @@ class _Field:
     def show(self, value: Any) -> None:
         self.widget.value = _displayed(self.option, value)
         self._exact, self._shown = value, self.widget.value
+        if isinstance(self.widget, LineEdit):
+            # Long lists would show their end.
+            self.widget.native.setCursorPosition(0)
 
     def value(self) -> Any:
         shown = self.widget.value
         return self._exact if shown == self._shown else _entered(self.option, shown)
+
+
+def _is_preset(option: Option) -> bool:
+    """Return whether presets decide an option; they leave seed and device alone."""
+    values = [getattr(Options.preset(name), option.name) for name in PRESETS]
+    return option.setting.group != _NOT_METHOD or any(v != values[0] for v in values)
 
 
 def _advanced_container(fields: list[_Field]) -> Container[Any]:

@@ -15,7 +15,7 @@ from qtpy.QtCore import QTimer
 from napari_msdip._gui import text
 from napari_msdip._gui.job import Finished, Job, scale_provenance
 from napari_msdip._gui.layers import LayerTuple, image_tuple, scale_name
-from napari_msdip._gui.worker import Handshake, RunWorker, start_worker
+from napari_msdip._gui.worker import Failure, Handshake, RunWorker, start_worker
 from napari_msdip.events import Progress, Status
 
 if TYPE_CHECKING:
@@ -102,7 +102,6 @@ class Run:
             {
                 "yielded": self._on_yielded,
                 "returned": self._on_returned,
-                "errored": self._on_errored,
                 "finished": self._on_finished,
             },
         )
@@ -139,16 +138,16 @@ class Run:
         # Not at once: what was changed has yet to be drawn, and clicks come first.
         QTimer.singleShot(_BREATH_MS, self._handshake.shown.set)
 
-    def _on_returned(self, finished: Finished) -> None:
-        self._finished = finished
+    def _on_returned(self, outcome: Finished | Failure) -> None:
+        if isinstance(outcome, Failure):
+            self._message = outcome.message
+            show_error(self._message)
+            return
+        self._finished = outcome
         if self._alive():
-            self._message = text.outcome(self.job, finished)
-            if finished.n_done:
-                self._show_result(finished)
-
-    def _on_errored(self, error: Exception) -> None:
-        self._message = str(error)
-        show_error(self._message)
+            self._message = text.outcome(self.job, outcome)
+            if outcome.n_done:
+                self._show_result(outcome)
 
     def _on_finished(self) -> None:
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)

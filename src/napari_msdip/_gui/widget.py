@@ -39,6 +39,7 @@ __all__ = ["DenoiseWidget", "State"]
 
 _FORECAST_DELAY_MS = 400
 _TICKS = 1000
+_MINIMUM_WIDTH = 280
 _CURRENT, _RANGE, _WHOLE = "current slice", "range", "whole stack"
 
 
@@ -159,6 +160,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             label.native.setSizePolicy(
                 QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
             )
+        self.native.setMinimumWidth(_MINIMUM_WIDTH)
         self._settings.margins = (0, 0, 4, 0)
         self.native.layout().insertWidget(0, FittingScrollArea(self._settings.native))
         self.native.layout().addStretch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import traceback
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from napari_msdip._gui.job import Array, Finished, Job
 
 __all__ = [
-    "EngineError",
     "Failure",
     "Forecast",
     "Handshake",
@@ -33,13 +33,32 @@ __all__ = [
 
 _UPDATE_SECONDS = 0.2
 
+_log = logging.getLogger(__name__)
 
-class EngineError(Exception):
-    """The engine failed; the message says what to do.
 
-    Not a RuntimeError, whatever the engine raised: superqt only warns about those
-    and tells nobody that the worker has ended.
+@dataclass(frozen=True)
+class Failure:
+    """Why a worker gave nothing.
+
+    Workers return failures instead of raising: superqt only warns about a
+    RuntimeError, out of memory included, and tells nobody that the worker has ended;
+    napari's own slot for errors fails with PySide6; and an exception holds the
+    frames it came through, with them the engine's tensors, and the memory that may
+    just have run out.
+
+    Attributes
+    ----------
+    message : str
+        What went wrong and what to do.
     """
+
+    message: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """Return a failure in words, its traceback going to the log."""
+        _log.error("%s", "".join(traceback.format_exception(error)))
+        return cls(text.explain(error))
 
 
 class Handshake:
@@ -60,7 +79,7 @@ class Handshake:
         self.shown.set()
 
 
-class RunWorker(GeneratorWorker[Progress, None, "Finished"]):
+class RunWorker(GeneratorWorker[Progress, None, "Finished | Failure"]):
     """A worker that is asked to stop through a flag the engine looks at.
 
     napari's ``quit()`` would drop the generator where it stands and lose the
@@ -121,7 +140,7 @@ def start_worker(
 
 def ms_dip_run(
     handshake: Handshake, job: Job, engine: Engine, buffer: Array
-) -> Generator[Progress, None, Finished]:
+) -> Generator[Progress, None, Finished | Failure]:
     """Drive the engine and pass on what is worth showing.
 
     Yields
@@ -130,18 +149,16 @@ def ms_dip_run(
         Every finished scale and plane, and in between at most five a second, and no
         more than the window can show, each with the latest preview.
 
-    Raises
-    ------
-    EngineError
-        If the engine raises anything.
+    Returns
+    -------
+    Finished or Failure
+        The outcome.
     """
     latest = None
     sent = -_UPDATE_SECONDS
     with closing(job.run(engine, buffer, handshake.stop.is_set)) as steps:
         while True:
             step = _next(steps)
-            if isinstance(step, EngineError):
-                raise step
             if not isinstance(step, Progress):
                 return step
             if latest is not None and step.preview is None and step.scale == latest.scale:
@@ -157,7 +174,7 @@ def ms_dip_run(
 
 def _next(
     steps: Generator[Progress, None, Finished],
-) -> Progress | Finished | EngineError:
+) -> Progress | Finished | Failure:
     """Return the next step, the outcome, or why there is none."""
     try:
         return next(steps)
@@ -165,7 +182,7 @@ def _next(
         finished: Finished = end.value
         return finished
     except Exception as error:
-        return _failure(error)
+        return Failure.of(error)
 
 
 @dataclass(frozen=True)
@@ -197,19 +214,6 @@ def forecast(job: Job, engine: Engine) -> Forecast:
     )
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a call in the background gave nothing; superqt takes exceptions for itself.
-
-    Attributes
-    ----------
-    message : str
-        What went wrong and what to do.
-    """
-
-    message: str
-
-
 def in_background(
     answer: Callable[[Any], object], function: Callable[..., Any], *args: Any
 ) -> None:
@@ -232,15 +236,4 @@ def _attempt(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     try:
         return function(*args)
     except Exception as error:
-        return Failure(text.explain(error))
-
-
-def _failure(error: Exception) -> EngineError:
-    """Return a failure without its traceback.
-
-    The frames in there hold the engine's tensors, and with them the memory that may
-    just have run out.
-    """
-    failure = EngineError(text.explain(error))
-    failure.add_note("".join(traceback.format_exception(error)))
-    return failure
+        return Failure.of(error)
