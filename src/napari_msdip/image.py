@@ -30,7 +30,7 @@ from napari_msdip.pixels import Layout, Normalisation, as_planar, checked_image,
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.pyramid import resize
 from napari_msdip.recorruption import NoiseModel, measure_noise
-from napari_msdip.trust import Candidate, coarser_share
+from napari_msdip.trust import Candidate, Trust, weigh
 
 __all__ = ["as_options", "denoise", "iter_denoise"]
 
@@ -40,9 +40,10 @@ ShouldStop = Callable[[], bool]
 
 _PREVIEW_SECONDS = 0.3
 _NOISE_FIELDS = 8
-# Flat blocks show too little of correlated noise: by a fifth on average over the
-# photographs of docs/method.md.
-_CORRELATED_MARGIN = 1.5
+# The risk trusts the measured noise level; see docs/method.md. In correlated noise flat
+# blocks show too little of it, and what a fit has memorised comes through unseen.
+_WHITE_MARGIN = 1.15
+_CORRELATED_MARGIN = 1.7
 # A cancelled scale that has done less than this would blur more than it denoises.
 _USABLE_SHARE = 0.25
 
@@ -242,6 +243,7 @@ class Run:
     should_stop: ShouldStop | None = None
     _started: float = field(default=0.0, init=False)
     _shown: float = field(default=0.0, init=False)
+    _loss: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         options = self.plan.options
@@ -251,7 +253,9 @@ class Run:
         """Fit scale after scale, then fuse."""
         self._started = self._shown = time.perf_counter()
         if self.planar.min() == self.planar.max():
-            return self._constant()
+            result = self._constant()
+            yield self._progress(0, 0, 1.0, scale=result.scales[0])
+            return result
         rng = torch.Generator().manual_seed(self.plan.seed)
         noisy = self._normalised(self.planar)
         fields = self._noise_fields()
@@ -263,7 +267,8 @@ class Run:
                 network = self._network(problem, rng)
             scale = yield from self._fit(n, problem, network, rng)
             finished.insert(0, scale)
-            yield self._progress(n, scale.result.iterations, 0.0, 1.0, scale=scale.result)
+            if self._usable(scale.result):
+                yield self._progress(n, scale.result.iterations, 1.0, scale=scale.result)
             if scale.result.stop_reason is StopReason.CANCELLED:
                 return self._cancelled(finished, noisy)
         image = self._restored(self._fused(finished, noisy, fields))
@@ -289,7 +294,7 @@ class Run:
                 fit: Fit = finished.value
                 break
             share = step.iteration / problem.iterations
-            yield self._progress(n, step.iteration, step.loss, share, step=step)
+            yield self._progress(n, step.iteration, share, step=step)
         kept = copy.deepcopy(network) if self._weighs_risk else None
         return _Scale(fit.image, self._scale_result(n, problem, fit, started), kept)
 
@@ -411,46 +416,37 @@ class Run:
     def _fused(
         self, finished: list[_Scale], noisy: Tensor, fields: Tensor | None
     ) -> Tensor:
-        """Fuse the scales there are into an image of the full size (eq. 5)."""
-        finest = finished[0].image
-        complete = len(finished) == len(self.plan.scales)
-        if not complete:
-            finest = resize(finest, self.plan.shape)
-        if not self.plan.options.ensemble or len(finished) == 1:
-            return finest
-        images = [scale.image[0].float().cpu().numpy() for scale in finished]
-        if not complete:
-            images.insert(0, finest[0].float().cpu().numpy())
-        if complete and self._weighs_risk and fields is not None:
-            shares = self._shares(finished, noisy, self._bank(fields, self.plan.shape))
-            return _mixed(images, shares)
-        return torch.from_numpy(ensemble(images, channel_axis=0))[None]
+        """Fuse all scales into one image (eq. 5)."""
+        scales = finished if self.plan.options.ensemble else finished[:1]
+        if fields is None or not self._weighs_risk:
+            return _averaged(scales)
+        trust = self._trust(scales, noisy, self._bank(fields, self.plan.shape))
+        mixed = _mixed([_to_numpy(scale.image) for scale in scales], trust.coarser)
+        return torch.lerp(noisy.cpu(), mixed, trust.denoised.cpu())
 
-    def _shares(
-        self, finished: list[_Scale], noisy: Tensor, bank: NoiseBank
-    ) -> list[npt.NDArray[np.float32]]:
+    def _trust(self, scales: list[_Scale], noisy: Tensor, bank: NoiseBank) -> Trust:
         candidates = [
             Candidate(scale.image, scale.network)
-            for scale in finished
+            for scale in scales
             if scale.network is not None
         ]
         white = self.measured.noise.is_white
-        shares = coarser_share(
+        return weigh(
             candidates,
             noisy,
             bank,
             torch.Generator().manual_seed(self.plan.seed),
             recorruption=self.plan.options.recorruption,
-            margin=1.0 if white else _CORRELATED_MARGIN,
+            margin=_WHITE_MARGIN if white else _CORRELATED_MARGIN,
             threads=self.plan.threads,
         )
-        return [share[0].float().cpu().numpy() for share in shares]
 
     def _cancelled(self, finished: list[_Scale], noisy: Tensor) -> Result:
         """Return the best there is: the scales that got far enough, or the noisy image."""
         kept = [scale for scale in finished if self._usable(scale.result)]
         if kept:
-            image = self._restored(self._fused(kept, noisy, None))
+            scales = kept if self.plan.options.ensemble else kept[:1]
+            image = self._restored(resize(_averaged(scales), self.plan.shape))
         else:
             image = self._as_it_was()
         return self._reported(
@@ -500,7 +496,6 @@ class Run:
         self,
         n: int,
         iteration: int,
-        loss: float,
         share: float,
         *,
         step: Step | None = None,
@@ -513,6 +508,8 @@ class Run:
         now = time.perf_counter()
         elapsed = now - self._started
         preview = None
+        if step is not None:
+            self._loss = step.loss
         if step is not None and now - self._shown >= _PREVIEW_SECONDS:
             preview = self._restored(step.average)
             self._shown = time.perf_counter()
@@ -523,21 +520,33 @@ class Run:
             total=self.plan.scales[n].iterations,
             fraction=done,
             eta_seconds=elapsed * (1 - done) / done if done else None,
-            loss=loss,
+            loss=self._loss,
             preview=preview,
             finished_scale=scale,
         )
 
 
-def _mixed(images: list[Planar], shares: list[Planar]) -> Tensor:
+def _averaged(scales: list[_Scale]) -> Tensor:
+    """Fuse scales, finest first, by the paper's plain averages of pairs."""
+    if len(scales) == 1:
+        return scales[0].image
+    images = [_to_numpy(scale.image) for scale in scales]
+    return torch.from_numpy(ensemble(images, channel_axis=0))[None]
+
+
+def _mixed(images: list[Planar], shares: list[Tensor]) -> Tensor:
     """Mix results, finest first, each scale taking its share from the coarser ones."""
     blend: Array = images[-1]
     for image, share in zip(reversed(images[:-1]), reversed(shares), strict=True):
         enlarged = joint_bilateral_upsample(blend, image, channel_axis=0)
-        size = (image.shape[1], image.shape[2])
-        here = resize(torch.from_numpy(share)[None], size)[0].numpy()
+        here = resize(share, (image.shape[1], image.shape[2]))[0].cpu().numpy()
         blend = image + here * (enlarged - image)
     return torch.from_numpy(blend)[None]
+
+
+def _to_numpy(image: Tensor) -> Planar:
+    planar: Planar = image[0].float().cpu().numpy()
+    return planar
 
 
 def _features(

@@ -112,8 +112,13 @@ def resolve(
     Raises
     ------
     ValueError
-        If the device is not there.
+        If the device is not there, or the options leave the generator no input.
     """
+    if not (options.code_channels or options.recorruption or options.guidance):
+        raise ValueError(
+            "code_channels=0, recorruption=0 and guidance=False leave the generator "
+            "nothing to see; change one of them"
+        )
     shapes = scale_shapes(
         shape,
         factor=options.scale_factor,
