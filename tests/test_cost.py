@@ -1,0 +1,63 @@
+"""Costs: positive, quick to get, and larger for what takes longer."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from tests.samples import TINY
+
+from napari_msdip import Options, resolve
+from napari_msdip.cost import expected_cost, expected_memory
+
+
+def test_memory_grows_with_the_area() -> None:
+    sides = (64, 256, 1024, 4096)
+    needed = [expected_memory((side, side), 1, Options()) for side in sides]
+    assert needed == sorted(needed)
+    assert needed[-1] - needed[-2] == pytest.approx(15 * (needed[-2] - needed[0]), rel=0.1)
+
+
+def test_memory_grows_with_channels_and_widths() -> None:
+    shape = (512, 512)
+    least = expected_memory(shape, 1, TINY)
+    assert least < expected_memory(shape, 3, TINY)
+    assert least < expected_memory(shape, 1, TINY.replace(widths=(64, 64)))
+    assert least < expected_memory(shape, 1, TINY.replace(code_channels=32))
+
+
+def test_512_rgb_is_expected_to_fit_into_3_gb() -> None:
+    assert 0 < expected_memory((512, 512), 3, Options()) < 3e9
+
+
+def test_cost_is_that_of_the_plan_and_quick_to_get() -> None:
+    options = TINY.replace(device="cpu")
+    started = time.process_time()
+
+    cost = expected_cost((256, 200), options, channels=2)
+
+    assert time.process_time() - started < 10
+    assert cost.seconds > 0
+    assert cost.device == "cpu"
+    assert cost.scales == resolve(options, (256, 200), 0.0, channels=2).scales
+    assert cost.memory_bytes == expected_memory((256, 200), 2, options)
+
+
+def test_more_steps_take_longer() -> None:
+    few = expected_cost((64, 64), TINY).seconds
+    many = expected_cost(
+        (64, 64), TINY.replace(iterations=300, coarsest_iterations=300)
+    ).seconds
+    # A hundred times the steps; the probe is only as exact as the machine is quiet.
+    assert many > 10 * few
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 300)])
+def test_any_size_has_a_cost(shape: tuple[int, int]) -> None:
+    assert expected_cost(shape, TINY).seconds > 0
+
+
+def test_paper_has_a_cost_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_msdip.image.load_vgg16", lambda *_: pytest.fail("asked"))
+    paper = Options.preset("paper").replace(device="cpu", threads=1, widths=(8, 8))
+    assert expected_cost((256, 256), paper, channels=3).seconds > 0

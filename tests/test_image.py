@@ -1,0 +1,750 @@
+"""One image from end to end: it comes back denoised, and nothing else changes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import urllib.error
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from tests.samples import TINY, clean_picture, driven, noisy_picture, rms
+
+from napari_msdip import (
+    Options,
+    Progress,
+    Result,
+    Status,
+    StopReason,
+    denoise,
+    ensemble,
+    image,
+    iter_denoise,
+)
+from napari_msdip.features import Vgg16Features, WeightsNotFoundError
+from napari_msdip.pyramid import scale_shapes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_msdip.generator import Generator
+
+SHAPE = (40, 33)
+DTYPES = ["uint8", "uint16", "int16", "int64", "float32", "float64"]
+
+
+def run(noisy: Any, options: Any = TINY, **how: Any) -> tuple[Result, list[Progress]]:
+    return driven(iter_denoise(noisy, options, **how))
+
+
+@pytest.fixture(scope="module")
+def vgg_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write small random weights in the documented format."""
+    rng = np.random.default_rng(0)
+    sizes = {"1_1": (64, 3), "1_2": (64, 64), "2_1": (128, 64), "2_2": (128, 128)}
+    sizes |= {"3_1": (256, 128), "3_2": (256, 256), "3_3": (256, 256)}
+    arrays = {}
+    for name, size in sizes.items():
+        spread = (2 / (9 * size[1])) ** 0.5
+        weight = spread * rng.standard_normal((*size, 3, 3), dtype=np.float32)
+        arrays[f"conv{name}.weight"] = weight
+        arrays[f"conv{name}.bias"] = np.zeros(size[0], np.float32)
+    path = tmp_path_factory.mktemp("weights") / "vgg16.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.fixture
+def paper(vgg_weights: Path) -> Options:
+    """Return the paper preset, cut down to seconds."""
+    return Options.preset("paper").replace(
+        device="cpu",
+        threads=1,
+        widths=(8, 8),
+        code_channels=4,
+        min_size=16,
+        iterations=3,
+        vgg_weights=str(vgg_weights),
+    )
+
+
+# --- the same run again -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", [{}, {"stopping": "held-out", "guidance": True}])
+def test_same_seed_gives_the_same_bits(changes: dict[str, Any]) -> None:
+    noisy, options = noisy_picture(SHAPE, 3), TINY.replace(**changes)
+    first, again = (denoise(noisy, options, channel_axis=-1) for _ in range(2))
+    np.testing.assert_array_equal(first.image, again.image)
+    for one, two in zip(first.scales, again.scales, strict=True):
+        np.testing.assert_array_equal(one.image, two.image)
+
+
+def test_same_seed_gives_the_same_bits_in_the_paper_preset(paper: Options) -> None:
+    noisy = noisy_picture(SHAPE)
+    np.testing.assert_array_equal(denoise(noisy, paper).image, denoise(noisy, paper).image)
+
+
+def test_global_seed_does_not_matter() -> None:
+    noisy, found = noisy_picture(SHAPE), []
+    for seed in (1, 2):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            found.append(denoise(noisy, TINY).image)
+    np.testing.assert_array_equal(*found)
+
+
+def test_other_seed_gives_another_result() -> None:
+    noisy = noisy_picture(SHAPE)
+    first, other = (denoise(noisy, TINY.replace(seed=seed)).image for seed in (0, 1))
+    assert not np.array_equal(first, other)
+
+
+def test_denoise_only_drives_iter_denoise() -> None:
+    noisy, seen = noisy_picture(SHAPE), []
+    found = denoise(noisy, TINY, on_progress=seen.append)
+    result, steps = run(noisy)
+    np.testing.assert_array_equal(found.image, result.image)
+    assert [step.fraction for step in seen] == [step.fraction for step in steps]
+
+
+# --- nothing else changes ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_process_is_left_as_it_was(grad: bool) -> None:
+    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    numpy_state = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
+    dtype = torch.get_default_dtype()
+    with torch.set_grad_enabled(grad):
+        # More threads than there were, so that forgetting them would show.
+        options = TINY.replace(threads=threads + 1, iterations=1, coarsest_iterations=1)
+        for _ in iter_denoise(noisy_picture(SHAPE), options):
+            assert torch.is_grad_enabled() is grad
+            assert torch.get_num_threads() == threads
+    assert torch.equal(torch.random.get_rng_state(), state)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # type: ignore[index]
+    assert torch.get_default_dtype() == dtype
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_abandoned_run_leaves_the_process_as_it_was() -> None:
+    threads = torch.get_num_threads()
+    steps = iter_denoise(noisy_picture(SHAPE), TINY)
+    next(steps)
+    steps.close()
+    assert torch.get_num_threads() == threads
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_image_is_not_modified(dtype: str) -> None:
+    noisy = noisy_picture(SHAPE, high=200, dtype=dtype)
+    kept = noisy.copy()
+    noisy.setflags(write=False)
+
+    found = denoise(noisy, TINY).image
+
+    np.testing.assert_array_equal(noisy, kept)
+    assert not np.shares_memory(found, noisy)
+    assert found.flags.writeable
+
+
+# --- shapes, axes, dtypes and ranges ----------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_position_of_the_channels_is_irrelevant(channels: int) -> None:
+    last = noisy_picture((24, 20), channels)
+    expected = denoise(last, TINY, channel_axis=-1).image
+    assert expected.shape == last.shape
+    for axis in (0, 1, 2, -3):
+        found = denoise(np.moveaxis(last, -1, axis), TINY, channel_axis=axis).image
+        np.testing.assert_array_equal(np.moveaxis(found, axis, -1), expected)
+
+
+def test_lone_channel_is_a_gray_image() -> None:
+    noisy = noisy_picture((24, 20))
+    with_axis = denoise(noisy[np.newaxis], TINY, channel_axis=0).image
+    np.testing.assert_array_equal(with_axis[0], denoise(noisy, TINY).image)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "int16", "int64", "float32", "float64"]
+)
+@pytest.mark.parametrize("channels", [None, 3])
+def test_dtype_and_shape_come_back(dtype: str, channels: int | None) -> None:
+    noisy = noisy_picture((24, 20), channels, high=200, dtype=dtype)
+    axis = None if channels is None else -1
+
+    result, steps = run(noisy, channel_axis=axis)
+
+    assert result.image.dtype == noisy.dtype
+    assert result.image.shape == noisy.shape
+    assert not np.array_equal(result.image, noisy)
+    assert rms(result.image - clean_picture((24, 20), channels) * 200) < 150
+    shown = [step.preview for step in steps if step.preview is not None]
+    for other in [*(scale.image for scale in result.scales), *shown]:
+        assert other.dtype == noisy.dtype
+        assert other.ndim == noisy.ndim
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float64"])
+def test_float32_may_be_asked_for(dtype: str) -> None:
+    noisy = noisy_picture((24, 20), high=200, dtype=dtype)
+    exact = denoise(noisy, TINY.replace(output_dtype="float32")).image
+    assert exact.dtype == np.float32
+    rounded = denoise(noisy, TINY).image
+    if dtype == "float64":
+        np.testing.assert_allclose(exact, rounded, rtol=1e-6)
+    else:
+        assert (exact != np.rint(exact)).any()
+        np.testing.assert_array_equal(np.rint(exact).astype(dtype), rounded)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_saturated_and_black_areas_do_not_wrap_around(dtype: str) -> None:
+    top = np.iinfo(dtype).max
+    noisy = noisy_picture(SHAPE, low=-0.6 * top, high=1.6 * top, dtype=dtype)
+    assert (noisy == 0).mean() > 0.05
+    assert (noisy == top).mean() > 0.05
+
+    found = denoise(noisy, TINY.replace(iterations=40, coarsest_iterations=40)).image
+
+    clean = np.clip(clean_picture(SHAPE) * 2.2 * top - 0.6 * top, 0, top)
+    assert rms(found.astype(float) - clean) < 0.3 * top
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(4.0, 0.0), (1e-3, 0.0), (50.0, -20.0)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_units_are_irrelevant(gain: float, offset: float, dtype: str) -> None:
+    noisy = noisy_picture(SHAPE, dtype=dtype)
+    scaled = (gain * noisy.astype(float) + offset).astype(dtype)
+
+    found, of_scaled = denoise(noisy, TINY), denoise(scaled, TINY)
+
+    back = (of_scaled.image.astype(float) - offset) / gain
+    np.testing.assert_allclose(back, found.image, atol=0.02)
+    assert of_scaled.sigma == pytest.approx(gain * found.sigma, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-5.0, -1.0), (0.0, 1e-6), (1e6, 1.001e6), (-3e4, 3e4)]
+)
+def test_range_of_floats_is_kept(low: float, high: float) -> None:
+    noisy = noisy_picture(SHAPE, low=low, high=high, dtype="float64")
+    found = denoise(noisy, TINY.replace(iterations=30, coarsest_iterations=30)).image
+    margin = 0.3 * (high - low)
+    assert noisy.min() - margin < found.min()
+    assert found.max() < noisy.max() + margin
+    assert found.mean() == pytest.approx(noisy.mean(), abs=margin)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 64), (31, 37), (97, 16), (8, 8)])
+@pytest.mark.parametrize("channels", [None, 3])
+def test_any_size(shape: tuple[int, int], channels: int | None) -> None:
+    noisy = noisy_picture(shape, channels)
+    result, steps = run(noisy, channel_axis=None if channels is None else -1)
+
+    assert result.image.shape == noisy.shape
+    assert np.isfinite(result.image).all()
+    assert result.status is Status.COMPLETED
+    assert [scale.shape for scale in result.scales] == list(
+        scale_shapes(shape, factor=TINY.scale_factor, min_size=TINY.min_size)
+    )
+    for scale in result.scales:
+        assert scale.image.shape[:2] == scale.shape
+        assert scale.zoom[0] * scale.shape[0] == pytest.approx(shape[0])
+    assert steps[-1].fraction == 1
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 23)])
+@pytest.mark.parametrize(
+    "changes",
+    [{"fold": 4}, {"padding": "reflection"}, {"stopping": "held-out"}, {"guidance": True}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_any_option_works_on_small_images(
+    shape: tuple[int, int], changes: dict[str, Any]
+) -> None:
+    found = denoise(noisy_picture(shape), TINY.replace(widths=(8,) * 5, **changes))
+    assert np.isfinite(found.image).all()
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int16", "uint32", "int64", "float32", "float64"]
+)
+@pytest.mark.parametrize("channels", [None, 3])
+def test_constant_image_comes_back(dtype: str, channels: int | None) -> None:
+    flat = np.full((20, 30) if channels is None else (20, 30, channels), 77, dtype)
+
+    result, steps = run(flat, channel_axis=None if channels is None else -1)
+
+    np.testing.assert_array_equal(result.image, flat)
+    assert result.image.dtype == dtype
+    assert not np.shares_memory(result.image, flat)
+    assert result.sigma == 0
+    assert [scale.stop_reason for scale in result.scales] == [StopReason.CONSTANT]
+    assert sum(step.finished_scale is not None for step in steps) == 1
+
+
+def test_one_constant_channel_does_no_harm() -> None:
+    noisy = noisy_picture(SHAPE, 3)
+    noisy[..., 1] = 0.25
+    found = denoise(noisy, TINY, channel_axis=-1).image
+    assert np.isfinite(found).all()
+
+
+def test_mostly_empty_image() -> None:
+    noisy = np.zeros(SHAPE, np.uint16)
+    noisy[10:14, 10:14] = 900
+    found = denoise(noisy, TINY).image
+    assert found.dtype == np.uint16
+    assert found.max() <= 900
+
+
+# --- what is refused --------------------------------------------------------------
+
+BAD_IMAGES: list[tuple[Any, Any, type[Exception], str]] = [
+    (np.full((20, 20), np.nan), None, ValueError, "image"),
+    (np.full((20, 20), np.inf), None, ValueError, "image"),
+    (np.zeros((20, 20), complex), None, TypeError, "image"),
+    (np.zeros((20, 20), object), None, TypeError, "image"),
+    (np.zeros((20, 20), bool), None, TypeError, "image"),
+    (np.zeros((0, 20)), None, ValueError, "image"),
+    (np.zeros((20, 20, 0)), -1, ValueError, "image"),
+    (np.zeros((20, 20, 3)), None, ValueError, "channel_axis"),
+    (np.zeros((20, 20, 3)), 3, ValueError, "channel_axis=3"),
+    (np.zeros((20, 20)), 0, ValueError, "channel_axis=0"),
+    (np.zeros((20, 20, 3)), "last", TypeError, "channel_axis='last'"),
+    (np.zeros((4, 20)), None, ValueError, "image"),
+]
+
+
+@pytest.mark.parametrize(("noisy", "axis", "error", "name"), BAD_IMAGES)
+def test_bad_image_is_refused_before_the_first_step(
+    noisy: Any, axis: Any, error: type[Exception], name: str
+) -> None:
+    with pytest.raises(error, match=name):
+        iter_denoise(noisy, TINY, channel_axis=axis)
+    with pytest.raises(error, match=name):
+        denoise(noisy, TINY, channel_axis=axis)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "name"),
+    [
+        ("slow", ValueError, "options.*'slow'"),
+        (3, TypeError, "options=3"),
+        ({"seed": 1}, TypeError, "options="),
+    ],
+)
+def test_bad_options_are_refused_before_the_first_step(
+    options: Any, error: type[Exception], name: str
+) -> None:
+    with pytest.raises(error, match=name):
+        iter_denoise(noisy_picture(SHAPE), options)
+
+
+def test_missing_device_is_refused_before_the_first_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match="device='cuda'"):
+        iter_denoise(noisy_picture(SHAPE), TINY.replace(device="cuda"))
+
+
+def test_generator_without_any_input_is_refused_before_the_first_step() -> None:
+    nothing = TINY.replace(code_channels=0, recorruption=0.0, guidance=False)
+    with pytest.raises(ValueError, match=r"recorruption|code_channels"):
+        iter_denoise(noisy_picture(SHAPE), nothing)
+
+
+def test_missing_weights_are_refused_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("torch.hub._hub_dir", None)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    options = TINY.replace(consistency="vgg16")
+
+    with pytest.raises(WeightsNotFoundError, match="consistency='offline'"):
+        iter_denoise(noisy_picture(SHAPE), options)
+    # A single scale has nothing to agree with, and so needs no weights.
+    iter_denoise(noisy_picture(SHAPE), options.replace(max_scales=1)).close()
+
+
+@pytest.mark.parametrize("options", [None, "fast", Options()])
+def test_options_may_be_given_by_name_or_not_at_all(options: Any) -> None:
+    assert image.as_options(options) == Options()
+
+
+# --- it denoises ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+def test_error_drops_below_that_of_the_noisy_image(channels: int | None) -> None:
+    shape, axis = (64, 72), None if channels is None else -1
+    noisy, clean = noisy_picture(shape, channels), clean_picture(shape, channels)
+    options = TINY.replace(
+        widths=(16, 32, 32),
+        iterations=60,
+        coarsest_iterations=80,
+        min_size=32,
+        learning_rate=5e-3,
+    )
+    result = denoise(noisy, options, channel_axis=axis)
+    assert rms(result.image - clean) < 0.7 * rms(noisy - clean)
+    assert result.sigma == pytest.approx(0.1, rel=0.3)
+
+
+# --- the paper's parts ------------------------------------------------------------
+
+
+def test_every_part_of_the_paper_takes_part(
+    monkeypatch: pytest.MonkeyPatch, paper: Options
+) -> None:
+    networks: list[Generator] = []
+    compared: list[tuple[int, ...]] = []
+    absolute: list[bool] = []
+    shown: list[torch.Tensor] = []
+    made, forward = image.Network, Vgg16Features.forward
+    loss = image.fit_scale.__globals__["reconstruction_loss"]
+
+    def network(config: Any) -> Generator:
+        networks.append(made(config))
+        networks[-1].register_forward_pre_hook(
+            lambda _, args: shown.append(args[0].clone())
+        )
+        return networks[-1]
+
+    def features(self: Vgg16Features, picture: torch.Tensor) -> torch.Tensor:
+        compared.append(tuple(picture.shape[-2:]))
+        return forward(self, picture)
+
+    def reconstruction(*args: Any, **how: Any) -> torch.Tensor:
+        absolute.append(how["absolute"])
+        return loss(*args, **how)
+
+    monkeypatch.setattr(image, "Network", network)
+    monkeypatch.setattr(Vgg16Features, "forward", features)
+    monkeypatch.setattr("napari_msdip.fit.reconstruction_loss", reconstruction)
+    noisy = noisy_picture(SHAPE, 3, sigma=0.3)
+
+    result, steps = run(noisy, paper, channel_axis=-1)
+
+    # The pyramid: r = 0.8 down to the smallest size; coarse to fine.
+    shapes = [scale.shape for scale in result.scales]
+    assert shapes == list(scale_shapes(SHAPE, factor=0.8, min_size=16))
+    assert len(shapes) == 4
+    assert [s.scale for s in steps if s.finished_scale] == [3, 2, 1, 0]
+    # A new skip generator for each scale.
+    assert len(networks) == 4
+    assert {n.config.padding for n in networks} == {"reflection"}
+    assert {n.config.upsampling for n in networks} == {"bilinear"}
+    assert {n.config.skip_width for n in networks} == {4}
+    # Its input: a code the size of the scale, perturbed at every step.
+    assert [tuple(s.shape[-2:]) for s in shown[::3]] == shapes[::-1]
+    assert not torch.equal(shown[0], shown[1])
+    assert torch.corrcoef(torch.stack([shown[0].flatten(), shown[1].flatten()]))[0, 1] > 0.2
+    # L1 first, then L2, at each scale.
+    assert absolute == [True, False, False] * 4
+    # Features of the downsampled output against those of the coarser result (eq. 3).
+    assert compared == [s for s in shapes[:0:-1] for _ in range(4)]
+    # The adaptive weight (eq. 4), which is nothing at the coarsest scale.
+    units = [s.weight**2 / (s.sigma * (3 - n)) for n, s in enumerate(result.scales[:-1])]
+    assert units == pytest.approx([units[0]] * 3, rel=0.02)
+    assert units[0] > 0
+    assert result.scales[-1].weight == 0
+    # The pairwise joint bilateral ensemble (eq. 5), finest last.
+    fused = ensemble([scale.image for scale in result.scales], channel_axis=-1)
+    np.testing.assert_allclose(result.image, fused, atol=1e-4)
+    assert not np.array_equal(result.image, result.scales[0].image)
+
+
+def test_paper_is_trained_until_it_converges(paper: Options) -> None:
+    options = paper.replace(
+        iterations=200, patience=3, l1_fraction=0.02, max_scales=2, learning_rate=0.02
+    )
+    result = denoise(noisy_picture((20, 24)), options)
+    assert {scale.stop_reason for scale in result.scales} == {StopReason.PLATEAU}
+    assert all(scale.iterations < 200 for scale in result.scales)
+
+
+def test_default_shows_the_generator_the_noisy_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    real = image.fit_scale
+
+    def spy(problem: Any, *args: Any, **how: Any) -> Any:
+        asked.append(problem)
+        return real(problem, *args, **how)
+
+    monkeypatch.setattr(image, "fit_scale", spy)
+    denoise(noisy_picture(SHAPE), TINY)
+    assert len(asked) == 2
+    assert all(problem.noise is not None for problem in asked)
+    assert asked[0].consistency is None
+    assert asked[1].consistency is not None
+
+
+# --- each ablation is one option away ---------------------------------------------
+
+
+def changed(options: Options, **changes: Any) -> tuple[Result, Result]:
+    noisy = noisy_picture(SHAPE, sigma=0.3)
+    return denoise(noisy, options), denoise(noisy, options.replace(**changes))
+
+
+@pytest.mark.parametrize("scale_weights", ["risk", "equal"])
+def test_without_ensemble_the_finest_scale_is_the_result(scale_weights: str) -> None:
+    fused, alone = changed(TINY.replace(scale_weights=scale_weights), ensemble=False)
+    np.testing.assert_array_equal(alone.image, alone.scales[0].image)
+    np.testing.assert_array_equal(alone.scales[0].image, fused.scales[0].image)
+    assert not np.array_equal(fused.image, alone.image)
+
+
+def test_scale_weights_change_the_fusion_only() -> None:
+    by_risk, alike = changed(TINY, scale_weights="equal")
+    np.testing.assert_array_equal(by_risk.scales[0].image, alike.scales[0].image)
+    assert not np.array_equal(by_risk.image, alike.image)
+
+
+def test_fixed_weight_replaces_the_adaptive_one() -> None:
+    adaptive, fixed = changed(TINY.replace(iterations=6), fixed_weight=0.5)
+    assert [scale.weight for scale in fixed.scales] == [0.5, 0.0]
+    assert adaptive.scales[0].weight > 0
+    assert not np.array_equal(adaptive.image, fixed.image)
+
+
+def test_gain_multiplies_the_adaptive_weight() -> None:
+    one, three = changed(TINY.replace(consistency_gain=1.0), consistency_gain=3.0)
+    assert three.scales[0].weight == pytest.approx(3 * one.scales[0].weight)
+
+
+def test_no_scale_consistency() -> None:
+    held, free = changed(TINY.replace(fixed_weight=10.0), consistency="none")
+    assert [scale.weight for scale in free.scales] == [0.0, 0.0]
+    np.testing.assert_array_equal(held.scales[-1].image, free.scales[-1].image)
+    assert not np.array_equal(held.scales[0].image, free.scales[0].image)
+
+
+def test_kinds_of_scale_consistency_differ(vgg_weights: Path) -> None:
+    noisy = noisy_picture(SHAPE, sigma=0.3)
+    options = TINY.replace(fixed_weight=10.0, vgg_weights=str(vgg_weights))
+    kinds = ("none", "pixels", "offline", "vgg16")
+    found = [denoise(noisy, options.replace(consistency=k)).scales[0].image for k in kinds]
+    for one, other in itertools.combinations(found, 2):
+        assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("layer", ["relu1_2", "relu3_3"])
+def test_feature_layer(vgg_weights: Path, layer: str) -> None:
+    options = TINY.replace(
+        consistency="vgg16", fixed_weight=10.0, vgg_weights=str(vgg_weights)
+    )
+    one, other = changed(options, feature_layer=layer)
+    assert not np.array_equal(one.scales[0].image, other.scales[0].image)
+
+
+@pytest.mark.parametrize(
+    ("changes", "levels"),
+    [({"max_scales": 1}, 1), ({"min_size": 33}, 1), ({"scale_factor": 0.8}, 4)],
+)
+def test_pyramid_options_change_the_scales(changes: dict[str, Any], levels: int) -> None:
+    plain, other = changed(TINY, **changes)
+    assert len(plain.scales) == 2
+    assert len(other.scales) == levels
+
+
+def test_iterations_are_those_asked_for() -> None:
+    few, more = changed(TINY, iterations=5, coarsest_iterations=4)
+    assert [scale.iterations for scale in few.scales] == [3, 3]
+    assert [scale.iterations for scale in more.scales] == [5, 4]
+    assert {scale.stop_reason for scale in more.scales} == {StopReason.ITERATIONS}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"warm_start": False},
+        {"symmetries": False},
+        {"guidance": True},
+        {"recorruption": 0.5},
+        {"code_channels": 4},
+        {"bounded": False},
+        {"upsampling": "bilinear"},
+        {"padding": "reflection"},
+        {"skip_width": 0},
+        {"fold": 2},
+        {"average": 0.0},
+        {"schedule": "constant"},
+        {"learning_rate": 1e-4},
+        {"l1_fraction": 1.0},
+        {"stopping": "held-out"},
+        {"precision": "bfloat16"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_every_other_option_has_an_effect(changes: dict[str, Any]) -> None:
+    plain, other = changed(TINY, **changes)
+    assert not np.array_equal(plain.image, other.image)
+    assert np.isfinite(other.image).all()
+
+
+# --- cancel -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 40, 41, 45, 79])
+def test_cancel_within_one_iteration_with_the_best_so_far(after: int) -> None:
+    noisy = noisy_picture(SHAPE, 3, sigma=0.15, high=200, dtype="uint16")
+    clean = 200 * clean_picture(SHAPE, 3)
+    options = TINY.replace(
+        iterations=40, coarsest_iterations=40, learning_rate=1e-2, stopping="none"
+    )
+    steps: list[Progress] = []
+
+    result = denoise(
+        noisy,
+        options,
+        channel_axis=-1,
+        on_progress=steps.append,
+        should_stop=lambda: sum(s.finished_scale is None for s in steps) >= after,
+    )
+
+    assert sum(step.finished_scale is None for step in steps) == after
+    assert result.status is Status.CANCELLED
+    finished = [step.finished_scale for step in steps if step.finished_scale is not None]
+    assert finished == list(reversed(result.scales))
+    assert result.image.shape == noisy.shape
+    assert result.image.dtype == noisy.dtype
+    assert rms(result.image - clean) <= 1.05 * rms(noisy - clean)
+    fractions = [step.fraction for step in steps]
+    assert fractions == sorted(fractions)
+
+
+def test_cancel_after_the_last_step_comes_too_late() -> None:
+    steps: list[Progress] = []
+    result = denoise(
+        noisy_picture(SHAPE),
+        TINY,
+        on_progress=steps.append,
+        should_stop=lambda: len(steps) >= 7,
+    )
+    assert result.status is Status.COMPLETED
+
+
+def test_cancelled_early_in_a_scale_falls_back_on_the_coarser_one() -> None:
+    noisy, steps = noisy_picture((64, 64), sigma=0.3), []
+    clean = clean_picture((64, 64))
+    options = TINY.replace(
+        iterations=40, coarsest_iterations=60, learning_rate=1e-2, max_scales=2
+    )
+    result = denoise(
+        noisy,
+        options,
+        on_progress=steps.append,
+        should_stop=lambda: bool(steps) and steps[-1].scale == 0,
+    )
+    assert result.status is Status.CANCELLED
+    assert result.image.shape == noisy.shape
+    assert rms(result.image - clean) < 0.8 * rms(noisy - clean)
+
+
+# --- progress ---------------------------------------------------------------------
+
+
+def test_progress_is_monotone_from_nothing_to_the_end() -> None:
+    result, steps = run(noisy_picture(SHAPE))
+
+    fractions = [step.fraction for step in steps]
+    assert all(0 < fraction <= 1 for fraction in fractions)
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    assert {step.n_scales for step in steps} == {len(result.scales)}
+    levels = [step.scale for step in steps]
+    assert levels == sorted(levels, reverse=True)
+    for step in steps:
+        assert 1 <= step.iteration <= step.total
+        assert np.isfinite(step.loss)
+        assert step.loss > 0
+        assert step.eta_seconds is None or step.eta_seconds >= 0
+    assert steps[-1].eta_seconds == 0
+
+
+@pytest.mark.parametrize("stopping", ["none", "settled"])
+def test_each_scale_is_finished_once(stopping: str) -> None:
+    options = TINY.replace(stopping=stopping, patience=1, min_size=16, scale_factor=0.7)
+    result, steps = run(noisy_picture(SHAPE), options)
+    finished = [step for step in steps if step.finished_scale is not None]
+    assert [step.scale for step in finished] == [2, 1, 0]
+    assert [s.finished_scale for s in finished] == list(reversed(result.scales))
+
+
+def test_previews_are_copies_in_the_units_of_the_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(image, "_PREVIEW_SECONDS", 0.0)
+    noisy = noisy_picture(SHAPE, 3, low=1000, high=3000, dtype="uint16")
+    previews, scales = [], []
+    for step in iter_denoise(noisy, TINY, channel_axis=-1):
+        if step.preview is not None:
+            previews.append(step.preview)
+            scales.append(step.scale)
+            assert step.preview.dtype == np.uint16
+            assert 500 < step.preview.mean() < 3500
+            step.preview[:] = 0
+    assert scales == [1, 1, 1, 0, 0, 0]
+    assert {p.shape for p in previews} == {(20, 16, 3), (40, 33, 3)}
+    for one, other in itertools.combinations(previews, 2):
+        assert not np.shares_memory(one, other)
+    plain = denoise(noisy, TINY, channel_axis=-1)
+    assert not (plain.image == 0).all()
+
+
+def test_previews_are_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "_PREVIEW_SECONDS", 1e6)
+    _, steps = run(noisy_picture(SHAPE))
+    assert all(step.preview is None for step in steps)
+
+
+def test_previews_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    noisy, found = noisy_picture(SHAPE), []
+    for seconds in (0.0, 1e6):
+        monkeypatch.setattr(image, "_PREVIEW_SECONDS", seconds)
+        found.append(denoise(noisy, TINY).image)
+    np.testing.assert_array_equal(*found)
+
+
+# --- provenance -------------------------------------------------------------------
+
+
+def test_provenance_round_trips_and_repeats_the_run() -> None:
+    noisy = noisy_picture(SHAPE)
+    result = denoise(noisy, TINY.replace(seed=5))
+
+    told = json.loads(result.to_json())
+
+    assert told == result.provenance()
+    assert told["plan"]["seed"] == 5
+    assert told["plan"]["device"] == "cpu"
+    assert told["versions"]["torch"] == torch.__version__
+    assert set(told["versions"]) >= {"napari-msdip", "numpy"}
+    again = denoise(noisy, Options(**told["plan"]["options"]))
+    np.testing.assert_array_equal(again.image, result.image)
+
+
+def test_result_tells_time_noise_and_plan() -> None:
+    result = denoise(noisy_picture(SHAPE), TINY)
+    assert result.plan.options == TINY
+    assert result.plan.shape == SHAPE
+    assert result.sigma == result.plan.sigma == pytest.approx(0.1, rel=0.4)
+    assert 0 < sum(scale.seconds for scale in result.scales) <= result.seconds

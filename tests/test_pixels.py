@@ -1,0 +1,217 @@
+"""Images as they come: checked, brought to planes and put back without a surprise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_msdip.pixels import (
+    Layout,
+    Normalisation,
+    as_planar,
+    checked_image,
+    restored,
+)
+
+DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int64", "float32", "float64"]
+
+
+def counted(shape: tuple[int, ...], dtype: str = "float32") -> Any:
+    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+
+
+def there_and_back(image: Any, channel_axis: int | None) -> Any:
+    array, layout = checked_image(image, channel_axis)
+    return restored(as_planar(array, layout).astype(np.float64), layout)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "float16", ">u2", "<f8"])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((9, 11), None),
+        ((3, 9, 11), 0),
+        ((9, 3, 11), 1),
+        ((9, 11, 3), 2),
+        ((9, 11, 3), -1),
+        ((1, 9, 11), -3),
+        ((9, 11, 7), -1),
+    ],
+)
+def test_images_come_back_as_they_were(
+    shape: tuple[int, ...], axis: int | None, dtype: str
+) -> None:
+    image = counted(shape, dtype)
+    back = there_and_back(image, axis)
+    assert back.dtype == image.dtype
+    np.testing.assert_array_equal(back, image)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2, -3])
+def test_planes_are_the_same_wherever_the_channels_are(axis: int) -> None:
+    planes = counted((4, 9, 11))
+    array, layout = checked_image(np.moveaxis(planes, 0, axis), axis)
+    np.testing.assert_array_equal(as_planar(array, layout), planes)
+
+
+def test_planes_are_a_copy_in_float32() -> None:
+    image = counted((9, 11))
+    array, layout = checked_image(image, None)
+
+    planar = as_planar(array, layout)
+    planar += 1
+
+    assert planar.dtype == np.float32
+    assert planar.shape == (1, 9, 11)
+    np.testing.assert_array_equal(image, counted((9, 11)))
+
+
+def test_lists_and_views_are_images() -> None:
+    image = counted((20, 30))[::2, ::-2]
+    np.testing.assert_array_equal(there_and_back(image, None), image)
+    np.testing.assert_array_equal(there_and_back(image.tolist(), None), image)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32", "uint32"])
+def test_integers_are_rounded_and_clipped(dtype: str) -> None:
+    limits = np.iinfo(dtype)
+    layout = Layout(np.dtype(dtype), None)
+    values = np.array([[[limits.min - 5.0, 1.4, 1.6, limits.max + 5.0]]])
+    found = restored(values, layout)
+    assert found.dtype == dtype
+    assert found.tolist() == [[limits.min, 1, 2, limits.max]]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_largest_integers_do_not_wrap_around(dtype: str) -> None:
+    limits = np.iinfo(dtype)
+    found = restored(np.array([[[-1e30, 0.0, 1e30]]]), Layout(np.dtype(dtype), None))
+    assert found[0, 0] == limits.min
+    assert found[0, 1] == 0
+    assert limits.max - 2**12 < int(found[0, 2]) <= limits.max
+
+
+def test_floats_are_neither_rounded_nor_clipped() -> None:
+    values = np.array([[[-1.5, 0.25, 1e6]]])
+    found = restored(values, Layout(np.dtype("float64"), None))
+    np.testing.assert_array_equal(found, values[0])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float64"])
+def test_float32_when_asked_for(dtype: str) -> None:
+    found = restored(np.array([[[-3.25, 300.5]]]), Layout(np.dtype(dtype), None), "float32")
+    assert found.dtype == np.float32
+    assert found.tolist() == [[-3.25, 300.5]]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((9, 9), bool),
+        np.zeros((9, 9), complex),
+        np.zeros((9, 9), object),
+        np.zeros((9, 9), "datetime64[s]"),
+        np.full((9, 9), "x"),
+        None,
+        "image.tif",
+    ],
+    ids=["bool", "complex", "object", "dates", "text", "None", "a path"],
+)
+def test_what_is_no_number_is_a_type_error(image: Any) -> None:
+    with pytest.raises(TypeError, match=r"^image"):
+        checked_image(image, None)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_values_that_are_not_finite_are_counted(bad: float, dtype: str) -> None:
+    image = np.zeros((9, 9), dtype)
+    image[2, 3] = image[5, 5] = bad
+    with pytest.raises(ValueError, match=r"^image.* 2 "):
+        checked_image(image, None)
+
+
+@pytest.mark.parametrize("shape", [(0, 9), (9, 0), (0, 0)])
+def test_empty_is_an_error(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"^image is empty"):
+        checked_image(np.zeros(shape), None)
+
+
+def test_no_channels_at_all_is_empty() -> None:
+    with pytest.raises(ValueError, match=r"^image is empty"):
+        checked_image(np.zeros((9, 9, 0)), -1)
+
+
+@pytest.mark.parametrize("shape", [(), (9,), (9, 9, 3), (2, 9, 9, 3)])
+def test_without_channels_an_image_has_two_axes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"^image.*channel_axis"):
+        checked_image(np.zeros(shape), None)
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (2, 9, 9, 3)])
+def test_with_channels_an_image_has_three_axes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"^image.*channel_axis"):
+        checked_image(np.zeros(shape), 0)
+
+
+@pytest.mark.parametrize("axis", [3, -4, 17])
+def test_channel_axis_is_one_of_the_axes(axis: int) -> None:
+    with pytest.raises(ValueError, match=rf"^channel_axis={axis}"):
+        checked_image(np.zeros((9, 9, 3)), axis)
+
+
+@pytest.mark.parametrize("axis", ["last", 1.0, True, (0,)])
+def test_channel_axis_is_a_whole_number(axis: Any) -> None:
+    with pytest.raises(TypeError, match=r"^channel_axis="):
+        checked_image(np.zeros((9, 9, 3)), axis)
+
+
+def test_channel_axis_may_be_a_numpy_integer() -> None:
+    assert checked_image(np.zeros((9, 9, 3)), np.int64(-1))[1].channel_axis == 2
+
+
+def test_too_few_pixels_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^image.*\(5, 90\)"):
+        checked_image(np.zeros((5, 90)), None)
+    # A channel axis is not a side.
+    checked_image(np.zeros((90, 90, 2)), -1)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1, 0), (1e-4, 2), (6e4, -3e4), (1, 1e4)])
+def test_normalisation_goes_there_and_back(gain: float, offset: float) -> None:
+    rng = np.random.default_rng(0)
+    planar = (offset + gain * rng.random((2, 30, 30))).astype(np.float32)
+
+    normalisation = Normalisation.of(planar)
+    normalised = normalisation.apply(planar)
+
+    assert normalised.dtype == np.float32
+    assert -0.1 < normalised.min() < 0.05
+    assert 0.95 < normalised.max() < 1.1
+    back = normalisation.invert(normalised)
+    assert back.dtype == np.float64
+    np.testing.assert_allclose(back, planar, atol=1e-6 * max(gain, abs(offset)))
+
+
+def test_a_few_bright_spots_do_not_squeeze_the_rest() -> None:
+    planar = np.random.default_rng(0).random((1, 64, 64)).astype(np.float32)
+    planar[0, 3, 3:6] = 1000
+    normalised = Normalisation.of(planar).apply(planar)
+    assert np.median(normalised) == pytest.approx(0.5, abs=0.05)
+    assert normalised.max() > 500
+
+
+@pytest.mark.parametrize("value", [0.0, -7.0, 1e5])
+def test_constant_image_is_normalised_without_a_division_by_zero(value: float) -> None:
+    planar = np.full((1, 9, 9), value, np.float32)
+    normalisation = Normalisation.of(planar)
+    assert normalisation.gain > 0
+    np.testing.assert_array_equal(normalisation.invert(normalisation.apply(planar)), planar)
+
+
+def test_nearly_constant_image_has_the_range_of_what_varies() -> None:
+    planar = np.zeros((1, 64, 64), np.float32)
+    planar[0, 5, 5] = 4.0
+    assert Normalisation.of(planar).gain == 4.0

@@ -1,0 +1,234 @@
+"""Measured noise: its level, colour and channels, and fresh noise just like it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from tests.samples import clean_picture, rms
+
+from napari_msdip.recorruption import NoiseModel, measure_noise
+
+SHAPE = (192, 176)
+
+
+def planar(noise: Any) -> Any:
+    """Add noise (C, Y, X) to the picture."""
+    clean = clean_picture(noise.shape[1:], len(noise)).transpose(2, 0, 1)
+    return (clean + noise).astype(np.float32)
+
+
+def white(sigma: float = 0.1, channels: int = 1, seed: int = 0) -> Any:
+    rng = np.random.default_rng(seed)
+    return sigma * rng.standard_normal((channels, *SHAPE))
+
+
+def correlated(width: float, sigma: float = 0.1, channels: int = 1, seed: int = 0) -> Any:
+    noise = gaussian_filter(white(1.0, channels, seed), (0, width, width), mode="wrap")
+    return sigma * noise / noise.std()
+
+
+def neighbour_correlation(fields: Any) -> float:
+    """Correlation of pixels that share a side, fields being periodic."""
+    down = np.mean(fields * np.roll(fields, 1, axis=-2))
+    across = np.mean(fields * np.roll(fields, 1, axis=-1))
+    return float((down + across) / 2 / np.mean(np.square(fields)))
+
+
+@pytest.mark.parametrize("sigma", [0.03, 0.1, 0.3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_white_noise_is_found_white_at_the_level_given(sigma: float, channels: int) -> None:
+    image = planar(white(sigma, channels))
+
+    model = measure_noise(image, sigma)
+
+    assert abs(model.neighbour_correlation) < 0.1
+    assert model.reach() == 0
+    assert float(np.median(model.sigma_map(image))) == pytest.approx(sigma, rel=0.1)
+
+
+@pytest.mark.parametrize("width", [0.6, 0.8, 1.0])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_correlated_noise_is_measured_whatever_level_is_given(
+    width: float, seed: int
+) -> None:
+    noise = correlated(width, seed=seed)
+    image = planar(noise)
+
+    model = measure_noise(image, 0.02)
+
+    # The flattest blocks show too little of it, and the taper takes some more.
+    expected = neighbour_correlation(noise)
+    assert 0.7 * expected < model.neighbour_correlation < expected + 0.1
+    assert model.reach() >= 1
+    assert 0.08 < rms(model.sigma_map(image)) < 0.11
+
+
+def test_reach_grows_with_the_correlation() -> None:
+    reaches = [measure_noise(planar(correlated(w)), 0.1).reach() for w in (0.5, 0.9, 1.4)]
+    assert reaches == sorted(reaches)
+    assert reaches[-1] > reaches[0]
+
+
+@pytest.mark.parametrize("gain", [1.0, 250.0])
+@pytest.mark.parametrize("width", [0.0, 0.8])
+def test_noise_that_grows_with_the_intensity(width: float, gain: float) -> None:
+    clean = clean_picture(SHAPE)[np.newaxis]
+    level = 0.02 + 0.12 * clean
+    unit = correlated(width, 1.0) if width else white(1.0)
+    image = (gain * (clean + level * unit)).astype(np.float32)
+
+    found = measure_noise(image, gain * float(np.median(level))).sigma_map(image) / gain
+
+    dark, bright = clean < np.quantile(clean, 0.2), clean > np.quantile(clean, 0.8)
+    assert found[bright].mean() > 1.6 * found[dark].mean()
+    assert found[dark].mean() == pytest.approx(level[dark].mean(), rel=0.25)
+    assert found[bright].mean() == pytest.approx(level[bright].mean(), rel=0.25)
+
+
+def test_noise_shared_by_channels() -> None:
+    common = white(0.1)
+    own = white(0.02, 3, seed=1)
+
+    shared = measure_noise(planar(common + own), 0.1).channels
+    apart = measure_noise(planar(white(0.1, 3)), 0.1).channels
+
+    beside = ~np.eye(3, dtype=bool)
+    assert shared[beside].min() > 0.85
+    assert np.abs(apart[beside]).max() < 0.15
+    assert np.trace(shared) == pytest.approx(3)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (16, 16), (17, 64), (8, 300), (31, 37)])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_small_images_have_a_usable_model(shape: tuple[int, int], channels: int) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((channels, *shape)).astype(np.float32)
+
+    model = measure_noise(image, 1.0)
+
+    level = model.sigma_map(image)
+    assert level.shape == (1, *shape)
+    assert 0.5 < level.min() <= level.max() < 2
+    assert np.isfinite(model.fields(shape, 2, rng)).all()
+
+
+@pytest.mark.parametrize("kind", ["constant", "half constant", "saturated"])
+def test_areas_without_noise_do_no_harm(kind: str) -> None:
+    image = planar(white(0.1))
+    if kind == "constant":
+        image[:] = 3.0
+    elif kind == "half constant":
+        image[:, :100] = 0.25
+    else:
+        image = np.clip(image, 0.3, 0.7)
+
+    model = measure_noise(image, 0.1)
+
+    assert np.isfinite(model.correlation).all()
+    level = model.sigma_map(image)
+    assert np.isfinite(level).all()
+    assert float(level.max()) < 0.2
+    assert (float(level.max()) > 0.02) == (kind != "constant")
+
+
+def test_measurement_is_deterministic_and_leaves_the_image_alone() -> None:
+    image = planar(correlated(0.8, channels=2))
+    before = image.copy()
+
+    one, two = measure_noise(image, 0.1), measure_noise(image, 0.1)
+
+    np.testing.assert_array_equal(image, before)
+    np.testing.assert_array_equal(one.correlation, two.correlation)
+    np.testing.assert_array_equal(one.sigmas, two.sigmas)
+
+
+@pytest.mark.parametrize("gain", [1e-3, 4.0, 1e4])
+def test_measurement_follows_the_units(gain: float) -> None:
+    image = planar(correlated(0.8))
+
+    model = measure_noise(image, 0.1)
+    scaled = measure_noise(gain * image, gain * 0.1)
+
+    np.testing.assert_allclose(scaled.sigmas, gain * model.sigmas, rtol=1e-3)
+    np.testing.assert_allclose(scaled.correlation, model.correlation, atol=1e-3)
+
+
+def made_model(width: float, channels: Any) -> NoiseModel:
+    offsets = np.arange(-4, 5)
+    square = offsets[:, np.newaxis] ** 2 + offsets**2
+    correlation = np.exp(-square / (4 * width**2)) if width else (square == 0) * 1.0
+    return NoiseModel(
+        correlation=correlation,
+        channels=np.asarray(channels, dtype=float),
+        intensities=np.array([0.0]),
+        sigmas=np.array([1.0]),
+    )
+
+
+@pytest.mark.parametrize("width", [0.0, 0.6, 0.9])
+@pytest.mark.parametrize("shape", [(96, 96), (61, 130)])
+def test_fields_have_unit_variance_and_the_correlation_asked_for(
+    width: float, shape: tuple[int, int]
+) -> None:
+    model = made_model(width, np.eye(1))
+
+    fields = model.fields(shape, 6, np.random.default_rng(0))
+
+    assert fields.shape == (6, 1, *shape)
+    assert fields.dtype == np.float32
+    assert rms(fields) == pytest.approx(1, abs=1e-3)
+    expected = math.exp(-1 / (4 * width**2)) if width else 0.0
+    assert neighbour_correlation(fields) == pytest.approx(expected, abs=0.05)
+    assert model.neighbour_correlation == pytest.approx(expected)
+
+
+def test_fields_share_channels_as_asked() -> None:
+    wanted = np.array([[1.2, 0.6], [0.6, 0.8]])
+    fields = made_model(0.0, wanted).fields((96, 96), 4, np.random.default_rng(0))
+    found = np.einsum("kcyx,kdyx->cd", fields, fields) / fields[:, 0].size
+    np.testing.assert_allclose(found, wanted, atol=0.05)
+
+
+def test_fields_are_independent_and_depend_on_their_random_numbers_alone() -> None:
+    model = made_model(0.8, np.eye(1))
+    fields = model.fields((64, 64), 2, np.random.default_rng(0))
+    again = model.fields((64, 64), 2, np.random.default_rng(0))
+
+    np.testing.assert_array_equal(fields, again)
+    assert abs(float(np.mean(fields[0] * fields[1]))) < 0.15
+
+
+@pytest.mark.parametrize("width", [0.0, 0.8])
+def test_fresh_noise_has_the_moments_of_the_images_own(width: float) -> None:
+    noise = correlated(width) if width else white()
+    image = planar(noise)
+    model = measure_noise(image, 0.1)
+
+    fresh = model.fields(SHAPE, 4, np.random.default_rng(1)) * model.sigma_map(image)
+
+    assert 0.85 * rms(noise) < rms(fresh) < 1.1 * rms(noise)
+    expected = neighbour_correlation(noise)
+    assert 0.7 * expected - 0.05 < neighbour_correlation(fresh) < expected + 0.1
+
+
+@pytest.mark.parametrize("width", [0.0, 0.8])
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_noises_of_a_recorrupted_pair_are_uncorrelated(
+    width: float, strength: float
+) -> None:
+    noise = correlated(width) if width else white()
+    image = planar(noise)
+    model = measure_noise(image, 0.1)
+    fresh = model.fields(SHAPE, 8, np.random.default_rng(1)) * model.sigma_map(image)
+
+    shown = noise + strength * fresh
+    asked = noise - fresh / strength
+
+    for shift in ((0, 0), (0, 1), (1, 0)):
+        moved = np.roll(asked, shift, axis=(-2, -1))
+        together = float(np.mean(shown * moved)) / (rms(shown) * rms(asked))
+        assert abs(together) < 0.15
