@@ -90,8 +90,22 @@ def test_consistency_compares_the_downsampled_output() -> None:
 
     assert float(ScaleConsistency(coarser, None)(finer)) == 0
     assert float(ScaleConsistency(coarser + 0.5, None)(finer)) == pytest.approx(0.25)
-    lone = ScaleConsistency(coarser + 0.5, None, absolute=True)
-    assert float(lone(finer)) == pytest.approx(0.5)
+
+
+def test_relative_consistency_knows_no_unit() -> None:
+    finer, coarser = drawn(1, 1, 20, 20), drawn(1, 1, 10, 10, seed=1)
+
+    def measured(gain: float, offset: float = 0.0) -> float:
+        consistency = ScaleConsistency(
+            coarser, lambda image: gain * image + offset, relative=True
+        )
+        return float(consistency(finer))
+
+    plain = float(ScaleConsistency(coarser, None)(finer))
+    assert measured(1.0) == pytest.approx(plain / float(coarser.square().mean()), rel=1e-4)
+    assert measured(1e4) == pytest.approx(measured(1e-3), rel=1e-4)
+    dead = ScaleConsistency(coarser, torch.zeros_like, relative=True)
+    assert float(dead(finer)) == 0
 
 
 def test_consistency_compares_features() -> None:

@@ -75,6 +75,14 @@ def test_missing_device_is_an_error_naming_it(monkeypatch: pytest.MonkeyPatch) -
         resolve(CPU.replace(device="cuda"), (64, 64), 1.0)
 
 
+def test_generator_needs_an_input() -> None:
+    nothing = CPU.replace(code_channels=0, recorruption=0.0, guidance=False)
+    with pytest.raises(ValueError, match=r"code_channels=0.*recorruption=0"):
+        resolve(nothing, (64, 64), 1.0)
+    for enough in ({"code_channels": 1}, {"recorruption": 1.0}, {"guidance": True}):
+        resolve(nothing.replace(**enough), (64, 64), 1.0)
+
+
 def test_plan_survives_json() -> None:
     plan = resolve(CPU, (256, 200), 3.0, channels=3)
 
