@@ -114,7 +114,8 @@ def main() -> None:
     table = pd.DataFrame(rows)
     table.to_csv("trust.csv", index=False)
     counts = pd.crosstab(table.denoiser, table.verdict)
-    numbers = table.groupby("denoiser")[["edge_excess", "noise_left", "block_shift"]]
+    columns = ["edge_excess", "removed_excess", "noise_left", "block_shift"]
+    numbers = table.groupby("denoiser")[columns]
     for part in (counts, numbers.quantile(0.1), numbers.median(), numbers.quantile(0.9)):
         print(part.loc[table.denoiser.unique()].round(3).to_string())
 

@@ -47,6 +47,13 @@ def test_blurring_removes_structure(noisy: Any) -> None:
         assert report.correlation_excess > 0.01
 
 
+def test_blurring_away_texture_is_noticed() -> None:
+    texture = data.gravel()[:192, :192].astype(float)
+    noisy = texture + np.random.default_rng(5).normal(size=texture.shape) * 10
+    report = assess(noisy, ndimage.gaussian_filter(noisy, 4))
+    assert report.verdict is Verdict.STRUCTURE_REMOVED
+
+
 def test_identity_and_half_measures_leave_noise(noisy: Any, good: Any) -> None:
     identity = assess(noisy, noisy.copy())
     assert identity.verdict is Verdict.NOISE_REMAINS

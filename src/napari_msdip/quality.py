@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_msdip.noise import estimate_sigma
+from napari_msdip.recorruption import measure_noise
 
 __all__ = ["QualityReport", "Verdict", "assess"]
 
@@ -26,6 +27,7 @@ Mask = npt.NDArray[np.bool_]
 
 # Limits between good and deliberately bad denoisers; see docs/trust.md.
 _MOST_EDGE_EXCESS = 1.2
+_MOST_REMOVED = 1.45
 _MOST_NOISE_LEFT = 0.45
 _MOST_SHIFT = 0.02
 # Texture in the flattest parts is not noise if what was removed is unrelated to it.
@@ -84,6 +86,10 @@ class QualityReport:
     correlation_excess : float
         Correlation of neighbouring residuals at edges less that in flat parts,
         where it is the noise's own.
+    removed_excess : float
+        Strength of the smoothed residual over what the noise, as measured in the
+        flattest parts of the noisy image, would have: above 1, more than noise was
+        removed somewhere.
     """
 
     verdict: Verdict
@@ -95,6 +101,7 @@ class QualityReport:
     block_shift: float
     edge_excess: float
     correlation_excess: float
+    removed_excess: float
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -165,7 +172,7 @@ def _planes(noisy: Any, denoised: Any, channel_axis: int | None) -> tuple[Any, A
 
 def _undecided(why: str) -> QualityReport:
     return QualityReport(
-        Verdict.UNDECIDED, f"Nothing to judge: the image {why}.", *([math.nan] * 7)
+        Verdict.UNDECIDED, f"Nothing to judge: the image {why}.", *([math.nan] * 8)
     )
 
 
@@ -174,14 +181,16 @@ def _measure(noisy: Plane, denoised: Plane) -> dict[str, float]:
     level, edges, flats = _structure(denoised)
     local = residual - ndimage.uniform_filter(residual, _BLOCK + 1)
     smooth = ndimage.gaussian_filter(local, 1.0)
+    sigma = estimate_sigma(noisy)
     return {
-        "noise_before": estimate_sigma(noisy),
+        "noise_before": sigma,
         "noise_after": estimate_sigma(denoised),
         "noise_left": _noise_left(noisy, denoised),
         "mean_shift": float(residual.mean()),
         "block_shift": _block_shift(residual) / (_range(noisy) or 1.0),
         "edge_excess": _edge_excess(smooth**2, level, edges, flats),
         "correlation_excess": _correlation(local, edges) - _correlation(local, flats),
+        "removed_excess": _removed_excess(noisy, smooth, sigma),
     }
 
 
@@ -229,7 +238,17 @@ def _edge_excess(
             continue
         at_edges += edge.sum()
         at_flats += flat.mean() * edge.size
-    return at_edges / at_flats if at_flats > 0 else 1.0
+    return float(at_edges / at_flats) if at_flats > 0 else 1.0
+
+
+def _removed_excess(noisy: Plane, smooth_residual: Plane, sigma: float) -> float:
+    planar = noisy[None].astype(np.float32)
+    noise = measure_noise(planar, sigma)
+    power = float((noise.sigma_map(planar).astype(np.float64) ** 2).mean())
+    # Any noise will do; the same draw every time makes the verdict reproducible.
+    (field,) = noise.fields(noisy.shape, 1, np.random.default_rng(0))
+    expected = power * float(ndimage.gaussian_filter(field[0], 1.0).var())
+    return math.sqrt(float((smooth_residual**2).mean()) / expected) if expected else 1.0
 
 
 def _correlation(residual: Plane, where: Mask) -> float:
@@ -308,6 +327,12 @@ def _judge(numbers: dict[str, float], spread: float) -> tuple[Verdict, str]:
             Verdict.STRUCTURE_REMOVED,
             f"What was removed is {excess:.1f} times as strong along edges as in flat "
             "parts of the same brightness: fine structure went with the noise.",
+        )
+    if numbers["removed_excess"] > _MOST_REMOVED:
+        return (
+            Verdict.STRUCTURE_REMOVED,
+            f"What was removed is {numbers['removed_excess']:.1f} times as strong as the "
+            "noise can explain: structure went with it.",
         )
     if numbers["noise_before"] < _HARDLY_ANY_NOISE * spread:
         return (
