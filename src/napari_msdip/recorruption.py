@@ -33,9 +33,10 @@ _BLOCKS_PER_BIN = 12
 _FLATTEST_SHARE = 0.25
 _LEVEL_SHARE = 0.1
 _SMOOTHING = 2.0
-# Neighbours correlated less than this count as independent: then the estimator
-# made for white noise knows the level better than flat blocks do.
-_WHITE = 0.12
+# Fine texture looks correlated too, but seldom as much, and what the estimator for
+# white noise finds in it is not so much less than what flat blocks show.
+_CORRELATED = 0.46
+_LEVEL_RATIO = 2.5
 _SIMULATED_SIDE = 128
 _SIMULATIONS = 3
 
@@ -76,7 +77,7 @@ class NoiseModel:
     @property
     def is_white(self) -> bool:
         """Whether neighbouring pixels have independent noise."""
-        return self.neighbour_correlation <= _WHITE
+        return self.neighbour_correlation == 0
 
     def reach(self, threshold: float = 0.15) -> int:
         """Return the distance in pixels over which the noise is clearly correlated."""
@@ -146,8 +147,8 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     planar : ndarray
         ``(C, Y, X)``.
     sigma : float
-        Level of white noise in the image, in its units; taken where the noise
-        proves white, or the image is too small or too uniform to measure more.
+        Level of white noise in the image, in its units; taken unless the flat
+        blocks agree that there is much more noise, and that it is correlated.
     """
     side = min(_CORRELATION_BLOCK, min(planar.shape[1:]) // 2)
     if side < _LEVEL_BLOCK:
@@ -177,10 +178,12 @@ def _levelled(model: NoiseModel, planar: Planar, sigma: float) -> NoiseModel:
     intensities = np.array([blocks.means[g].mean() for g in groups])
     sigmas = np.sqrt([blocks.variances[g].mean() / bias for g in groups])
     levelled = dataclasses.replace(model, intensities=intensities, sigmas=sigmas)
-    if not model.is_white:
-        return levelled
     overall = float(np.sqrt(np.mean(np.square(levelled.sigma_map(planar)))))
-    return dataclasses.replace(levelled, sigmas=sigmas * (sigma / overall))
+    if model.neighbour_correlation > _CORRELATED and overall > _LEVEL_RATIO * sigma:
+        return levelled
+    return dataclasses.replace(
+        _white(planar, sigma), intensities=intensities, sigmas=sigmas * (sigma / overall)
+    )
 
 
 def _selection_bias(model: NoiseModel) -> float:

@@ -1,7 +1,8 @@
 """How far each scale can be trusted at each pixel, without ground truth.
 
 Averaging with a coarser result pays where it has less noise left and costs where it
-lacks detail. Stein's unbiased risk estimate tells which: the squared distance from
+lacks detail; taking a denoised pixel for the noisy one pays where more noise than
+structure was removed. Stein's unbiased risk estimate tells which: the squared distance from
 the noisy image, plus twice the covariance between a result and the noise. That
 covariance is measured by adding noise like the image's own and watching how much of
 it comes through (Ramani, Blu and Unser, "Monte-Carlo SURE", IEEE Transactions on
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_msdip.fit import NoiseBank
 
-__all__ = ["Candidate", "coarser_share"]
+__all__ = ["Candidate", "Trust", "weigh"]
 
 _DRAWS = 8
 _SYMMETRIES = 8
@@ -52,7 +53,25 @@ class Candidate:
     generate: Callable[[Tensor], Tensor]
 
 
-def coarser_share(
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """What to mix, place by place.
+
+    Attributes
+    ----------
+    coarser : list of Tensor
+        For each scale but the coarsest, finest first, ``(1, 1, H, W)``: the share of
+        the coarser results, from 0 (this scale alone) to 1 (the coarser ones alone).
+    denoised : Tensor
+        ``(1, 1, H, W)``: the share of the fused result, from 0 (the noisy image
+        stays) to 1.
+    """
+
+    coarser: list[Tensor]
+    denoised: Tensor
+
+
+def weigh(
     candidates: Sequence[Candidate],
     noisy: Tensor,
     noise: NoiseBank,
@@ -61,8 +80,8 @@ def coarser_share(
     recorruption: float,
     margin: float,
     threads: int,
-) -> list[Tensor]:
-    """Return how much of the coarser results to mix into each scale.
+) -> Trust:
+    """Weigh the scales against each other, and their fusion against the noisy image.
 
     Parameters
     ----------
@@ -77,16 +96,9 @@ def coarser_share(
     recorruption : float
         How many times its own noise the generators saw on top of the image.
     margin : float
-        Factor on the covariance with the noise; above 1 where the noise level is
-        known to be measured too low.
+        Factor on the noise's variance; above 1 where that is measured too low.
     threads : int
         CPU threads.
-
-    Returns
-    -------
-    list of Tensor
-        For each candidate but the coarsest, ``(1, 1, H, W)`` shares from 0 (this
-        scale alone) to 1 (the coarser results alone).
     """
     with torch.no_grad(), limited_threads(threads):
         covariances = _noise_covariances(candidates, noisy, noise, rng, recorruption)
@@ -98,11 +110,13 @@ def coarser_share(
             reversed(candidates[:-1]), reversed(covariances[:-1]), strict=True
         ):
             image, own = resize(candidate.image, size), covariance * margin
-            share = _best_share(image, blend, noisy, through - own)
+            share = _best_share(image, blend, noisy, own - through)
             shares.insert(0, share)
             blend = torch.lerp(image, blend, share)
             through = torch.lerp(own, through, share)
-    return shares
+        variance = noise.sigma.square().expand_as(noisy) * margin
+        denoised = _best_share(noisy, blend, noisy, variance - through)
+    return Trust(coarser=shares, denoised=denoised)
 
 
 def _noise_covariances(
@@ -128,10 +142,13 @@ def _noise_covariances(
     return sums
 
 
-def _best_share(image: Tensor, blend: Tensor, noisy: Tensor, through: Tensor) -> Tensor:
-    """Minimise the local risk of ``image + share * (blend - image)`` over the share."""
+def _best_share(image: Tensor, blend: Tensor, noisy: Tensor, rid: Tensor) -> Tensor:
+    """Minimise the local risk of ``image + share * (blend - image)`` over the share.
+
+    ``rid`` is how much less covariance with the noise the blend has than the image.
+    """
     difference = blend - image
-    gain = (noisy - image) * difference - through
+    gain = (noisy - image) * difference + rid
     size = _smoothed(difference.square().sum(1, keepdim=True))
     share = _smoothed(gain.sum(1, keepdim=True)) / size.clamp_min(1e-12)
     return share.clamp(0, 1)
