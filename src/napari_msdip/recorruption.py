@@ -33,10 +33,13 @@ _BLOCKS_PER_BIN = 12
 _FLATTEST_SHARE = 0.25
 _LEVEL_SHARE = 0.1
 _SMOOTHING = 2.0
-# Fine texture looks correlated too, but seldom as much, and what the estimator for
-# white noise finds in it is not so much less than what flat blocks show.
-_CORRELATED = 0.46
+# Fine texture looks correlated too. Noise is told from it by being strongly correlated
+# and much stronger than the estimator for white noise finds, or by being as even over
+# the flattest blocks as noise alone would be.
+_SURELY_CORRELATED = 0.46
 _LEVEL_RATIO = 2.5
+_CORRELATED = 0.12
+_EVEN = 0.15
 _SIMULATED_SIDE = 128
 _SIMULATIONS = 3
 
@@ -173,39 +176,60 @@ def _levelled(model: NoiseModel, planar: Planar, sigma: float) -> NoiseModel:
     blocks = _blocks(planar, _LEVEL_BLOCK)
     if len(blocks.variances) < _BLOCKS_PER_BIN:
         return model
-    bias = _selection_bias(model)
+    simulated = _simulated_variances(model)
+    bias = simulated[: int(_LEVEL_SHARE * len(simulated))].mean()
     groups = _flattest(blocks, _LEVEL_SHARE)
     intensities = np.array([blocks.means[g].mean() for g in groups])
     sigmas = np.sqrt([blocks.variances[g].mean() / bias for g in groups])
     levelled = dataclasses.replace(model, intensities=intensities, sigmas=sigmas)
     overall = float(np.sqrt(np.mean(np.square(levelled.sigma_map(planar)))))
-    if model.neighbour_correlation > _CORRELATED and overall > _LEVEL_RATIO * sigma:
+    even = _spread_of(blocks) < _spread(simulated) + _EVEN
+    stronger = overall > _LEVEL_RATIO * sigma
+    correlation = model.neighbour_correlation
+    if (correlation > _SURELY_CORRELATED and stronger) or (
+        correlation > _CORRELATED and even
+    ):
         return levelled
     return dataclasses.replace(
-        _white(planar, sigma), intensities=intensities, sigmas=sigmas * (sigma / overall)
+        levelled,
+        correlation=_uncorrelated(),
+        channels=model.channels if even else np.eye(len(planar)),
+        sigmas=sigmas * (sigma / overall),
     )
 
 
-def _selection_bias(model: NoiseModel) -> float:
-    """Variance that the flattest blocks show of noise that has variance 1."""
+def _simulated_variances(model: NoiseModel) -> Array:
+    """Variances, rising, that blocks show of noise that has variance 1."""
     rng = np.random.default_rng(0)
-    shape = (_SIMULATED_SIDE, _SIMULATED_SIDE)
-    found = []
-    for field in model.fields(shape, _SIMULATIONS, rng):
-        variances = np.sort(_blocks(field, _LEVEL_BLOCK).variances)
-        found.append(variances[: int(_LEVEL_SHARE * len(variances))].mean())
-    return float(np.mean(found))
+    fields = model.fields((_SIMULATED_SIDE, _SIMULATED_SIDE), _SIMULATIONS, rng)
+    found = [_blocks(field, _LEVEL_BLOCK).variances for field in fields]
+    return np.sort(np.concatenate(found))
+
+
+def _spread_of(blocks: _Blocks) -> float:
+    """Return how far apart the flattest blocks' variances are, mean over intensities."""
+    groups = _flattest(blocks, 1.0)
+    return float(np.mean([_spread(blocks.variances[group]) for group in groups]))
+
+
+def _spread(variances: Array) -> float:
+    flattest, flat = np.quantile(variances, (_LEVEL_SHARE / 10, _LEVEL_SHARE))
+    return float(np.log(flat / flattest))
 
 
 def _white(planar: Planar, sigma: float) -> NoiseModel:
-    correlation = np.zeros((2 * _REACH + 1,) * 2)
-    correlation[_REACH, _REACH] = 1.0
     return NoiseModel(
-        correlation=correlation,
+        correlation=_uncorrelated(),
         channels=np.eye(len(planar)),
         intensities=np.array([0.0]),
         sigmas=np.array([sigma]),
     )
+
+
+def _uncorrelated() -> Array:
+    correlation = np.zeros((2 * _REACH + 1,) * 2)
+    correlation[_REACH, _REACH] = 1.0
+    return correlation
 
 
 @dataclass(frozen=True)
