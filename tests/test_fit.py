@@ -273,6 +273,23 @@ def test_reported_loss_is_reconstruction_plus_weighted_consistency() -> None:
     assert total == pytest.approx(plain + 0.5 * 9, rel=1e-5)
 
 
+def test_consistency_compares_upright_images() -> None:
+    """Let a network show its guide, of which the coarser result is a smaller copy."""
+
+    class Echo(Recorder):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, :1] + 0 * self.level
+
+    guide = picture()
+    consistency = ScaleConsistency(resize(guide, (12, 16)), None)
+    given = problem(guide=guide, consistency=consistency, weight=1e6, iterations=20)
+    options = CODE.replace(code_channels=0, symmetries=True)
+
+    _, steps = driven(given, options, Echo())
+
+    assert max(step.loss for step in steps) < 1
+
+
 @pytest.mark.parametrize("symmetries", [False, True])
 def test_consistency_pulls_towards_the_coarser_result(symmetries: bool) -> None:
     coarser = 1 - resize(picture(), (12, 16))
