@@ -34,12 +34,15 @@ _FLATTEST_SHARE = 0.25
 _LEVEL_SHARE = 0.1
 _SMOOTHING = 2.0
 # Fine texture looks correlated too. Noise is told from it by being strongly correlated
-# and much stronger than the estimator for white noise finds, or by being as even over
-# the flattest blocks as noise alone would be.
+# and much stronger than the estimator for white noise finds, without the outliers and
+# patches of texture, or by being as even over the flattest blocks as noise alone.
 _SURELY_CORRELATED = 0.46
 _LEVEL_RATIO = 2.5
 _CORRELATED = 0.12
 _EVEN = 0.15
+_UNEVEN = 2.37
+_CELL = 4
+_GAUSSIAN_KURTOSIS = 3.0
 _SIMULATED_SIDE = 128
 _SIMULATIONS = 3
 
@@ -168,10 +171,12 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
         intensities=np.array([0.0]),
         sigmas=np.array([sigma]),
     )
-    return _levelled(model, planar, sigma)
+    return _levelled(model, planar, sigma, _unevenness(blocks, model, side))
 
 
-def _levelled(model: NoiseModel, planar: Planar, sigma: float) -> NoiseModel:
+def _levelled(
+    model: NoiseModel, planar: Planar, sigma: float, unevenness: float
+) -> NoiseModel:
     """Add the noise level by intensity."""
     blocks = _blocks(planar, _LEVEL_BLOCK)
     if len(blocks.variances) < _BLOCKS_PER_BIN:
@@ -184,11 +189,11 @@ def _levelled(model: NoiseModel, planar: Planar, sigma: float) -> NoiseModel:
     levelled = dataclasses.replace(model, intensities=intensities, sigmas=sigmas)
     overall = float(np.sqrt(np.mean(np.square(levelled.sigma_map(planar)))))
     even = _spread_of(blocks) < _spread(simulated) + _EVEN
+    grainy = unevenness < _UNEVEN
     stronger = overall > _LEVEL_RATIO * sigma
     correlation = model.neighbour_correlation
-    if (correlation > _SURELY_CORRELATED and stronger) or (
-        correlation > _CORRELATED and even
-    ):
+    surely = correlation > _SURELY_CORRELATED and stronger and grainy
+    if surely or (correlation > _CORRELATED and even):
         return levelled
     return dataclasses.replace(
         levelled,
@@ -196,6 +201,32 @@ def _levelled(model: NoiseModel, planar: Planar, sigma: float) -> NoiseModel:
         channels=model.channels if even else np.eye(len(planar)),
         sigmas=sigmas * (sigma / overall),
     )
+
+
+def _unevenness(blocks: _Blocks, model: NoiseModel, side: int) -> float:
+    """Return how far the flattest blocks are from noise inside; 1 is Gaussian noise.
+
+    Texture, unlike noise, has outliers, and its energy is patchy within a block.
+    """
+    chosen = np.concatenate(_flattest(blocks, _LEVEL_SHARE))
+    rng = np.random.default_rng(0)
+    (field,) = model.fields((_SIMULATED_SIDE, _SIMULATED_SIDE), 1, rng)
+    patchiness = _patchiness(blocks.residuals[chosen], side)
+    expected = _patchiness(_blocks(field, side).residuals, side)
+    unit = blocks.residuals[chosen] / np.sqrt(blocks.variances[chosen])[:, None, None]
+    kurtosis = float(np.mean(unit**4) / np.mean(unit**2) ** 2)
+    return kurtosis / _GAUSSIAN_KURTOSIS * patchiness / expected
+
+
+def _patchiness(residuals: Array, side: int) -> float:
+    """Return the relative spread of energy between the cells of a block."""
+    cells = side // _CELL
+    cut = residuals[..., : (cells * _CELL) * side].reshape(
+        *residuals.shape[:2], cells, _CELL, side
+    )[..., : cells * _CELL]
+    energies = np.square(cut).reshape(*cut.shape[:4], cells, _CELL).mean(axis=(1, 3, 5))
+    energies = energies.reshape(len(energies), -1)
+    return float(np.mean(energies.std(axis=1) / energies.mean(axis=1)))
 
 
 def _simulated_variances(model: NoiseModel) -> Array:
