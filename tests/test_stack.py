@@ -502,7 +502,9 @@ def test_resuming_refuses_other_options_and_input(tmp_path: Path) -> None:
     stack = random_stack(3, 16, 18)
     out = tmp_path / "o.zarr"
     denoise_stack(stack, OPTIONS, out=out)
-    with pytest.raises(ValueError, match=rf"option iterations was {OPTIONS.iterations}, is 10"):
+    with pytest.raises(
+        ValueError, match=rf"option iterations was {OPTIONS.iterations}, is 10"
+    ):
         denoise_stack(stack, OPTIONS.replace(iterations=10), out=out)
     with pytest.raises(ValueError, match="the shape of the stack was"):
         denoise_stack(stack[:2], OPTIONS, out=out)
