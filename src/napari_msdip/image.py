@@ -438,6 +438,7 @@ class Run:
             torch.Generator().manual_seed(self.plan.seed),
             recorruption=self.plan.options.recorruption,
             margin=_WHITE_MARGIN if white else _CORRELATED_MARGIN,
+            level_is_known=white,
             threads=self.plan.threads,
         )
 

@@ -79,6 +79,7 @@ def weigh(
     *,
     recorruption: float,
     margin: float,
+    level_is_known: bool,
     threads: int,
 ) -> Trust:
     """Weigh the scales against each other, and their fusion against the noisy image.
@@ -97,6 +98,9 @@ def weigh(
         How many times its own noise the generators saw on top of the image.
     margin : float
         Factor on the noise's variance; above 1 where that is measured too low.
+    level_is_known : bool
+        Whether the noise level can be relied on; if not, the noisy image is not
+        weighed in, because too low a level would bring the noise back.
     threads : int
         CPU threads.
     """
@@ -114,8 +118,10 @@ def weigh(
             shares.insert(0, share)
             blend = torch.lerp(image, blend, share)
             through = torch.lerp(own, through, share)
-        variance = noise.sigma.square().expand_as(noisy) * margin
-        denoised = _best_share(noisy, blend, noisy, variance - through)
+        denoised = torch.ones_like(noise.sigma)
+        if level_is_known:
+            variance = noise.sigma.square().expand_as(noisy) * margin
+            denoised = _best_share(noisy, blend, noisy, variance - through)
     return Trust(coarser=shares, denoised=denoised)
 
 

@@ -1,0 +1,90 @@
+"""How scales are weighed without ground truth."""
+
+from __future__ import annotations
+
+import torch
+
+from napari_msdip.fit import NoiseBank
+from napari_msdip.trust import Candidate, Trust, weigh
+
+SIZE = 48
+SIGMA = 0.1
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def stripes() -> torch.Tensor:
+    """Give fine stripes, which no smooth result can hold."""
+    line = (torch.arange(SIZE) % 4 < 2).float()
+    return line.expand(1, 1, SIZE, SIZE).contiguous()
+
+
+def noise() -> NoiseBank:
+    fields = torch.randn((8, 1, SIZE, SIZE), generator=seeded(1))
+    return NoiseBank(fields=fields, sigma=torch.full((1, 1, SIZE, SIZE), SIGMA))
+
+
+def weighed(
+    clean: torch.Tensor, results: list[torch.Tensor], *, level_is_known: bool = True
+) -> Trust:
+    """Weigh fixed results, through which none of the noise comes."""
+    noisy = clean + SIGMA * torch.randn(clean.shape, generator=seeded(2))
+    candidates = [Candidate(image, lambda _, image=image: image) for image in results]
+    return weigh(
+        candidates,
+        noisy,
+        noise(),
+        seeded(3),
+        recorruption=1.0,
+        margin=1.0,
+        level_is_known=level_is_known,
+        threads=1,
+    )
+
+
+def test_a_perfect_result_replaces_the_noisy_image() -> None:
+    clean = stripes()
+
+    trust = weighed(clean, [clean])
+
+    assert trust.coarser == []
+    assert trust.denoised.mean() > 0.9
+
+
+def test_a_result_without_the_structure_leaves_the_noisy_image() -> None:
+    clean = stripes()
+
+    trust = weighed(clean, [torch.full_like(clean, 0.5)])
+
+    assert trust.denoised.max() < 0.15
+
+
+def test_an_unknown_level_brings_no_noise_back() -> None:
+    clean = stripes()
+
+    trust = weighed(clean, [torch.full_like(clean, 0.5)], level_is_known=False)
+
+    assert torch.equal(trust.denoised, torch.ones_like(trust.denoised))
+
+
+def test_the_better_scale_counts_more() -> None:
+    clean = stripes()
+    flat = torch.full((1, 1, SIZE // 2, SIZE // 2), 0.5)
+
+    (share,) = weighed(clean, [clean, flat]).coarser
+
+    assert share.max() < 0.15
+
+
+def test_shares_lie_between_nothing_and_all() -> None:
+    clean = stripes()
+    results = [clean + 0.3, torch.zeros((1, 1, 24, 24)), torch.ones((1, 1, 12, 12))]
+
+    trust = weighed(clean, results)
+
+    for share in (*trust.coarser, trust.denoised):
+        assert share.shape == (1, 1, SIZE, SIZE)
+        assert share.min() >= 0
+        assert share.max() <= 1
