@@ -95,3 +95,8 @@ def test_plan_survives_json() -> None:
 
 def test_same_wishes_give_the_same_plan() -> None:
     assert resolve(CPU, (99, 101), 1.0) == resolve(CPU, (99, 101), 1.0)
+
+
+def test_a_fold_too_coarse_for_the_image_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"fold=4 .*at most 2"):
+        resolve(Options(fold=4), (8, 8), 0.1)

@@ -5,7 +5,6 @@ VGG-16 is what the paper uses; the offline bank needs no weights at all.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import tempfile
@@ -340,11 +339,3 @@ def _from_caffe(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray
     converted["mean"] = np.asarray(_CAFFE_MEAN_RGB, np.float32) / 255
     converted["scale"] = np.full(3, 255, np.float32)
     return converted
-
-
-def digest(weights: Weights) -> str:
-    """Return a short fingerprint of weights, for a result's provenance."""
-    found = hashlib.sha256()
-    for key in _parameter_names():
-        found.update(np.ascontiguousarray(weights[key]).tobytes())
-    return found.hexdigest()[:12]

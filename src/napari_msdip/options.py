@@ -134,7 +134,7 @@ class Options:
         bool,
         Setting(
             "Fuse scales",
-            "Average the results of all scales (eq. 5); off: finest scale only.",
+            "Average the results of all scales (eq. 5); off: the finest scale's alone.",
             "General",
             advanced=False,
         ),

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "ScalePlan", "resolve"]
 
+# What the generator needs of its finest maps on each side.
+_SMALLEST_FOLDED = 4
+
 
 @dataclass(frozen=True)
 class ScalePlan:
@@ -125,6 +128,11 @@ def resolve(
         min_size=options.min_size,
         max_scales=options.max_scales,
     )
+    if min(shapes[-1]) < _SMALLEST_FOLDED * options.fold:
+        raise ValueError(
+            f"fold={options.fold} leaves too little of a scale of {shapes[-1]} pixels; "
+            f"choose at most {max(1, min(shapes[-1]) // _SMALLEST_FOLDED)}"
+        )
     chosen = devices.select(device or options.device)
     coarsest = options.coarsest_iterations or options.iterations
     return Plan(
