@@ -39,7 +39,7 @@ __all__ = ["DenoiseWidget", "State"]
 
 _FORECAST_DELAY_MS = 400
 _TICKS = 1000
-_MINIMUM_WIDTH = 280
+_MINIMUM_WIDTH = 300
 _CURRENT, _RANGE, _WHOLE = "current slice", "range", "whole stack"
 
 
@@ -310,7 +310,10 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._run = None
         if isalive(self.native):
             self.status.value = message
-            self._on_picked()
+            self._rebuild_ranges()
+            self._show_state()
+            if self._outdated:
+                self._timer.start()
 
     def _on_closed(self) -> None:
         """Stop when the dock or the window goes; the run ends on its own."""

@@ -1,0 +1,171 @@
+"""How much the napari window costs a run, and a run the window.
+
+Needs a display::
+
+    xvfb-run -a -s "-screen 0 1280x1024x24" python -m benchmarks.gui
+
+Runs the same image with the same options in a plain loop and from the dock, in
+turns, in one process, and compares the optimisation steps by their own times; while
+the dock runs, a timer in the window measures how late the event loop serves it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from typing import TYPE_CHECKING
+
+import napari
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_msdip import _sample_data
+from napari_msdip._gui.engine import MsDip
+from napari_msdip._gui.widget import DenoiseWidget, State
+from napari_msdip.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+    from napari_msdip.events import Progress, Result
+
+_BEAT_MS = 10
+
+
+class Stopwatch(MsDip):
+    """The real engine, noting how long each step took."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+
+    def iter_denoise(
+        self, image: Any, options: Options, **settings: Any
+    ) -> Generator[Progress, None, Result]:
+        """Denoise one image step by step and time the steps at the finest scale."""
+        steps = super().iter_denoise(image, options, **settings)
+        while True:
+            began = time.perf_counter()
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            if step.scale == 0 and step.finished_scale is None:
+                self.steps.append(time.perf_counter() - began)
+            yield step
+
+
+class Heartbeat:
+    """How late a timer's beats come, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.delays: list[float] = []
+        self._timer = QTimer()
+        self._timer.setInterval(_BEAT_MS)
+        self._timer.timeout.connect(self._beat)
+        self._last = 0.0
+
+    def start(self) -> None:
+        """Start to listen."""
+        self._last = time.perf_counter()
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Stop to listen."""
+        self._timer.stop()
+
+    def _beat(self) -> None:
+        now = time.perf_counter()
+        self.delays.append(max(1000 * (now - self._last) - _BEAT_MS, 0.0))
+        self._last = now
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=256, help="image side in pixels")
+    parser.add_argument("--iterations", type=int, default=40)
+    parser.add_argument("--threads", type=int, help="CPU threads; default: all")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    options = Options(
+        iterations=arguments.iterations,
+        coarsest_iterations=arguments.iterations,
+        stopping="none",
+        threads=arguments.threads,
+    )
+    noisy, state, _ = _sample_data.cells(size=arguments.size)[1]
+    viewer = napari.Viewer(show=True)
+    viewer.add_image(noisy, **state)
+    watch = Stopwatch()
+    widget = DenoiseWidget(viewer, engine=watch)
+    viewer.window.add_dock_widget(widget)
+    widget.form.fill(options)
+    heart, idle_heart = Heartbeat(), Heartbeat()
+    idle_heart.start()
+    live(lambda: bool(widget.forecast.value) and len(idle_heart.delays) > 200)
+    idle_heart.stop()
+    plain: list[float] = []
+    docked: list[float] = []
+    for _ in range(arguments.rounds):
+        plain += steps_of(watch, lambda: drain(watch, noisy, options))
+        heart.start()
+        docked += steps_of(watch, lambda: run(widget))
+        heart.stop()
+    report(plain, docked, heart, idle_heart)
+    viewer.close()
+
+
+def steps_of(watch: Stopwatch, work: Callable[[], None]) -> list[float]:
+    """Return the times of the steps that the work takes."""
+    watch.steps = []
+    work()
+    return watch.steps
+
+
+def drain(watch: Stopwatch, image: np.ndarray[Any, Any], options: Options) -> None:
+    """Run the engine in this thread, as a script does."""
+    for _ in watch.iter_denoise(
+        image, options, channel_axis=None, should_stop=lambda: False
+    ):
+        pass
+
+
+def run(widget: DenoiseWidget) -> None:
+    """Run from the dock and wait for the end."""
+    widget.run()
+    live(lambda: widget.state is State.IDLE)
+
+
+def live(reached: Callable[[], bool]) -> None:
+    """Let the window live until something is so."""
+    while not reached():
+        QApplication.processEvents()
+        time.sleep(0.001)
+
+
+def report(
+    plain: list[float], docked: list[float], heart: Heartbeat, idle: Heartbeat
+) -> None:
+    """Print the numbers as a Markdown table."""
+    ratio = float(np.median(docked) / np.median(plain))
+    rows = {
+        "step in a plain loop, median": f"{1000 * np.median(plain):.1f} ms",
+        "step from the dock, median": f"{1000 * np.median(docked):.1f} ms",
+        "ratio": f"{ratio:.2f}",
+        "lateness of the event loop, 95th percentile": (
+            f"{np.percentile(heart.delays, 95):.0f} ms"
+        ),
+        "the same with no run": f"{np.percentile(idle.delays, 95):.0f} ms",
+        "load average": f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",
+    }
+    print("| | |\n| --- | --- |")
+    for name, value in rows.items():
+        print(f"| {name} | {value} |")
+
+
+if __name__ == "__main__":
+    main()
