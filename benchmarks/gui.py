@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 import napari
 import numpy as np
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_msdip import _sample_data
 from napari_msdip._gui.engine import MsDip
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
 
     from napari_msdip.events import Progress, Result
 
-_BEAT_MS = 10
+_BEAT_MS = 20
+_POLL_MS = 200
 
 
 class Stopwatch(MsDip):
@@ -142,9 +142,13 @@ def run(widget: DenoiseWidget) -> None:
 
 def live(reached: Callable[[], bool]) -> None:
     """Let the window live until something is so."""
-    while not reached():
-        QApplication.processEvents()
-        time.sleep(0.001)
+    loop = QEventLoop()
+    poll = QTimer()
+    poll.setInterval(_POLL_MS)
+    poll.timeout.connect(lambda: loop.quit() if reached() else None)
+    poll.start()
+    loop.exec()
+    poll.stop()
 
 
 def report(
