@@ -41,11 +41,15 @@ Steps = Generator[Progress, None, Result]
 # Sides tried from large to small; a ladder rather than any number, so that a
 # little more or less free memory seldom changes the answer.
 _SIDES = (4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
-_MARGIN = 0.7
+# Share of the free memory that an image in one piece may take. Tiles are kept well
+# below that: a larger one is no better.
+_WHOLE_SHARE = 0.7
+_TILE_SHARE = 0.25
 _OVERLAP = 1 / 8
-_LEAST_OVERLAP = 24
-# Part of the overlap, at the very edge of a tile, that is thrown away.
-_RIM = 0.25
+_LEAST_OVERLAP = 48
+# Part of the overlap, at the very edge of a tile, that is thrown away: 16 pixels or
+# more, as far as the error of a fit was seen to be raised.
+_RIM = 1 / 3
 # Weights add up to one but for rounding; below this, tiles are missing.
 _COVERED = 1 - 1e-4
 
@@ -61,14 +65,17 @@ def choose_tile(plan: Plan) -> int | None:
     Returns
     -------
     int or None
-        Side in pixels; None if the whole image fits the device's free memory.
+        Side in pixels; None if the device's free memory is enough for the whole
+        image.
     """
-    free = _MARGIN * devices.available_memory(plan.device)
-    if cost.expected_memory(plan.shape, plan.channels, plan.options) <= free:
+    free = devices.available_memory(plan.device)
+    expected = cost.expected_memory(plan.shape, plan.channels, plan.options)
+    if expected <= _WHOLE_SHARE * free:
         return None
     for side in _smaller(max(plan.shape)):
         shape = (min(side, plan.shape[0]), min(side, plan.shape[1]))
-        if cost.expected_memory(shape, plan.channels, plan.options) <= free:
+        expected = cost.expected_memory(shape, plan.channels, plan.options)
+        if expected <= _TILE_SHARE * free:
             return side
     return _SIDES[-1]
 
