@@ -6,6 +6,7 @@ Sections 3.2 to 3.4 of the paper, from the noisy image to the denoised one.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ _WHITE_MARGIN = 1.15
 _CORRELATED_MARGIN = 1.7
 # A cancelled scale that has done less than this would blur more than it denoises.
 _USABLE_SHARE = 0.25
+# Iterations that generators of a neighbouring plane still need; see docs/stacks.md.
+_WARM_SHARE = 1 / 3
 
 
 def denoise(
@@ -137,18 +140,21 @@ def iter_denoise_part(
     channel_axis: int | None = None,
     should_stop: ShouldStop | None = None,
     measured: Measured | None = None,
+    memory: Memory | None = None,
 ) -> Generator[Progress, None, Result]:
     """Denoise an image, or a tile with what was measured on the whole image.
 
     Parameters are those of :func:`denoise`; ``measured`` comes from
-    :func:`measure_image`.
+    :func:`measure_image`, ``memory`` from an image of the same size and options.
     """
     array, layout = checked_image(image, channel_axis)
     planar = as_planar(array, layout)
     sigma = estimate_sigma(planar, channel_axis=0)
+    if memory is not None:
+        options = memory.shortened(options)
     plan = resolve(options, planar.shape[1:], sigma, channels=len(planar))
     found = measured or measure(planar, sigma)
-    return Run(planar, layout, plan, found, should_stop).steps()
+    return Run(planar, layout, plan, found, should_stop, memory).steps()
 
 
 def measure_image(image: Any, channel_axis: int | None = None) -> Measured:
@@ -218,6 +224,39 @@ def measure(planar: Planar, sigma: float) -> Measured:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """The generators of the last image, for one that resembles it to start from.
+
+    Attributes
+    ----------
+    weights : dict
+        State of the generator of each level, 0 being the finest.
+    """
+
+    weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+
+    def shortened(self, options: Options) -> Options:
+        """Return options with as many iterations as remembered generators need."""
+        if not self.weights:
+            return options
+        coarsest = options.coarsest_iterations or options.iterations
+        return options.replace(
+            iterations=math.ceil(_WARM_SHARE * options.iterations),
+            coarsest_iterations=math.ceil(_WARM_SHARE * coarsest),
+        )
+
+    def recall(self, level: int, network: Network) -> None:
+        """Give a generator the weights that its predecessor ended with, if any."""
+        if level in self.weights:
+            network.load_state_dict(self.weights[level])
+
+    def keep(self, level: int, network: Network) -> None:
+        """Keep the weights of a fitted generator."""
+        state = network.state_dict()
+        self.weights[level] = {name: value.clone() for name, value in state.items()}
+
+
 @dataclass(eq=False)
 class Run:
     """One image being denoised.
@@ -234,6 +273,8 @@ class Run:
         Range and noise.
     should_stop : callable or None
         Asked before every step.
+    memory : Memory or None
+        Generators to start from, replaced by those of this image.
     """
 
     planar: Planar
@@ -241,6 +282,7 @@ class Run:
     plan: Plan
     measured: Measured
     should_stop: ShouldStop | None = None
+    memory: Memory | None = None
     _started: float = field(default=0.0, init=False)
     _shown: float = field(default=0.0, init=False)
     _loss: float = field(default=0.0, init=False)
@@ -265,7 +307,11 @@ class Run:
             problem = self._problem(n, noisy, fields, finished)
             if network is None or not self.plan.options.warm_start:
                 network = self._network(problem, rng)
+            if self.memory is not None:
+                self.memory.recall(n, network)
             scale = yield from self._fit(n, problem, network, rng)
+            if self.memory is not None:
+                self.memory.keep(n, network)
             finished.insert(0, scale)
             if self._usable(scale.result):
                 yield self._progress(n, scale.result.iterations, 1.0, scale=scale.result)
