@@ -23,10 +23,15 @@ def fake_denoise(
     channel_axis: int | None = None,
     should_stop: Callable[[], bool] | None = None,
     measured: Any = None,
+    memory: Any = None,
 ) -> Generator[Progress, None, Result]:
-    """Pull every pixel towards the mean and add noise that depends on the seed."""
+    """Pull every pixel towards the mean and add noise that depends on the seed.
+
+    The result is higher by one for every predecessor that the memory holds.
+    """
     started = time.monotonic()
     noisy = np.asarray(image)
+    rank = remembered(memory)
     options = options if isinstance(options, Options) else Options.preset(options or "fast")
     last = noisy if channel_axis is None else np.moveaxis(noisy, channel_axis, -1)
     shape = last.shape[:2]
@@ -40,7 +45,7 @@ def fake_denoise(
             status = Status.CANCELLED
             break
         working = working * 0.9 + noisy.mean() * 0.1
-        scale = finished(working, dtype, shape, options) if step == STEPS else None
+        scale = finished(working + rank, dtype, shape, options) if step == STEPS else None
         yield Progress(
             scale=0,
             n_scales=1,
@@ -52,7 +57,7 @@ def fake_denoise(
             preview=working.astype(dtype),
             finished_scale=scale,
         )
-    last_scale = finished(working, dtype, shape, options)
+    last_scale = finished(working + rank, dtype, shape, options)
     return Result(
         image=last_scale.image,
         scales=(last_scale,),
@@ -61,6 +66,15 @@ def fake_denoise(
         status=status,
         seconds=time.monotonic() - started,
     )
+
+
+def remembered(memory: Any) -> int:
+    """Return how many images the memory has seen in a row before this one."""
+    if memory is None:
+        return 0
+    rank: int = memory.weights[0]["rank"] if memory.weights else 0
+    memory.weights[0] = {"rank": rank + 1}
+    return rank
 
 
 def finished(

@@ -15,7 +15,7 @@ import zarr
 
 from napari_msdip import Options, Progress, Status
 from napari_msdip.planes import plane_seed
-from napari_msdip.stack import denoise_stack
+from napari_msdip.stack import denoise_stack, iter_denoise_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +112,21 @@ def test_killed_worker_loses_only_its_plane(
     assert killed
     assert not result.failed
     np.testing.assert_array_equal(result.image[:], expected)
+
+
+def test_chunks_of_planes_are_those_of_the_single_run(
+    client: Any, stack: Any, tmp_path: Path
+) -> None:
+    options = OPTIONS.replace(plane_chunk=4)
+    out = tmp_path / "out.ome.zarr"
+    steps = iter_denoise_stack(stack, options, out=out)
+    while next(steps).finished_plane is None:
+        pass
+    steps.close()
+    seen: list[Progress] = []
+    resumed = denoise_stack(stack, options, out=out, client=client, on_progress=seen.append)
+    np.testing.assert_array_equal(resumed.image[:], denoise_stack(stack, options).image)
+    assert sorted(progress.plane for progress in seen) == list(range(1, N_PLANES))
 
 
 def test_bad_planes_are_reported_from_the_workers(client: Any, stack: Any) -> None:

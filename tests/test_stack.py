@@ -17,11 +17,12 @@ import pytest
 import tifffile
 import zarr
 from tests.fakes import fake_denoise
+from tests.samples import TINY
 
 from napari_msdip import Options, Progress, Status, tiling
 from napari_msdip import image as front
 from napari_msdip import stack as stack_module
-from napari_msdip.planes import PlaneLayout, plane_seed, select
+from napari_msdip.planes import PlaneLayout, chunked, plane_seed, select
 from napari_msdip.sinks import JOURNAL, ZarrOut, ZarrSink
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 
@@ -34,7 +35,7 @@ OPTIONS = Options(device="cpu", precision="float32", threads=1)
 
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "iter_denoise", fake_denoise)
+    monkeypatch.setattr(front, "iter_denoise_part", fake_denoise)
 
 
 def random_stack(*shape: int, dtype: str = "uint16") -> Any:
@@ -250,6 +251,88 @@ def test_cancelled_store_is_resumed(tmp_path: Path) -> None:
     np.testing.assert_array_equal(resumed.image[:], denoise_stack(stack, OPTIONS).image)
 
 
+# --- planes that start from their neighbours ---------------------------------------
+
+IN_CHUNKS = OPTIONS.replace(plane_chunk=3)
+
+
+@pytest.mark.parametrize(
+    ("planes", "row_length", "size", "expected"),
+    [
+        (range(7), 7, 3, [[0, 1, 2], [3, 4, 5], [6]]),
+        (range(8), 4, 3, [[0, 1, 2], [3], [4, 5, 6], [7]]),
+        (range(4, 8), 12, 3, [[0, 1], [2, 3]]),
+        ((0, 2, 3, 8, 7), 12, 12, [[0], [1, 2], [3], [4]]),
+        (range(3), 3, 1, [[0], [1], [2]]),
+        ((5,), 1, 4, [[0]]),
+    ],
+)
+def test_chunks_are_of_neighbours(
+    planes: Any, row_length: int, size: int, expected: list[list[int]]
+) -> None:
+    assert chunked(planes, row_length, size) == expected
+
+
+def ranks(stack: Any, image: Any) -> list[int]:
+    """Return how many neighbours each plane started from, one after the other."""
+    alone_ = [alone(stack, index).astype(int) for index in range(len(stack))]
+    found = [np.asarray(image[n]) - plane for n, plane in enumerate(alone_)]
+    return [int(np.median(difference)) for difference in found]
+
+
+def test_a_plane_starts_from_its_neighbour_within_a_chunk() -> None:
+    stack = random_stack(7, 16, 18) // 2
+    whole = denoise_stack(stack, IN_CHUNKS)
+    assert ranks(stack, whole.image) == [0, 1, 2, 0, 1, 2, 0]
+    chunk = denoise_stack(stack, IN_CHUNKS, planes=slice(3, 6))
+    np.testing.assert_array_equal(chunk.image, whole.image[3:6])
+
+
+def test_a_plane_that_cannot_be_denoised_is_passed_over() -> None:
+    stack = (random_stack(3, 16, 18) // 2).astype("float32")
+    stack[1, 0, 0] = np.nan
+    result = denoise_stack(stack, IN_CHUNKS)
+    assert list(result.failed) == [1]
+    expected = alone(stack, 2) + 1
+    np.testing.assert_allclose(result.image[2], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("finished", [1, 2, 3, 4])
+def test_a_chunk_is_resumed_from_its_beginning(tmp_path: Path, finished: int) -> None:
+    stack = random_stack(6, 16, 18) // 2
+    out = tmp_path / "o.zarr"
+    steps = iter_denoise_stack(stack, IN_CHUNKS, out=out)
+    while finished:
+        finished -= next(steps).finished_plane is not None
+    steps.close()
+    seen: list[Progress] = []
+    resumed = denoise_stack(stack, IN_CHUNKS, out=out, on_progress=seen.append)
+    np.testing.assert_array_equal(resumed.image[:], denoise_stack(stack, IN_CHUNKS).image)
+    fractions = [progress.fraction for progress in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    journal = (out / "0" / JOURNAL).read_bytes().splitlines()
+    assert [json.loads(line)["plane"] for line in journal[1:]] == list(range(6))
+
+
+def test_warm_planes_begin_near_the_end_and_take_half_the_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    rng = np.random.default_rng(0)
+    picture = np.sin(np.arange(40) / 4) * 50 + 100
+    stack = (picture + rng.normal(size=(2, 40, 40)) * 10).astype("float32")
+    first_losses = []
+    for size in (1, 2):
+        options = TINY.replace(iterations=20, coarsest_iterations=40, plane_chunk=size)
+        seen: list[Progress] = []
+        result = denoise_stack(stack, options, on_progress=seen.append)
+        first_losses.append(next(step.loss for step in seen if step.plane == 1))
+    assert first_losses[1] < 0.5 * first_losses[0]
+    assert result.plan is not None
+    assert [scale.iterations for scale in result.plan.scales] == [10, 20]
+
+
 # --- outputs -----------------------------------------------------------------------
 
 
@@ -376,7 +459,7 @@ def test_failing_fit_leaves_the_plane(monkeypatch: pytest.MonkeyPatch) -> None:
             raise RuntimeError("diverged")
         return (yield from steps)
 
-    monkeypatch.setattr(front, "iter_denoise", fragile)
+    monkeypatch.setattr(front, "iter_denoise_part", fragile)
     result = denoise_stack(stack, OPTIONS)
     assert result.failed == {1: "cannot be denoised: RuntimeError: diverged"}
     np.testing.assert_array_equal(result.image[1], stack[1])
@@ -388,7 +471,7 @@ def test_error_before_the_first_step_is_raised(monkeypatch: pytest.MonkeyPatch) 
         raise RuntimeError("no weights")
         yield
 
-    monkeypatch.setattr(front, "iter_denoise", refusing)
+    monkeypatch.setattr(front, "iter_denoise_part", refusing)
     with pytest.raises(RuntimeError, match="no weights"):
         denoise_stack(random_stack(3, 16, 18), OPTIONS)
 
@@ -435,7 +518,7 @@ def test_no_fit_is_wasted_on_a_disk_that_stays_full(
 # --- crash safety ------------------------------------------------------------------
 
 
-def killed_at(call: int, stack: Any, out: Path) -> bool:
+def killed_at(call: int, stack: Any, options: Options, out: Path) -> bool:
     """Run in a child that is killed at its ``call``-th durable step; was it killed?"""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -460,23 +543,26 @@ def killed_at(call: int, stack: Any, out: Path) -> bool:
 
         os.fsync, os.replace = deadly_fsync, deadly_rename
         try:
-            denoise_stack(stack, OPTIONS, out=out)
+            denoise_stack(stack, options, out=out)
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked child")
-def test_killed_at_any_step_and_resumed_gives_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [OPTIONS, IN_CHUNKS], ids=["alone", "in chunks"])
+def test_killed_at_any_step_and_resumed_gives_the_same(
+    tmp_path: Path, options: Options
+) -> None:
     stack = random_stack(2, 16, 18)
-    expected = denoise_stack(stack, OPTIONS).image
+    expected = denoise_stack(stack, options).image
     call, killed = 0, True
     while killed:
         call += 1
         out = tmp_path / f"{call}.ome.zarr"
-        killed = killed_at(call, stack, out)
+        killed = killed_at(call, stack, options, out)
         seen: list[Progress] = []
-        result = denoise_stack(stack, OPTIONS, out=out, on_progress=seen.append)
+        result = denoise_stack(stack, options, out=out, on_progress=seen.append)
         np.testing.assert_array_equal(result.image[:], expected)
         assert not list(out.rglob("*.partial"))
     assert call > 15

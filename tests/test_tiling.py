@@ -27,7 +27,6 @@ OPTIONS = Options(device="cpu", precision="float32", threads=1)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, engine: Any) -> None:
-    monkeypatch.setattr(front, "iter_denoise", engine)
     monkeypatch.setattr(front, "iter_denoise_part", engine)
 
 
@@ -175,6 +174,20 @@ def test_same_seed_same_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     other, _ = drive(iter_denoise_fitting(image, OPTIONS.replace(seed=1), tile=128))
     np.testing.assert_array_equal(first.image, second.image)
     assert (first.image != other.image).any()
+
+
+def test_every_tile_starts_from_its_own_predecessor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(monkeypatch, fake_denoise)
+    image, memories = textured(150, 210), {}
+    for _ in range(2):
+        drive(iter_denoise_fitting(image, OPTIONS, tile=128, memories=memories))
+    drive(iter_denoise_fitting(image, OPTIONS, memories=memories))
+    tiles = len(tile_grid(image.shape, 128))
+    assert len(memories) == tiles + 1
+    seen = [memory.weights[0]["rank"] for memory in memories.values()]
+    assert seen == [2] * tiles + [1]
 
 
 # --- memory ------------------------------------------------------------------------

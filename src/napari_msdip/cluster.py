@@ -1,4 +1,4 @@
-"""Stacks on a dask.distributed cluster: one task for every plane.
+"""Stacks on a dask.distributed cluster: one task for every chunk of planes.
 
 The workers read their plane and write it themselves wherever they can reach the
 stack and the store; this process only hands out planes and keeps the journal.
@@ -11,9 +11,9 @@ import pickle
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Container, Generator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ from napari_msdip.events import Progress, Status
 from napari_msdip.planes import read_plane
 from napari_msdip.sinks import ZarrSink, ZarrWriter
 from napari_msdip.stack import (
-    SKIPPED,
     Job,
     Outcome,
     PlaneTask,
@@ -39,9 +38,11 @@ from napari_msdip.stack import (
     put,
     refuse_if_hopeless,
     settle,
+    skipped,
 )
 
 if TYPE_CHECKING:
+    from napari_msdip import tiling
     from napari_msdip.options import Options
 
 __all__ = ["run", "survey"]
@@ -49,7 +50,7 @@ __all__ = ["run", "survey"]
 Array = npt.NDArray[Any]
 Reader = Callable[[], Array]
 
-# Planes handed out beyond one for every worker thread, so that none waits for the next.
+# Chunks handed out beyond one for every worker thread, so that none waits for the next.
 _AHEAD = 2
 # How often a wish to stop is looked for, in seconds.
 _PATIENCE = 0.5
@@ -81,10 +82,11 @@ def run(
 ) -> Generator[Progress, None, Status]:
     """Denoise planes on the workers; yield a step for every finished one.
 
-    A worker that dies loses its planes only: the scheduler gives them to another.
+    A worker that dies loses its chunk only: the scheduler gives it to another.
     """
-    waiting = deque(todo)
-    running: dict[distributed.Future, int] = {}
+    wanted = set(todo)
+    waiting = deque(job.chunks(todo))
+    running: dict[distributed.Future, list[int]] = {}
     stop = distributed.Event(f"napari-msdip-{uuid.uuid4().hex}", client=client)
     ships = _ships(job.source)
     full = False
@@ -94,19 +96,20 @@ def run(
                 return Status.CANCELLED
             slots = sum(client.nthreads().values()) + _AHEAD
             while waiting and len(running) < slots:
-                position = waiting.popleft()
+                chunk = waiting.popleft()
                 if full and no_room(job):
-                    yield tally.close(position, job.planes[position], SKIPPED)
+                    yield from skipped(job, chunk, wanted, tally)
                     continue
-                future = _submit(client, job, position, stop.name, ships=ships)
-                running[future] = position
+                running[_submit(client, job, chunk, wanted, stop.name, ships=ships)] = chunk
             for future in _finished(running):
-                position = running.pop(future)
-                outcome = _outcome(future)
-                refuse_if_hopeless(outcome, tally)
-                outcome = settle(job, position, outcome)
-                full = full or outcome.disk_full
-                yield tally.close(position, job.planes[position], outcome)
+                chunk = running.pop(future)
+                for position, outcome in zip(chunk, _outcomes(future, chunk), strict=True):
+                    refuse_if_hopeless(outcome, tally)
+                    if position not in wanted:
+                        continue
+                    settled = settle(job, position, outcome)
+                    full = full or settled.disk_full
+                    yield tally.close(position, job.planes[position], settled)
     finally:
         if running:
             stop.set()
@@ -124,20 +127,42 @@ def _ships(source: Any) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class _Plane:
+    """One plane of a chunk, for a worker."""
+
+    read: Reader
+    task: PlaneTask
+    position: int
+    wanted: bool
+
+
 def _submit(
-    client: distributed.Client, job: Job, position: int, stop: str, *, ships: bool
+    client: distributed.Client,
+    job: Job,
+    chunk: Sequence[int],
+    wanted: Container[int],
+    stop: str,
+    *,
+    ships: bool,
 ) -> distributed.Future:
-    index = job.planes[position]
     sink = job.sink
+    planes = [
+        _Plane(
+            read=_reader(job, job.planes[position], ships=ships),
+            task=plane_task(job, job.planes[position]),
+            position=position,
+            wanted=position in wanted,
+        )
+        for position in chunk
+    ]
     return client.submit(
         _denoise,
-        _reader(job, index, ships=ships),
-        plane_task(job, index),
+        planes,
         sink.writer if isinstance(sink, ZarrSink) else None,
-        position,
         stop,
         pure=False,
-        key=f"napari-msdip-plane-{index}-{uuid.uuid4().hex}",
+        key=f"napari-msdip-plane-{job.planes[chunk[0]]}-{uuid.uuid4().hex}",
     )
 
 
@@ -159,10 +184,21 @@ def _unreadable(reason: str) -> Array:
 
 
 def _denoise(
-    read: Reader, task: PlaneTask, writer: ZarrWriter | None, position: int, stop: str
+    planes: Sequence[_Plane], writer: ZarrWriter | None, stop: str
+) -> list[Outcome]:
+    """Denoise a chunk on a worker, and write it where the worker can."""
+    memories: tiling.Memories = {}
+    should_stop = _asking(stop)
+    return [_denoise_one(plane, writer, should_stop, memories) for plane in planes]
+
+
+def _denoise_one(
+    plane: _Plane,
+    writer: ZarrWriter | None,
+    should_stop: Callable[[], bool],
+    memories: tiling.Memories,
 ) -> Outcome:
-    """Denoise one plane on a worker, and write it where the worker can."""
-    steps = iter_plane(read, task, _asking(stop))
+    steps = iter_plane(plane.read, plane.task, should_stop, memories)
     # A plane must not wait for tasks of its own behind the planes in the queue.
     with dask.config.set(scheduler="synchronous"):
         while True:
@@ -171,9 +207,11 @@ def _denoise(
             except StopIteration as end:
                 outcome: Outcome = end.value
                 break
+    if not plane.wanted:
+        return replace(outcome, image=None)
     if writer is None or outcome.status is Status.CANCELLED:
         return outcome
-    return replace(put(writer, position, outcome), image=None)
+    return replace(put(writer, plane.position, outcome), image=None)
 
 
 def _asking(stop: str) -> Callable[[], bool]:
@@ -191,15 +229,16 @@ def _asking(stop: str) -> Callable[[], bool]:
     return should_stop
 
 
-def _finished(running: dict[distributed.Future, int]) -> list[distributed.Future]:
+def _finished(running: Collection[distributed.Future]) -> list[distributed.Future]:
     with suppress(TimeoutError):
         distributed.wait(list(running), timeout=_PATIENCE, return_when="FIRST_COMPLETED")
     return [future for future in running if future.done()]
 
 
-def _outcome(future: distributed.Future) -> Outcome:
+def _outcomes(future: distributed.Future, chunk: Sequence[int]) -> list[Outcome]:
     try:
-        outcome: Outcome = future.result()
+        outcomes: list[Outcome] = future.result()
     except distributed.KilledWorker as error:
-        return Outcome(None, failure=f"its worker died again and again: {error}")
-    return outcome
+        failure = f"its worker died again and again: {error}"
+        return [Outcome(None, failure=failure) for _ in chunk]
+    return outcomes

@@ -47,8 +47,9 @@ _WHITE_MARGIN = 1.15
 _CORRELATED_MARGIN = 1.7
 # A cancelled scale that has done less than this would blur more than it denoises.
 _USABLE_SHARE = 0.25
-# Iterations that generators of a neighbouring plane still need; see docs/stacks.md.
-_WARM_SHARE = 1 / 3
+# What generators of a neighbouring plane still need; see docs/stacks.md.
+_WARM_ITERATIONS = 0.5
+_WARM_RATE = 0.5
 
 
 def denoise(
@@ -151,7 +152,7 @@ def iter_denoise_part(
     planar = as_planar(array, layout)
     sigma = estimate_sigma(planar, channel_axis=0)
     if memory is not None:
-        options = memory.shortened(options)
+        options = memory.adapted(options)
     plan = resolve(options, planar.shape[1:], sigma, channels=len(planar))
     found = measured or measure(planar, sigma)
     return Run(planar, layout, plan, found, should_stop, memory).steps()
@@ -236,14 +237,15 @@ class Memory:
 
     weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
-    def shortened(self, options: Options) -> Options:
-        """Return options with as many iterations as remembered generators need."""
+    def adapted(self, options: Options) -> Options:
+        """Return options for generators that are remembered: fewer and smaller steps."""
         if not self.weights:
             return options
         coarsest = options.coarsest_iterations or options.iterations
         return options.replace(
-            iterations=math.ceil(_WARM_SHARE * options.iterations),
-            coarsest_iterations=math.ceil(_WARM_SHARE * coarsest),
+            iterations=math.ceil(_WARM_ITERATIONS * options.iterations),
+            coarsest_iterations=math.ceil(_WARM_ITERATIONS * coarsest),
+            learning_rate=_WARM_RATE * options.learning_rate,
         )
 
     def recall(self, level: int, network: Network) -> None:

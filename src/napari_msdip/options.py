@@ -359,6 +359,18 @@ class Options:
             10_000,
         ),
     ] = 60
+    plane_chunk: Annotated[
+        int,
+        Setting(
+            "Planes in a chunk",
+            "In a stack each plane but the first of a chunk of so many starts from the "
+            "generators of the plane before, and takes half the iterations; 1: every "
+            "plane on its own.",
+            "Optimisation",
+            1,
+            100_000,
+        ),
+    ] = 1
     precision: Annotated[
         Precision,
         Setting("Precision", "auto: the fastest that a probe shows safe.", "Compute"),

@@ -16,7 +16,15 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["PlaneLayout", "digest", "open_stack", "plane_seed", "read_plane", "select"]
+__all__ = [
+    "PlaneLayout",
+    "chunked",
+    "digest",
+    "open_stack",
+    "plane_seed",
+    "read_plane",
+    "select",
+]
 
 Array = npt.NDArray[Any]
 
@@ -107,6 +115,11 @@ class PlaneLayout:
     def n_planes(self) -> int:
         """Number of planes."""
         return prod(self._grid)
+
+    @property
+    def row_length(self) -> int:
+        """Number of planes along the last axis that numbers them: neighbours."""
+        return self._grid[-1] if self._grid else 1
 
     @cached_property
     def plane_shape(self) -> tuple[int, ...]:
@@ -206,6 +219,35 @@ def _plane_index(index: Any, n_planes: int) -> int:
             f"0 to {n_planes - 1}"
         )
     return number % n_planes
+
+
+def chunked(planes: Sequence[int], row_length: int, size: int) -> list[list[int]]:
+    """Divide selected planes into chunks in which each plane neighbours the next.
+
+    Chunks begin at multiples of ``size`` in every row of the stack, whatever is
+    selected, so that a chunk selected as a whole is the same chunk.
+
+    Parameters
+    ----------
+    planes : sequence of int
+        Flat plane indices.
+    row_length : int
+        Planes along the last axis that numbers them.
+    size : int
+        Most planes in a chunk.
+
+    Returns
+    -------
+    list of list of int
+        Positions in ``planes``, each once and in order.
+    """
+    chunks: list[list[int]] = []
+    for position, plane in enumerate(planes):
+        follows = position > 0 and planes[position - 1] == plane - 1
+        if not follows or plane % row_length % size == 0:
+            chunks.append([])
+        chunks[-1].append(position)
+    return chunks
 
 
 def open_stack(stack: Any) -> Any:

@@ -20,6 +20,7 @@ from napari_msdip.events import Progress, Result, StackResult, Status
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.planes import (
     PlaneLayout,
+    chunked,
     digest,
     open_stack,
     plane_seed,
@@ -29,7 +30,14 @@ from napari_msdip.planes import (
 from napari_msdip.sinks import Sink, ZarrOut, open_sink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Container,
+        Generator,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from napari_msdip.options import Options
 
@@ -204,6 +212,18 @@ class Job:
             if plane not in self.sink.done
         ]
 
+    def chunks(self, todo: Sequence[int]) -> Iterator[list[int]]:
+        """Yield the positions to denoise in a row, each plane starting from the last.
+
+        Positions that are not in ``todo`` only lead up to others that are.
+        """
+        wanted = set(todo)
+        size = self.options.plane_chunk
+        for chunk in chunked(self.planes, self.layout.row_length, size):
+            ends = [end for end, position in enumerate(chunk, 1) if position in wanted]
+            if ends:
+                yield chunk[: ends[-1]]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -241,7 +261,7 @@ class Outcome:
 
 
 # Of a plane that nobody could store.
-SKIPPED = Outcome(None, failure="not begun: the disk is full")
+_SKIPPED = Outcome(None, failure="not begun: the disk is full")
 
 
 @dataclass
@@ -280,6 +300,10 @@ class Tally:
         self.fitted = True
         eta = self._eta(progress.eta_seconds, inside=True)
         return self._placed(position, progress, progress.fraction, eta)
+
+    def again(self, position: int, progress: Progress) -> Progress:
+        """Return a step on a plane that is finished and only leads up to the next."""
+        return self._placed(position, progress, 0.0, None)
 
     def close(self, position: int, index: int, outcome: Outcome) -> Progress:
         """Count a plane as done and return the step that says so."""
@@ -462,8 +486,13 @@ def iter_plane(
     read: Callable[[], Array],
     task: PlaneTask,
     should_stop: Callable[[], bool] | None,
+    memories: tiling.Memories,
 ) -> Generator[Progress, None, Outcome]:
-    """Read and denoise one plane; whatever is wrong with it ends up in the outcome."""
+    """Read and denoise one plane; whatever is wrong with it ends up in the outcome.
+
+    ``memories`` holds the generators of the last plane of the chunk, and then those
+    of this one.
+    """
     try:
         plane = read()
     except Exception as error:  # Whatever a third-party reader raises.
@@ -483,6 +512,7 @@ def iter_plane(
         channel_axis=task.channel_axis,
         should_stop=should_stop,
         tile=task.tile,
+        memories=memories,
     )
     with closing(steps):
         while True:
@@ -514,24 +544,31 @@ def _one_by_one(
     tally: Tally,
     should_stop: Callable[[], bool] | None,
 ) -> Generator[Progress, None, Status]:
-    full = False
-    for position in todo:
-        if should_stop is not None and should_stop():
-            return Status.CANCELLED
-        index = job.planes[position]
+    wanted, full = set(todo), False
+    for chunk in job.chunks(todo):
         if full and no_room(job):
-            yield tally.close(position, index, SKIPPED)
+            yield from skipped(job, chunk, wanted, tally)
             continue
-        read = partial(read_plane, job.source, job.layout, index)
-        steps = iter_plane(read, plane_task(job, index), should_stop)
-        outcome = yield from _forwarded(steps, partial(tally.step, position))
-        if outcome.status is Status.CANCELLED:
-            put(job.sink.put, position, outcome)
-            return Status.CANCELLED
-        refuse_if_hopeless(outcome, tally)
-        outcome = settle(job, position, outcome)
-        full = full or outcome.disk_full
-        yield tally.close(position, index, outcome)
+        memories: tiling.Memories = {}
+        for position in chunk:
+            if should_stop is not None and should_stop():
+                return Status.CANCELLED
+            index = job.planes[position]
+            again = position not in wanted
+            read = partial(read_plane, job.source, job.layout, index)
+            steps = iter_plane(read, plane_task(job, index), should_stop, memories)
+            step = tally.again if again else tally.step
+            outcome = yield from _forwarded(steps, partial(step, position))
+            if outcome.status is Status.CANCELLED:
+                if not again:
+                    put(job.sink.put, position, outcome)
+                return Status.CANCELLED
+            refuse_if_hopeless(outcome, tally)
+            if again:
+                continue
+            outcome = settle(job, position, outcome)
+            full = full or outcome.disk_full
+            yield tally.close(position, index, outcome)
     return Status.COMPLETED
 
 
@@ -551,6 +588,15 @@ def _forwarded(
 def no_room(job: Job) -> bool:
     """Whether the output certainly cannot take another plane."""
     return job.sink.full(prod(job.layout.plane_shape) * job.dtype.itemsize)
+
+
+def skipped(
+    job: Job, chunk: Sequence[int], wanted: Container[int], tally: Tally
+) -> Iterator[Progress]:
+    """Close the planes of a chunk that is not begun because the disk is full."""
+    for position in chunk:
+        if position in wanted:
+            yield tally.close(position, job.planes[position], _SKIPPED)
 
 
 def refuse_if_hopeless(outcome: Outcome, tally: Tally) -> None:

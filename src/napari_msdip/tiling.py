@@ -32,11 +32,20 @@ from napari_msdip.planes import plane_seed
 if TYPE_CHECKING:
     from napari_msdip.options import Options
 
-__all__ = ["Tile", "choose_tile", "iter_denoise_fitting", "out_of_memory", "tile_grid"]
+__all__ = [
+    "Memories",
+    "Tile",
+    "choose_tile",
+    "iter_denoise_fitting",
+    "out_of_memory",
+    "tile_grid",
+]
 
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
 Steps = Generator[Progress, None, Result]
+# By side (None for the whole image) and number of the tile.
+Memories = dict[tuple[int | None, int], front.Memory]
 
 # Sides tried from large to small; a ladder rather than any number, so that a
 # little more or less free memory seldom changes the answer.
@@ -153,6 +162,7 @@ def iter_denoise_fitting(
     channel_axis: int | None = None,
     should_stop: Callable[[], bool] | None = None,
     tile: int | None = None,
+    memories: Memories | None = None,
 ) -> Steps:
     """Denoise an image in as large pieces as memory allows.
 
@@ -173,6 +183,9 @@ def iter_denoise_fitting(
     tile : int or None
         Side of the tiles in pixels; None for the whole image in one piece. See
         :func:`choose_tile`.
+    memories : dict or None
+        Generators to start from; changed to those fitted here. Begin with an empty
+        one, and give it to the next of a series of similar images of one size.
 
     Yields
     ------
@@ -197,7 +210,9 @@ def iter_denoise_fitting(
     steps: Steps | None = None
     while True:
         try:
-            steps = steps or _attempt(array, options, channel_axis, should_stop, tile)
+            steps = steps or _attempt(
+                array, options, channel_axis, should_stop, tile, memories
+            )
             progress = next(steps)
         except StopIteration as end:
             result: Result = end.value
@@ -266,13 +281,27 @@ def _attempt(
     channel_axis: int | None,
     should_stop: Callable[[], bool] | None,
     tile: int | None,
+    memories: Memories | None,
 ) -> Steps:
     if tile is None or tile >= max(_extent(image, channel_axis)[:2]):
-        return front.iter_denoise(
-            image, options, channel_axis=channel_axis, should_stop=should_stop
+        return front.iter_denoise_part(
+            image,
+            options,
+            channel_axis=channel_axis,
+            should_stop=should_stop,
+            memory=_memory_of(memories, None, 0),
         )
     array, layout = checked_image(image, channel_axis)
-    return _iter_tiles(as_planar(array, layout), layout, options, should_stop, tile)
+    planar = as_planar(array, layout)
+    return _iter_tiles(planar, layout, options, should_stop, tile, memories)
+
+
+def _memory_of(
+    memories: Memories | None, side: int | None, number: int
+) -> front.Memory | None:
+    if memories is None:
+        return None
+    return memories.setdefault((side, number), front.Memory())
 
 
 def _iter_tiles(
@@ -281,6 +310,7 @@ def _iter_tiles(
     options: Options,
     should_stop: Callable[[], bool] | None,
     side: int,
+    memories: Memories | None,
 ) -> Steps:
     started = time.monotonic()
     shape = (noisy.shape[1], noisy.shape[2])
@@ -300,6 +330,7 @@ def _iter_tiles(
             channel_axis=0,
             should_stop=should_stop,
             measured=measured,
+            memory=_memory_of(memories, side, number),
         )
         part = _Part(number, len(tiles), started)
         result = yield from _as_part(steps, part)
