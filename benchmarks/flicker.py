@@ -18,7 +18,7 @@ from skimage import io
 
 from napari_msdip import Options, denoise_stack
 
-SIDE = 192
+SIDE = 128
 
 
 def stacks(path: Path) -> dict[str, Any]:
