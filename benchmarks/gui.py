@@ -4,15 +4,20 @@ Needs a display::
 
     xvfb-run -a -s "-screen 0 1280x1024x24" python -m benchmarks.gui
 
-Runs the same image with the same options in a plain loop and from the dock, in
-turns, in one process, and compares the optimisation steps by their own times; while
-the dock runs, a timer in the window measures how late the event loop serves it.
+Runs the same image with the same options as a plain script and from the dock, in
+turns, and compares the optimisation steps by their own times; while the dock runs, a
+timer in the window measures how late the event loop serves it. The script is a
+process of its own, as it is for users: once two threads of one process have used
+OpenMP, each makes the other's parallel loops slower, window or not.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -90,6 +95,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=40)
     parser.add_argument("--threads", type=int, help="CPU threads; default: all")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     options = Options(
         iterations=arguments.iterations,
@@ -98,6 +104,9 @@ def main() -> None:
         threads=arguments.threads,
     )
     noisy, state, _ = _sample_data.cells(size=arguments.size)[1]
+    if arguments.plain:
+        plain_run(noisy, options)
+        return
     viewer = napari.Viewer(show=True)
     viewer.add_image(noisy, **state)
     watch = Stopwatch()
@@ -111,27 +120,35 @@ def main() -> None:
     plain: list[float] = []
     docked: list[float] = []
     for _ in range(arguments.rounds):
-        plain += steps_of(watch, lambda: drain(watch, noisy, options))
+        plain += script(arguments)
         heart.start()
-        docked += steps_of(watch, lambda: run(widget))
+        watch.steps = []
+        run(widget)
+        docked += watch.steps
         heart.stop()
     report(plain, docked, heart, idle_heart)
     viewer.close()
 
 
-def steps_of(watch: Stopwatch, work: Callable[[], None]) -> list[float]:
-    """Return the times of the steps that the work takes."""
-    watch.steps = []
-    work()
-    return watch.steps
+def script(arguments: argparse.Namespace) -> list[float]:
+    """Return the times of the steps of a plain script."""
+    command = [sys.executable, "-m", "benchmarks.gui", "--plain"]
+    for name in ("size", "iterations", "threads"):
+        if (value := getattr(arguments, name)) is not None:
+            command += [f"--{name}", str(value)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    steps: list[float] = json.loads(done.stdout)
+    return steps
 
 
-def drain(watch: Stopwatch, image: np.ndarray[Any, Any], options: Options) -> None:
-    """Run the engine in this thread, as a script does."""
+def plain_run(image: np.ndarray[Any, Any], options: Options) -> None:
+    """Be the plain script: run the engine in a loop and print the times of the steps."""
+    watch = Stopwatch()
     for _ in watch.iter_denoise(
         image, options, channel_axis=None, should_stop=lambda: False
     ):
         pass
+    print(json.dumps(watch.steps))
 
 
 def run(widget: DenoiseWidget) -> None:

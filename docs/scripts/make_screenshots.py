@@ -91,7 +91,7 @@ def opened(
     viewer.theme = theme
     viewer.window.resize(1240, 860)
     viewer.open_sample("napari-msdip", sample)
-    dock, widget = viewer.window.add_plugin_dock_widget("napari-msdip", "Denoise (MS-DIP)")
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-msdip", "Denoise")
     dock.raise_()
     widget.form.fill(options)
     wait(2)

@@ -49,7 +49,19 @@ def test_the_noise_of_the_slice_on_screen_is_estimated(viewer, engine, click, qt
     np.testing.assert_array_equal(asked[0], data[2])
     dark, bright = np.percentile(data[2], [1, 99])
     assert f"{12.5 / (bright - dark):.1%}" in widget.answer.value
+    assert widget.answer.value.startswith("stack (Z 2):")
     assert widget.button.enabled
+
+
+def test_an_estimate_is_not_taken_for_that_of_another_image(viewer, engine, click, qtbot):
+    viewer.add_image(cells(), name="cells")
+    widget = NoiseWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "12.5" in widget.answer.value, timeout=5000)
+    viewer.add_image(cells(), name="other")
+    assert widget.picker.layer.name == "other"
+    assert widget.answer.value == ""
 
 
 def test_a_noise_estimate_that_fails_says_why(viewer, engine, click, qtbot):
@@ -108,6 +120,16 @@ def test_the_scales_of_the_last_run_are_fused(viewer, engine, click, qtbot):
     assert fused.units == viewer.layers["cells"].units
     np.testing.assert_allclose(fused.scale, (0.5, 0.5))
     assert fused.metadata["napari_msdip"]["role"] == "ensemble"
+
+
+@pytest.mark.parametrize("widget", [NoiseWidget, EnsembleWidget])
+def test_a_long_name_does_not_widen_the_dock(viewer, engine, widget):
+    viewer.add_image(cells(), name="cells")
+    made = widget(viewer, engine=engine)
+    viewer.window.add_dock_widget(made)
+    width = made.native.minimumSizeHint().width()
+    viewer.add_image(cells(), name="day3_" * 40)
+    assert made.native.minimumSizeHint().width() == width
 
 
 def test_layers_that_cannot_be_fused_are_refused_with_the_reason(viewer, engine, click):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from types import SimpleNamespace
 
 import dask.array as da
@@ -12,8 +13,9 @@ import zarr
 from napari.utils.notifications import notification_manager
 from napari.utils.progress import progress
 from qtpy.QtCore import Qt, QThreadPool
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QScrollArea
 
+from napari_msdip._gui import run
 from napari_msdip._gui.widget import DenoiseWidget, State
 from napari_msdip.options import Options
 
@@ -31,7 +33,7 @@ def dock(viewer, engine):
 
     def make(viewer=viewer, engine=engine):
         widget = DenoiseWidget(viewer, engine=engine)
-        viewer.window.add_dock_widget(widget, name="Denoise (MS-DIP)")
+        viewer.window.add_dock_widget(widget, name="Denoise")
         return widget
 
     return make
@@ -220,6 +222,50 @@ def test_the_selected_layer_is_the_one_offered(viewer, dock):
     assert dock().picker.layer.name == "first"
 
 
+def test_a_dock_open_before_its_images_offers_the_one_in_view(viewer, dock, idle):
+    widget = dock()
+    viewer.add_image(cells(), name="truth", visible=False)
+    viewer.add_image(cells(), name="cells")
+    assert widget.picker.layer.name == "cells"
+    viewer.add_image(cells(), name="next")
+    assert widget.picker.layer.name == "next"
+    idle(widget)
+
+
+def test_a_layer_or_axes_set_by_hand_stay_when_another_image_is_opened(
+    viewer, dock, qtbot, idle
+):
+    viewer.add_image(cells(), name="first")
+    viewer.add_image(cells(), name="second")
+    widget = dock()
+    box = widget.picker.image.native
+    box.setFocus()
+    qtbot.keyClick(box, Qt.Key.Key_Up)
+    assert widget.picker.layer.name == "first"
+    viewer.add_image(cells(), name="third")
+    assert widget.picker.layer.name == "first"
+    viewer.layers.remove("first")
+    assert widget.picker.layer.name == "third"
+    widget.picker.letters.value = "XY"
+    viewer.add_image(cells(), name="fourth")
+    assert widget.picker.layer.name == "third"
+    assert widget.picker.letters.value == "XY"
+    idle(widget)
+
+
+def test_a_run_neither_offers_its_own_results_nor_takes_an_image_opened_meanwhile(
+    viewer, dock, held, idle, engine
+):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    held(widget)
+    viewer.add_image(cells(), name="other")
+    engine.gate.set()
+    idle(widget)
+    assert "cells · MS-DIP" in names(viewer)
+    assert widget.picker.layer.name == "cells"
+
+
 def test_without_an_image_there_is_nothing_to_run(viewer, dock, click):
     widget = dock()
     assert not widget.button.enabled
@@ -247,6 +293,29 @@ def test_before_a_run_it_says_what_to_expect(viewer, dock, qtbot, idle):
     words = widget.forecast.value
     assert "3 scales: 64×48, 32×24, 16×12" in words
     assert "1 min 15 s" in words and "2.0 GB on cpu" in words
+    idle(widget)
+
+
+def test_a_run_started_before_the_forecast_does_not_wait_for_it(
+    viewer, dock, held, idle, engine
+):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    held(widget)
+    assert "Measuring" not in widget.forecast.value
+    engine.gate.set()
+    idle(widget)
+
+
+def test_the_forecast_of_another_image_is_taken_back_at_once(viewer, dock, qtbot, idle):
+    viewer.add_image(cells((64, 48)), name="cells")
+    widget = dock()
+    qtbot.waitUntil(lambda: "64×48" in widget.forecast.value, timeout=5000)
+    lines = widget.forecast.value.count("\n")
+    viewer.add_image(cells((40, 32)), name="other")
+    assert "Measuring" in widget.forecast.value
+    assert widget.forecast.value.count("\n") == lines
+    qtbot.waitUntil(lambda: "40×32" in widget.forecast.value, timeout=5000)
     idle(widget)
 
 
@@ -285,15 +354,66 @@ def test_progress_is_shown_in_the_widget_and_in_the_activity_dock(
 def test_the_live_layer_improves_in_place(viewer, dock, click, idle, engine, qtbot):
     viewer.add_image(cells(), name="cells")
     widget = dock()
-    engine.n_scales, engine.iterations, engine.pace = 1, 40, 0.02
+    engine.n_scales, engine.iterations, engine.pace = 1, 10_000, 0.02
     seen = []
     click(widget.button)
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=5000)
     live = viewer.layers[1]
     live.events.data.connect(lambda: seen.append(live.data.copy()))
+    qtbot.waitUntil(lambda: len(seen) >= 2, timeout=20_000)
+    widget.cancel()
     idle(widget)
-    assert len(seen) >= 2
     assert live.name == "cells · MS-DIP · scale 0 (40×51)"
+
+
+def test_a_window_slow_to_draw_is_asked_less_often(
+    viewer, dock, click, idle, engine, qtbot, monkeypatch
+):
+    monkeypatch.setattr(run, "_LONGEST_REST_SECONDS", 1.0)
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    engine.n_scales, engine.iterations, engine.pace = 1, 10_000, 0.02
+    drawn = []
+
+    def draw():
+        time.sleep(0.1)
+        drawn.append(time.monotonic())
+
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=5000)
+    viewer.layers[1].events.data.connect(draw)
+    qtbot.waitUntil(lambda: len(drawn) >= 3, timeout=20_000)
+    widget.cancel()
+    idle(widget)
+    assert np.diff(drawn).min() > 1.0
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_is_cut_off_in_the_narrowest_dock(
+    make_napari_viewer_proxy, dock, idle, theme
+):
+    viewer = make_napari_viewer_proxy(strict_qt="raise", show=True)
+    viewer.theme = theme
+    viewer.window.resize(900, 500)
+    viewer.add_image(cells((3, 40, 51)), name="day3_" * 20 + "Series003.lif")
+    widget = dock(viewer=viewer)
+    widget.form.unfold(True)
+    area = widget.native.findChild(QScrollArea)
+    for _ in range(5):
+        QApplication.processEvents()
+    # What napari gives a dock at most, whatever the names of layers.
+    assert widget.native.minimumSizeHint().width() < 400
+    widget.native.setFixedWidth(widget.native.minimumSizeHint().width())
+    for _ in range(5):
+        QApplication.processEvents()
+    assert area.verticalScrollBar().isVisible()
+    assert area.widget().width() <= area.viewport().width()
+    for child in area.widget().findChildren(QAbstractSpinBox):
+        if child.isVisible():
+            edit = child.findChild(QLineEdit)
+            needed = edit.fontMetrics().horizontalAdvance(edit.text())
+            assert needed + 4 <= edit.width(), child.text()
+    idle(widget)
 
 
 @pytest.mark.parametrize("state", list(State))

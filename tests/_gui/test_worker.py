@@ -13,7 +13,7 @@ from napari.layers import Image
 
 from napari_msdip._gui import text
 from napari_msdip._gui.axes import parse_axes
-from napari_msdip._gui.job import Job
+from napari_msdip._gui.job import Finished, Job
 from napari_msdip._gui.layers import Source
 from napari_msdip._gui.worker import (
     Failure,
@@ -104,13 +104,22 @@ def test_the_stop_flag_ends_the_run_with_what_there_is(job, engine):
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("boom"), MemoryError(), ValueError("sigma=-1: give more")]
+    ("error", "level"),
+    [
+        (RuntimeError("boom"), "ERROR"),
+        (MemoryError(), "ERROR"),
+        (ValueError("sigma=-1: give more"), "INFO"),
+    ],
 )
-def test_whatever_the_engine_raises_is_returned_and_logged(job, engine, caplog, error):
+def test_whatever_the_engine_raises_is_returned_and_logged(
+    job, engine, caplog, error, level
+):
+    caplog.set_level("INFO", logger="napari_msdip")
     engine.error = error
     _, outcome = drain(ms_dip_run(Handshake(), job, engine, job.buffer()))
     assert outcome == Failure(text.explain(error))
     assert "iter_denoise" in caplog.text
+    assert [record.levelname for record in caplog.records] == [level]
 
 
 def test_a_failure_holds_none_of_the_engines_memory(job, engine):
@@ -196,10 +205,40 @@ def test_an_error_says_what_to_do(error, says):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.4, "0 s"), (59, "59 s"), (80, "1 min 20 s"), (1200, "20 min"), (7500, "2 h 5 min")],
+    [(0.4, "1 s"), (59, "59 s"), (80, "1 min 20 s"), (1200, "20 min"), (7500, "2 h 5 min")],
 )
 def test_durations_are_readable(seconds, words):
     assert text.duration(seconds) == words
+
+
+def test_slices_that_failed_are_not_counted_as_done(job):
+    several = replace(
+        job,
+        data=np.zeros((3, 64, 64)),
+        source=replace(job.source, axes=parse_axes("ZYX", (3, 64, 64))),
+        box=((0, 3),),
+    )
+    finished = Finished(
+        planes=several.data,
+        box=several.box,
+        status=Status.COMPLETED,
+        scales={},
+        n_done=3,
+        failed={1: "1 of 4096 pixels are NaN"},
+        seconds=4.0,
+        provenance={},
+    )
+    words = text.outcome(several, finished)
+    assert words.startswith("Done: 2 of 3 slices in 4 s.")
+    assert "slice 1" in words and "NaN" in words
+
+
+def test_a_long_name_is_shortened_to_both_its_ends():
+    assert text.short("cells") == "cells"
+    name = "Experiment_2024_day3_" + "x" * 60 + "_Series003.lif"
+    assert len(text.short(name)) < 40
+    assert text.short(name).startswith("Experiment_2024")
+    assert text.short(name).endswith("Series003.lif")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from napari_msdip._gui.layers import (
     full_resolution_data,
     image_tuple,
 )
-from napari_msdip._gui.layout import align_on_show
+from napari_msdip._gui.layout import align_on_show, let_shrink, wrap
 from napari_msdip._gui.picker import image_layers
 from napari_msdip._gui.worker import Failure, in_background
 
@@ -50,6 +50,7 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
             choices=lambda _widget: image_layers(viewer),
             tooltip="Images of the same scene, such as the layers of a run's scales.",
         )
+        let_shrink(self.scales)
         self.sigma_spatial = FloatSpinBox(
             label="Spatial sigma",
             value=0.5,
@@ -75,7 +76,7 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
         self.button = PushButton(text="Fuse")
         self.status = Label()
         super().__init__(widgets=[self._form, self.button, self.status], labels=False)
-        self.status.native.setWordWrap(True)
+        wrap(self.status)
         self._aligner = align_on_show(self.native, self._form)
         self.reset_choices()
         self.scales.value = _latest_run(image_layers(viewer))

@@ -1,19 +1,21 @@
-"""Two things that magicgui's layouts lack."""
+"""What magicgui's layouts lack."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy
+from qtpy.QtWidgets import QFrame, QLabel, QListView, QScrollArea, QSizePolicy
 
 if TYPE_CHECKING:
-    from magicgui.widgets import Container
+    from magicgui.widgets import ComboBox, Container, Label, Select
     from qtpy.QtWidgets import QWidget
 
-__all__ = ["FittingScrollArea", "align_labels", "align_on_show"]
+__all__ = ["FittingScrollArea", "align_labels", "align_on_show", "let_shrink", "wrap"]
 
 
+_LEAST_WIDTH = 280
+_LEAST_CHOICE_WIDTH = 80
 _SLACK = 4
 """Room for the border that a style sheet may draw inside the area."""
 
@@ -35,12 +37,13 @@ class FittingScrollArea(QScrollArea):
     def sizeHint(self) -> QSize:
         """Return the size of the content."""
         hint = self.widget().sizeHint()
-        return QSize(hint.width() + self._bar_width(), hint.height() + _SLACK)
+        return QSize(hint.width() + self._beside(), hint.height() + _SLACK)
 
     def minimumSizeHint(self) -> QSize:
         """Return the width of the content and a few rows' height."""
         hint = self.widget().minimumSizeHint()
-        return QSize(hint.width() + self._bar_width(), min(hint.height(), 120))
+        width = max(hint.width() + self._beside(), _LEAST_WIDTH)
+        return QSize(width, min(hint.height(), 120))
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Follow the content when it changes its size."""
@@ -48,8 +51,35 @@ class FittingScrollArea(QScrollArea):
             self.updateGeometry()
         return bool(super().eventFilter(watched, event))
 
-    def _bar_width(self) -> int:
-        return int(self.verticalScrollBar().sizeHint().width())
+    def _beside(self) -> int:
+        """Return the width that is not the content's."""
+        return int(self.verticalScrollBar().sizeHint().width()) + _SLACK
+
+
+def let_shrink(*choices: ComboBox | Select) -> None:
+    """Keep long choices, such as names of layers, from widening the dock.
+
+    Parameters
+    ----------
+    *choices : ComboBox or Select
+        Widgets whose choices a person named.
+    """
+    for widget in choices:
+        native = widget.native
+        native.setSizePolicy(
+            QSizePolicy.Policy.Ignored, native.sizePolicy().verticalPolicy()
+        )
+        native.setMinimumWidth(_LEAST_CHOICE_WIDTH)
+        if isinstance(native, QListView):
+            native.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+            native.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+
+def wrap(*labels: Label) -> None:
+    """Break the text of labels to the width that there is."""
+    for label in labels:
+        label.native.setWordWrap(True)
+        label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
 
 def align_labels(*columns: Container[Any]) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 from magicgui.widgets import Container, Label, PushButton
 from qtpy.compat import isalive
 
+from napari_msdip._gui import text
 from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.job import Job
-from napari_msdip._gui.layout import align_on_show
+from napari_msdip._gui.layout import align_on_show, wrap
 from napari_msdip._gui.picker import LayerPicker
 from napari_msdip._gui.worker import Failure, in_background
 from napari_msdip.options import Options
@@ -38,9 +39,10 @@ class NoiseWidget(Container):  # type: ignore[type-arg]
         self.button = PushButton(text="Estimate")
         self.answer = Label()
         super().__init__(widgets=[self.picker, self.button, self.answer], labels=False)
-        self.answer.native.setWordWrap(True)
+        wrap(self.answer)
         self._aligner = align_on_show(self.native, self.picker)
         self.button.changed.connect(self.estimate)
+        self.picker.picked.connect(self._on_picked)
 
     def estimate(self) -> None:
         """Estimate the noise in a thread and show it."""
@@ -58,25 +60,41 @@ class NoiseWidget(Container):  # type: ignore[type-arg]
         self.answer.value = "Estimating…"
         in_background(self._on_answer, _measure, job, self._engine)
 
-    def _on_answer(self, answer: tuple[float, float] | Failure) -> None:
+    def _on_picked(self) -> None:
+        """Take back an answer about another image."""
+        if self.button.enabled:
+            self.answer.value = ""
+
+    def _on_answer(self, answer: tuple[Job, float, float] | Failure) -> None:
         if not isalive(self.native):
             return
         self.button.enabled = True
         if isinstance(answer, Failure):
             self.answer.value = answer.message
             return
-        sigma, span = answer
+        job, sigma, span = answer
         share = f", {sigma / span:.1%} of the image's range" if span > 0 else ""
-        self.answer.value = f"Noise level σ ≈ {sigma:.4g}{share}"
+        self.answer.value = f"{_place(job)}: noise level σ ≈ {sigma:.4g}{share}"
 
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now."""
         self.picker.reset_choices()
 
 
-def _measure(job: Job, engine: Engine) -> tuple[float, float]:
+def _measure(job: Job, engine: Engine) -> tuple[Job, float, float]:
     """Return the noise level and the range between the darkest and brightest percent."""
     image = job.image()
     sigma = engine.estimate_sigma(image, channel_axis=job.source.axes.channel_axis)
     dark, bright = np.percentile(image, [1, 99])
-    return sigma, float(bright - dark)
+    return job, sigma, float(bright - dark)
+
+
+def _place(job: Job) -> str:
+    """Return which image was measured, such as ``"nuclei (Z 5)"``."""
+    axes = job.source.axes
+    planes = [
+        f"{axes.letters[axis]} {start}"
+        for axis, (start, _) in zip(axes.plane_axes, job.box, strict=True)
+    ]
+    name = text.short(job.source.name)
+    return f"{name} ({', '.join(planes)})" if planes else name

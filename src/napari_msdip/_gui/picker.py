@@ -9,7 +9,8 @@ from napari.layers import Image
 from psygnal import Signal
 
 from napari_msdip._gui.axes import Axes, Box, guess_axes, parse_axes
-from napari_msdip._gui.layers import Source, full_resolution_data
+from napari_msdip._gui.layers import METADATA_KEY, Source, full_resolution_data
+from napari_msdip._gui.layout import let_shrink
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -20,6 +21,13 @@ __all__ = ["LayerPicker", "image_layers"]
 def image_layers(viewer: napari.viewer.Viewer) -> list[Image]:
     """Return the viewer's Image layers; Labels and others are no pictures."""
     return [layer for layer in viewer.layers if isinstance(layer, Image)]
+
+
+def _noisy(layers: list[Image]) -> list[Image]:
+    """Return the layers in view that are no results of ours."""
+    return [
+        layer for layer in layers if layer.visible and METADATA_KEY not in layer.metadata
+    ]
 
 
 class LayerPicker(Container):  # type: ignore[type-arg]
@@ -51,22 +59,34 @@ class LayerPicker(Container):  # type: ignore[type-arg]
             tooltip="One letter for each axis of the layer: Y and X span the image, C is "
             "the channel axis, every other letter counts slices.",
         )
+        let_shrink(self.image)
+        self._by_hand = False
         super().__init__(labels=True)
         self.margins = (0, 0, 0, 0)
         self.extend([self.image, self.letters])
         self.reset_choices()
-        active = viewer.layers.selection.active
-        if isinstance(active, Image):
-            self.image.value = getattr(active, "__wrapped__", active)
+        self._suggest()
         self.guess()
-        self.image.changed.connect(self.guess)
-        self.letters.changed.connect(self.picked.emit)
+        self.image.changed.connect(self._on_image)
+        self.letters.changed.connect(self._on_letters)
         viewer.dims.events.order.connect(self.guess)
+        viewer.layers.events.inserted.connect(self._on_inserted)
 
     @property
     def layer(self) -> Image | None:
         """The layer chosen."""
         return self.image.value
+
+    def reset_choices(self, *_: Any) -> None:
+        """Offer the layers that there are now."""
+        before = self.layer
+        with self.image.changed.blocked():
+            super().reset_choices()
+        if before is None or before not in self.image.choices:
+            self._by_hand = False
+            self._suggest()
+        if self.layer != before:
+            self.guess()
 
     def guess(self) -> None:
         """Read the axes from the layer."""
@@ -124,6 +144,34 @@ class LayerPicker(Container):  # type: ignore[type-arg]
             for axis in axes.plane_axes
         )
         return tuple((start, start + 1) for start in starts)
+
+    def _on_image(self) -> None:
+        self._by_hand = True
+        self.guess()
+
+    def _on_letters(self) -> None:
+        self._by_hand = True
+        self.picked.emit()
+
+    def _on_inserted(self, event: Any) -> None:
+        """Take an image just opened unless a person or a run has settled on one."""
+        settled = self._by_hand or not self.native.isEnabled()
+        if not settled and event.value in _noisy(image_layers(self._viewer)):
+            self.reset_choices()
+            self._set_image(event.value)
+            self.guess()
+
+    def _suggest(self) -> None:
+        """Choose the selected layer or the topmost one that may be noisy."""
+        layers = image_layers(self._viewer)
+        likely = _noisy(layers) or layers
+        active = self._viewer.layers.selection.active
+        if likely:
+            self._set_image(active if active in likely else likely[-1])
+
+    def _set_image(self, layer: Image) -> None:
+        with self.image.changed.blocked():
+            self.image.value = getattr(layer, "__wrapped__", layer)
 
     def _guess(self, layer: Image) -> str:
         offset = self._viewer.dims.ndim - layer.ndim

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 _TICKS = 1000
-_BREATH_MS = 50
+_REST = 12
+"""How many times longer than it takes to show a step the window waits for the next.
+
+A step is shown on the cores that compute: drawn in software it may take half as long
+as one is computed.
+"""
+_LONGEST_REST_SECONDS = 3.0
 _ADDING_UP = ("additive", "minimum", "multiplicative")
 """Blending modes in which a result over its source would count twice."""
 
@@ -122,6 +130,17 @@ class Run:
             self.cancel()
 
     def _on_yielded(self, step: Progress) -> None:
+        began = time.monotonic()
+        self._show(step)
+        # Behind the events that draw what has changed.
+        QTimer.singleShot(0, partial(self._rest, began))
+
+    def _rest(self, began: float) -> None:
+        """Let the worker send the next step after a rest."""
+        rest = min(_REST * (time.monotonic() - began), _LONGEST_REST_SECONDS)
+        QTimer.singleShot(round(1000 * rest), self._handshake.shown.set)
+
+    def _show(self, step: Progress) -> None:
         if not self._alive():
             self.cancel()
             return
@@ -135,8 +154,6 @@ class Run:
         words = text.running(step, self._shapes.get(step.scale))
         self.progressed.emit(words, step.fraction)
         self._advance(step)
-        # Not at once: what was changed has yet to be drawn, and clicks come first.
-        QTimer.singleShot(_BREATH_MS, self._handshake.shown.set)
 
     def _on_returned(self, outcome: Finished | Failure) -> None:
         if isinstance(outcome, Failure):

@@ -10,12 +10,28 @@ if TYPE_CHECKING:
     from napari_msdip._gui.engine import Cost
     from napari_msdip._gui.job import Finished, Job
 
-__all__ = ["brief", "duration", "explain", "forecast", "memory", "outcome", "running"]
+__all__ = [
+    "REFUSALS",
+    "brief",
+    "duration",
+    "explain",
+    "forecast",
+    "memory",
+    "outcome",
+    "running",
+    "short",
+]
+
+_LONGEST_NAME = 32
+
+
+REFUSALS = (ValueError, TypeError)
+"""What the engine raises where an argument cannot be right; the message says why."""
 
 
 def duration(seconds: float) -> str:
-    """Return a duration, such as ``"1 min 20 s"``."""
-    whole = round(seconds)
+    """Return a duration, such as ``"1 min 20 s"``; never less than a second."""
+    whole = max(round(seconds), 1)
     if whole < 60:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
@@ -35,6 +51,14 @@ def memory(n_bytes: float) -> str:
 def size(shape: tuple[int, int]) -> str:
     """Return the size of an image, such as ``"256×256"``."""
     return f"{shape[0]}×{shape[1]}"
+
+
+def short(name: str) -> str:
+    """Return a name that fits a narrow dock, its middle left out if it is long."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    half = _LONGEST_NAME // 2
+    return f"{name[:half]}…{name[-half:]}"
 
 
 def forecast(job: Job, sigma: float, cost: Cost) -> str:
@@ -95,7 +119,8 @@ def outcome(job: Job, finished: Finished) -> str:
     if finished.n_done == 0:
         return "Cancelled before there was anything to keep."
     if job.n_planes > 1:
-        text = f"{finished.n_done} of {job.n_planes} slices in {duration(finished.seconds)}"
+        good = finished.n_done - len(finished.failed)
+        text = f"{good} of {job.n_planes} slices in {duration(finished.seconds)}"
         text = f"Cancelled: kept {text}." if cancelled else f"Done: {text}."
         if finished.failed:
             which = ", ".join(map(str, list(finished.failed)[:5]))
@@ -119,7 +144,7 @@ def explain(error: BaseException) -> str:
             f"Out of memory ({message.splitlines()[0]}). Crop the image, choose the CPU "
             "as device, or set fewer channels in Advanced > Generator; then run again."
         )
-    if isinstance(error, (ValueError, TypeError)):
+    if isinstance(error, REFUSALS):
         return message
     return (
         f"{type(error).__name__}: {message}. The layers made so far are kept; change the "

@@ -16,13 +16,13 @@ from magicgui.widgets import (
 )
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QApplication, QMainWindow, QSizePolicy, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from napari_msdip._gui import text
 from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.form import OptionsForm
 from napari_msdip._gui.job import Finished, Job
-from napari_msdip._gui.layout import FittingScrollArea, align_on_show
+from napari_msdip._gui.layout import FittingScrollArea, align_on_show, wrap
 from napari_msdip._gui.picker import LayerPicker
 from napari_msdip._gui.run import Run
 from napari_msdip._gui.settings import preferred_options
@@ -39,7 +39,8 @@ __all__ = ["DenoiseWidget", "State"]
 
 _FORECAST_DELAY_MS = 400
 _TICKS = 1000
-_MINIMUM_WIDTH = 300
+_MEASURING = "Measuring noise and time…\n\n"
+"""As many lines as the forecast has, so that the button stays in its place."""
 _CURRENT, _RANGE, _WHOLE = "current slice", "range", "whole stack"
 
 
@@ -110,6 +111,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         except (ValueError, TypeError, MemoryError) as error:
             self.status.value = text.explain(error)
             return
+        if self._outdated:
+            self.forecast.value = ""
         self.status.value = "Starting…"
         self.bar.value = 0
         self._run.progressed.connect(self._on_progress)
@@ -155,13 +158,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         )
 
     def _arrange(self) -> None:
-        for label in (self.forecast, self.status):
-            label.native.setWordWrap(True)
-            label.native.setSizePolicy(
-                QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
-            )
-        self.native.setMinimumWidth(_MINIMUM_WIDTH)
-        self._settings.margins = (0, 0, 4, 0)
+        wrap(self.forecast, self.status)
+        self._settings.margins = (0, 0, 0, 0)
         self.native.layout().insertWidget(0, FittingScrollArea(self._settings.native))
         self.native.layout().addStretch()
         self._aligners = (
@@ -248,8 +246,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self.button.enabled = state is State.RUNNING or (idle and job is not None)
         self.bar.visible = not idle
         self.copy.enabled = idle and self._last_job is not None
-        if idle and problem:
-            self.forecast.value = problem
+        if idle and (problem or self._outdated):
+            self.forecast.value = problem or _MEASURING
 
     # ------------------------------------------------------------------ reacting
 
@@ -282,8 +280,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             self._on_edited()
 
     def _on_edited(self) -> None:
-        self._show_state()
         self._outdated = True
+        self._show_state()
         if self.state is State.IDLE:
             self._timer.start()
 

@@ -56,8 +56,12 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """Return a failure in words, its traceback going to the log."""
-        _log.error("%s", "".join(traceback.format_exception(error)))
+        """Return a failure in words, its traceback going to the log.
+
+        A refusal, such as that of an image with NaN, is no news for the terminal.
+        """
+        level = logging.INFO if isinstance(error, text.REFUSALS) else logging.ERROR
+        _log.log(level, "%s", "".join(traceback.format_exception(error)))
         return cls(text.explain(error))
 
 
