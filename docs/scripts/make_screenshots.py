@@ -72,6 +72,7 @@ def whole_stack(options: Options) -> None:
     widget.slices.value = "range"
     widget.extents[0].value = (4, 7)
     viewer.dims.set_current_step(0, 4)
+    until(lambda: "4 slices" in widget.forecast.value)
     click(widget.button)
     until(lambda: "MS-DIP" in viewer.layers[-1].name)
     wait(2)

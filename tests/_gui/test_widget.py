@@ -13,7 +13,8 @@ import zarr
 from napari.utils.notifications import notification_manager
 from napari.utils.progress import progress
 from qtpy.QtCore import Qt, QThreadPool
-from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QScrollArea
+from qtpy.QtGui import QMovie
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLabel, QLineEdit, QScrollArea
 
 from napari_msdip._gui import run
 from napari_msdip._gui.widget import DenoiseWidget, State
@@ -296,6 +297,18 @@ def test_before_a_run_it_says_what_to_expect(viewer, dock, qtbot, idle):
     idle(widget)
 
 
+def test_unfolding_the_advanced_options_keeps_the_forecast(
+    viewer, dock, click, qtbot, idle
+):
+    viewer.add_image(cells((64, 48)), name="cells")
+    widget = dock()
+    qtbot.waitUntil(lambda: "64×48" in widget.forecast.value, timeout=5000)
+    click(widget.form.fold)
+    assert widget.form.unfolded
+    assert "64×48" in widget.forecast.value
+    idle(widget)
+
+
 def test_a_run_started_before_the_forecast_does_not_wait_for_it(
     viewer, dock, held, idle, engine
 ):
@@ -349,6 +362,18 @@ def test_progress_is_shown_in_the_widget_and_in_the_activity_dock(
     assert 0 < widget.bar.value <= 1000
     idle(widget)
     assert not progress._all_instances
+
+
+def test_nothing_in_the_window_spins_during_a_run(viewer, dock, held, idle, engine):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    held(widget)
+    labels = widget.native.window().findChildren(QLabel)
+    (wheel,) = (label.movie() for label in labels if label.movie() is not None)
+    assert wheel.state() is QMovie.MovieState.Paused
+    engine.gate.set()
+    idle(widget)
+    assert wheel.state() is not QMovie.MovieState.Paused
 
 
 def test_the_live_layer_improves_in_place(viewer, dock, click, idle, engine, qtbot):

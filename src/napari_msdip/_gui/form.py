@@ -70,6 +70,8 @@ class OptionsForm(Container):  # type: ignore[type-arg]
         self.margins = (0, 0, 0, 0)
         self.fill(options or Options())
         self.unfold(False)
+        # Unfolding is no edit, although the container takes it for one.
+        self.fold.changed.disconnect()
         self.fold.changed.connect(lambda: self.unfold(not self.unfolded))
         self.preset.changed.connect(self._on_preset)
         for field in self._fields.values():
