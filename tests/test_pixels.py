@@ -68,6 +68,25 @@ def test_planes_are_a_copy_in_float32() -> None:
     np.testing.assert_array_equal(image, counted((9, 11)))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "offset"), [("float64", 1e9), ("float64", -1e15), ("int64", 2**40)]
+)
+def test_a_huge_offset_costs_no_precision(dtype: str, offset: float) -> None:
+    rng = np.random.default_rng(0)
+    image = (rng.integers(0, 200, (9, 11)) + offset).astype(dtype)
+    array, layout = checked_image(image, None)
+    planar = as_planar(array, layout)
+    np.testing.assert_array_equal(planar[0], image - image.min())
+    np.testing.assert_array_equal(restored(planar.astype(np.float64), layout), image)
+
+
+def test_values_further_apart_than_float32_can_tell_are_an_error() -> None:
+    image = np.zeros((9, 11))
+    image[4, 4] = 1e300
+    with pytest.raises(ValueError, match="scale them first"):
+        checked_image(image, None)
+
+
 def test_lists_and_views_are_images() -> None:
     image = counted((20, 30))[::2, ::-2]
     np.testing.assert_array_equal(there_and_back(image, None), image)

@@ -15,6 +15,7 @@ Planar = npt.NDArray[np.float32]
 
 SMALLEST_SIDE = 8
 _ROBUST_RANGE = (0.5, 99.5)
+_FLOAT32 = np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,14 @@ class Layout:
         The image's dtype.
     channel_axis : int or None
         Position of its channels, not negative; None for gray.
+    offset : float
+        Taken from the values before they become float32, which would lose what
+        lies beyond its seventh digit.
     """
 
     dtype: np.dtype[Any]
     channel_axis: int | None
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,22 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
             f"image has {bad} values that are NaN or infinite; replace them first, "
             "for example with numpy.nan_to_num"
         )
-    return array, Layout(dtype=array.dtype, channel_axis=axis)
+    return array, Layout(array.dtype, axis, _offset(array))
+
+
+def _offset(array: Array) -> float:
+    """Smallest value of types wider than float32's digits; other types need none."""
+    if array.dtype.kind == "f" and array.dtype.itemsize <= _FLOAT32.itemsize:
+        return 0.0
+    if array.dtype.kind in "iu" and array.dtype.itemsize < _FLOAT32.itemsize:
+        return 0.0
+    low, high = float(array.min()), float(array.max())
+    if high - low > float(np.finfo(_FLOAT32).max):
+        raise ValueError(
+            f"image has values from {low:g} to {high:g}, further apart than float32 "
+            "can tell; scale them first"
+        )
+    return low
 
 
 def _check_dtype(dtype: np.dtype[Any]) -> None:
@@ -140,11 +160,13 @@ def _checked_channel_axis(array: Array, channel_axis: int | None) -> int | None:
 
 
 def as_planar(array: Array, layout: Layout) -> Planar:
-    """Return a new float32 array ``(C, Y, X)``."""
+    """Return a new float32 array ``(C, Y, X)``, less the layout's offset."""
     if layout.channel_axis is None:
         planar = array[np.newaxis]
     else:
         planar = np.moveaxis(array, layout.channel_axis, 0)
+    if layout.offset:
+        planar = planar - np.float64(layout.offset)
     return np.array(planar, dtype=np.float32, order="C")
 
 
@@ -156,13 +178,14 @@ def restored(
     Parameters
     ----------
     values : ndarray
-        ``(C, Y, X)`` in the image's units.
+        ``(C, Y, X)`` in the image's units, less the layout's offset.
     layout : Layout
         Of the image.
     output_dtype : {"input", "float32"}
         ``input`` rounds and clips for integers.
     """
     dtype: np.dtype[Any] = layout.dtype
+    values = values + layout.offset
     if output_dtype == "float32":
         dtype = np.dtype(np.float32)
     if dtype.kind in "iu":
