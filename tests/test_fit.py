@@ -219,6 +219,17 @@ def test_bank_is_louder_where_the_image_is() -> None:
     )
 
 
+@pytest.mark.parametrize("asymmetry", [-0.1, 0.05, 0.15])
+def test_bank_is_as_skewed_as_the_noise(asymmetry: float) -> None:
+    fields = torch.randn((1, 1, 200, 200), generator=seeded(9))
+    made = NoiseBank(fields, torch.full((1, 1, 1, 1), 0.1), asymmetry)
+    drawn = made.draw(seeded())
+    assert float(drawn.std()) == pytest.approx(0.1, rel=0.05)
+    assert float(drawn.mean()) == pytest.approx(0, abs=0.004)
+    third = float((drawn - drawn.mean()).pow(3).mean())
+    assert third / float(drawn.var()) == pytest.approx(asymmetry, rel=0.2)
+
+
 @pytest.mark.parametrize("turn", range(8))
 def test_symmetries_are_undone(turn: int) -> None:
     image = torch.rand((1, 2, 3, 5), generator=seeded())

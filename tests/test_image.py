@@ -496,6 +496,13 @@ def test_default_shows_the_generator_the_noisy_image(
     assert asked[1].consistency is not None
 
 
+def test_the_mean_intensity_of_an_area_stays() -> None:
+    noisy = noisy_picture((96, 80), sigma=0.1)
+    result = denoise(noisy, TINY.replace(scale_weights="risk"))
+    for area in (np.s_[:48, :40], np.s_[48:, 40:]):
+        assert result.image[area].mean() == pytest.approx(noisy[area].mean(), rel=0.02)
+
+
 # --- each ablation is one option away ---------------------------------------------
 
 
@@ -511,7 +518,10 @@ def test_without_ensemble_the_finest_scale_is_the_result() -> None:
     assert not np.array_equal(fused.image, alone.image)
 
 
-def test_risk_mixes_the_finest_scale_with_the_noisy_image_alone() -> None:
+def test_risk_mixes_the_finest_scale_with_the_noisy_image_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(image, "with_local_means", lambda fused, noisy, sigma: fused)
     noisy = noisy_picture(SHAPE, sigma=0.3)
     options = TINY.replace(scale_weights="risk")
 

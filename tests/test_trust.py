@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 from napari_msdip.fit import NoiseBank
-from napari_msdip.trust import Candidate, Trust, weigh
+from napari_msdip.trust import Candidate, Trust, weigh, with_local_means
 
 SIZE = 48
 SIGMA = 0.1
@@ -88,3 +89,24 @@ def test_shares_lie_between_nothing_and_all() -> None:
         assert share.shape == (1, 1, SIZE, SIZE)
         assert share.min() >= 0
         assert share.max() <= 1
+
+
+def test_local_means_are_those_of_the_noisy_image() -> None:
+    rng = torch.Generator().manual_seed(0)
+    noisy = 0.5 + 0.1 * torch.randn((1, 2, 96, 96), generator=rng)
+    sigma = torch.full((1, 1, 96, 96), 0.1)
+    image = torch.full_like(noisy, 0.4)
+
+    kept = with_local_means(image, noisy, sigma)
+
+    blocks = F.avg_pool2d(kept, 48) - F.avg_pool2d(noisy, 48)
+    assert float(blocks.abs().max()) < 0.005
+    # It is the means that come back, not the noise.
+    assert float(kept.std()) < 0.02
+
+
+def test_a_hot_pixel_leaves_no_halo() -> None:
+    noisy = torch.zeros((1, 1, 64, 64))
+    noisy[..., 32, 32] = 1000.0
+    kept = with_local_means(torch.zeros_like(noisy), noisy, torch.ones((1, 1, 64, 64)))
+    assert float(kept.max()) < 0.02

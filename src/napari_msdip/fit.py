@@ -28,6 +28,8 @@ __all__ = ["Fit", "NoiseBank", "Problem", "Step", "fit_scale"]
 _WARM_UP = 10
 _LOWEST_RATE = 0.02
 _SYMMETRIES = 8
+# Beyond, the approximation of a skewed distribution no longer has variance 1.
+_SKEWEST = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +42,13 @@ class NoiseBank:
         ``(K, C, H, W)``, unit variance at the finest scale.
     sigma : Tensor
         ``(1, 1, H, W)`` noise level at each pixel, normalised units.
+    asymmetry : float
+        Third moment over variance at the finest scale, normalised units.
     """
 
     fields: Tensor
     sigma: Tensor
+    asymmetry: float = 0.0
 
     def draw(self, rng: torch.Generator) -> Tensor:
         """Return one field ``(1, C, H, W)`` at the image's noise level."""
@@ -53,7 +58,23 @@ class NoiseBank:
             for bound in (count, height, width, 2)
         )
         field = torch.roll(self.fields[which : which + 1], (down, across), (-2, -1))
-        return field.mul_(self.sigma if sign else -self.sigma)
+        field = field if sign else field.neg_()
+        return self._skewed(field).mul_(self.sigma)
+
+    def _skewed(self, field: Tensor) -> Tensor:
+        """Bend a Gaussian field to the skewness that each pixel's noise has.
+
+        A shifted gamma distribution, by the cubic approximation of Wilson and
+        Hilferty, "The distribution of chi-square", PNAS 17(12), 1931.
+        """
+        if not self.asymmetry:
+            return field
+        # Averages of k pixels have 1/sqrt(k) of the spread and of the skewness.
+        spread = self.fields.std()
+        skewness = (self.asymmetry / self.sigma * spread).clamp(-_SKEWEST, _SKEWEST)
+        sixth = torch.where(skewness.abs() < 1e-3, 1e-3, skewness) / 6
+        bent = (1 + sixth * (field / spread) - sixth.square()).clamp_min(0) ** 3
+        return spread * (bent - 1) / (3 * sixth)
 
 
 @dataclass(frozen=True, eq=False)

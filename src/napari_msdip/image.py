@@ -31,7 +31,7 @@ from napari_msdip.pixels import Layout, Normalisation, as_planar, checked_image,
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.pyramid import resize
 from napari_msdip.recorruption import NoiseModel, measure_noise
-from napari_msdip.trust import Candidate, Trust, weigh
+from napari_msdip.trust import Candidate, Trust, weigh, with_local_means
 
 __all__ = ["as_options", "denoise", "iter_denoise"]
 
@@ -448,6 +448,7 @@ class Run:
         return NoiseBank(
             fields=small.to(self.plan.device),
             sigma=resize(torch.from_numpy(sigma)[None], shape).to(self.plan.device),
+            asymmetry=self.measured.noise.asymmetry / self.measured.normalisation.gain,
         )
 
     def _normalised(self, planar: Planar) -> Tensor:
@@ -468,9 +469,11 @@ class Run:
         scales = finished if self.plan.options.ensemble else finished[:1]
         if fields is None or not self._weighs_risk:
             return _averaged(scales)
-        trust = self._trust(scales, noisy, self._bank(fields, self.plan.shape))
+        bank = self._bank(fields, self.plan.shape)
+        trust = self._trust(scales, noisy, bank)
         mixed = _mixed([_to_numpy(scale.image) for scale in scales], trust.coarser)
-        return torch.lerp(noisy.cpu(), mixed, trust.denoised.cpu())
+        fused = torch.lerp(noisy.cpu(), mixed, trust.denoised.cpu())
+        return with_local_means(fused, noisy.cpu(), bank.sigma.cpu())
 
     def _trust(self, scales: list[_Scale], noisy: Tensor, bank: NoiseBank) -> Trust:
         candidates = [

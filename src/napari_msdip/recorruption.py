@@ -6,6 +6,11 @@ noise has the second moments of the image's own (Pang, Zheng, Quan and Ji,
 "Recorrupted-to-Recorrupted", CVPR 2021). Those moments are measured here, in the
 flattest parts of the one image there is: variance by intensity, correlation between
 neighbouring pixels, correlation between channels. Nothing is assumed about their form.
+
+Where the noise is independent from pixel to pixel its third moment is matched, too.
+Noise and an independent copy of it can change places, so given their sum the mean of
+their difference is zero whatever their distribution: with copies of skewed noise, as
+few photons make it, the argument holds exactly, not for Gaussian noise alone.
 """
 
 from __future__ import annotations
@@ -33,14 +38,19 @@ _BLOCKS_PER_BIN = 12
 _FLATTEST_SHARE = 0.25
 _LEVEL_SHARE = 0.1
 _SMOOTHING = 2.0
-# Fine texture looks correlated too. Noise is told from it by being strongly correlated
-# and much stronger than the estimator for white noise finds, without the outliers and
-# patches of texture, or by being as even over the flattest blocks as noise alone.
+# Blocks whose surroundings are calm, less those that hold structure all the same.
+_CALM_SHARE = 0.25
+_PLAIN = 2.0
+# Fine texture looks correlated too, and so do soft gradients under white noise. Noise is
+# told from them by being strongly correlated and stronger than the estimator for white
+# noise finds: much stronger, without the outliers and patches of texture, or somewhat
+# stronger, and as even over the flattest blocks as noise alone.
 _SURELY_CORRELATED = 0.46
 _LEVEL_RATIO = 2.5
-_CORRELATED = 0.12
+_CORRELATED = 0.36
+_EVEN_LEVEL_RATIO = 1.6
 _EVEN = 0.15
-_UNEVEN = 2.37
+_UNEVEN = 2.33
 _CELL = 4
 _GAUSSIAN_KURTOSIS = 3.0
 _SIMULATED_SIDE = 128
@@ -60,12 +70,16 @@ class NoiseModel:
     intensities, sigmas : ndarray
         ``(K,)`` standard deviation of the noise by local intensity, in the
         image's units, intensities rising.
+    asymmetry : float
+        Third central moment over variance, in the image's units: 0 if symmetric; for
+        photon noise the value of one photon, whatever the intensity.
     """
 
     correlation: Array
     channels: Array
     intensities: Array
     sigmas: Array
+    asymmetry: float = 0.0
 
     @property
     def _slope(self) -> float:
@@ -190,17 +204,33 @@ def _levelled(
     overall = float(np.sqrt(np.mean(np.square(levelled.sigma_map(planar)))))
     even = _spread_of(blocks) < _spread(simulated) + _EVEN
     grainy = unevenness < _UNEVEN
-    stronger = overall > _LEVEL_RATIO * sigma
     correlation = model.neighbour_correlation
-    surely = correlation > _SURELY_CORRELATED and stronger and grainy
-    if surely or (correlation > _CORRELATED and even):
+    strongly = correlation > _SURELY_CORRELATED and overall > _LEVEL_RATIO * sigma
+    clearly = correlation > _CORRELATED and overall > _EVEN_LEVEL_RATIO * sigma
+    if (strongly and grainy) or (clearly and even):
         return levelled
     return dataclasses.replace(
         levelled,
         correlation=_uncorrelated(),
         channels=model.channels if even else np.eye(len(planar)),
         sigmas=sigmas * (sigma / overall),
+        asymmetry=_asymmetry(blocks),
     )
+
+
+def _asymmetry(blocks: _Blocks) -> float:
+    """Return third moment over variance, the median over the intensity ranges.
+
+    Blocks are chosen by how little their neighbours differ: the spread within a block
+    says something of the noise in it, and choosing by that would cut its tails.
+    """
+    third = np.power(blocks.residuals, 3).mean(axis=(1, 2))
+    ratios = []
+    for group in _least(blocks, blocks.unrest, _CALM_SHARE):
+        variances = blocks.variances[group]
+        plain = group[variances < _PLAIN * np.median(variances)]
+        ratios.append(third[plain].sum() / blocks.variances[plain].sum())
+    return float(np.median(ratios))
 
 
 def _unevenness(blocks: _Blocks, model: NoiseModel, side: int) -> float:
@@ -267,25 +297,44 @@ def _uncorrelated() -> Array:
 class _Blocks:
     """Blocks of an image less their trend, those without any variation left out.
 
-    ``residuals`` (B, C, side²), ``means`` (B,), ``variances`` (B,).
+    ``residuals`` (B, C, side²), ``means`` (B,), ``variances`` (B,), ``unrest`` (B,): how
+    far the means of the eight blocks around a block differ.
     """
 
     residuals: Array
     means: Array
     variances: Array
+    unrest: Array
 
 
 def _blocks(planar: Planar, side: int) -> _Blocks:
     windows = np.lib.stride_tricks.sliding_window_view(planar, (side, side), axis=(1, 2))
     step = side // 2
-    cut = windows[:, ::step, ::step].reshape(len(planar), -1, side * side)
+    grid = windows[:, ::step, ::step]
+    unrest = _unrest(grid.mean(axis=(3, 4), dtype=np.float64), side // step)
+    cut = grid.reshape(len(planar), -1, side * side)
     cut = cut.transpose(1, 0, 2).astype(np.float64)
     basis = _trend_basis(side)
     residuals = cut - (cut @ basis) @ basis.T
     variances = np.square(residuals).mean(axis=(1, 2))
     span = float(np.ptp(planar))
     varied = variances > np.finfo(np.float32).eps * span**2
-    return _Blocks(residuals[varied], cut.mean(axis=(1, 2))[varied], variances[varied])
+    means = cut.mean(axis=(1, 2))
+    return _Blocks(residuals[varied], means[varied], variances[varied], unrest[varied])
+
+
+def _unrest(means: Array, apart: int) -> Array:
+    """Variance of the means ``(C, Y, X)`` of the blocks around each block, flat."""
+    rows, columns = means.shape[1:]
+    padded = np.pad(means, ((0, 0), (apart, apart), (apart, apart)), mode="symmetric")
+    shifts = (0, apart, 2 * apart)
+    around = [
+        padded[:, y : y + rows, x : x + columns]
+        for y in shifts
+        for x in shifts
+        if (y, x) != (apart, apart)
+    ]
+    return np.asarray(np.var(around, axis=0).sum(axis=0).ravel())
 
 
 def _trend_basis(side: int) -> Array:
@@ -301,12 +350,17 @@ def _trend_basis(side: int) -> Array:
 
 def _flattest(blocks: _Blocks, share: float) -> list[npt.NDArray[np.intp]]:
     """Return the indices of the least varied blocks of each intensity range."""
+    return _least(blocks, blocks.variances, share)
+
+
+def _least(blocks: _Blocks, measure: Array, share: float) -> list[npt.NDArray[np.intp]]:
+    """Return the indices of the blocks of least measure in each intensity range."""
     count = len(blocks.means)
     bins = int(np.clip(count // _BLOCKS_PER_BIN, 1, _INTENSITY_BINS))
     groups = []
     for members in np.array_split(np.argsort(blocks.means, kind="stable"), bins):
         kept = max(3, int(share * len(members)))
-        order = np.argsort(blocks.variances[members], kind="stable")
+        order = np.argsort(measure[members], kind="stable")
         groups.append(members[order[:kept]])
     return groups
 

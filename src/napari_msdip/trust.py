@@ -28,13 +28,18 @@ if TYPE_CHECKING:
 
     from napari_msdip.fit import NoiseBank
 
-__all__ = ["Candidate", "Trust", "weigh"]
+__all__ = ["Candidate", "Trust", "weigh", "with_local_means"]
 
 _DRAWS = 8
 _SYMMETRIES = 8
 # Radius in pixels over which the risk is averaged: wide enough to tell, narrow
 # enough to follow edges.
 _RADIUS = 6
+# The same for the decision to keep noisy pixels.
+_CALM_RADIUS = 12
+# Local means: as smooth as a Gaussian of 12 pixels.
+_MEAN_RADIUS = 14
+_OUTLIER = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +127,9 @@ def weigh(
         if level_is_known:
             variance = noise.sigma.square().expand_as(noisy) * margin
             denoised = _best_share(noisy, blend, noisy, variance - through)
+            # Chance makes noise look like structure here and there; a few noisy blobs
+            # in a clean sky are worse than what they would save.
+            denoised = _smoothed(denoised, _CALM_RADIUS)
     return Trust(coarser=shares, denoised=denoised)
 
 
@@ -160,11 +168,31 @@ def _best_share(image: Tensor, blend: Tensor, noisy: Tensor, rid: Tensor) -> Ten
     return share.clamp(0, 1)
 
 
-def _smoothed(values: Tensor) -> Tensor:
+def _smoothed(values: Tensor, radius: int = _RADIUS) -> Tensor:
     """Average over a neighbourhood, twice, so that its border leaves no trace."""
     height, width = values.shape[-2:]
-    radius = min(_RADIUS, height - 1, width - 1)
+    radius = min(radius, height - 1, width - 1)
     for _ in range(2):
         padded = F.pad(values, (radius,) * 4, mode="reflect")
-        values = F.avg_pool2d(padded, 2 * radius + 1, stride=1)
+        rows = F.avg_pool2d(padded, (2 * radius + 1, 1), stride=1)
+        values = F.avg_pool2d(rows, (1, 2 * radius + 1), stride=1)
     return values
+
+
+def with_local_means(image: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
+    """Give an image the local mean intensities of the noisy one.
+
+    Over many pixels noise averages out, so there the noisy image is right: intensities
+    that are measured over an area stay what they were.
+
+    Parameters
+    ----------
+    image, noisy : Tensor
+        ``(1, C, H, W)`` denoised and noisy image.
+    sigma : Tensor
+        ``(1, 1, H, W)`` noise level; residuals beyond a few of it are structure that
+        would leave a halo, and count no more than that.
+    """
+    limit = _OUTLIER * sigma
+    residual = torch.minimum(torch.maximum(noisy - image, -limit), limit)
+    return image + _smoothed(residual, _MEAN_RADIUS)
