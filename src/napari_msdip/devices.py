@@ -23,6 +23,7 @@ __all__ = [
 
 _PROBE_CHANNELS = 64
 _PROBE_SIZE = 96
+_PROBE_ROUNDS = 5
 # bfloat16 also costs accuracy, so a small gain does not pay.
 _WORTHWHILE_SPEEDUP = 1.25
 
@@ -77,23 +78,24 @@ def select_precision(precision: str, device: str) -> str:
 
 @cache
 def _probed_precision() -> str:
-    slow, fast = _seconds(torch.float32), _seconds(torch.bfloat16)
+    # In turns and the best of several, so that a busy machine slows both alike.
+    rounds = [
+        (_seconds(torch.float32), _seconds(torch.bfloat16)) for _ in range(_PROBE_ROUNDS)
+    ]
+    slow, fast = (min(times) for times in zip(*rounds, strict=True))
     return "bfloat16" if slow > _WORTHWHILE_SPEEDUP * fast else "float32"
 
 
 def _seconds(dtype: torch.dtype) -> float:
-    """Time one convolution with its gradients; the best of three, machines being noisy."""
+    """Time one convolution with its gradients."""
     shape = (1, _PROBE_CHANNELS, _PROBE_SIZE, _PROBE_SIZE)
     image = torch.ones(shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
     kernel = torch.ones((_PROBE_CHANNELS, _PROBE_CHANNELS, 3, 3), dtype=dtype)
     image.requires_grad_()
     kernel.requires_grad_()
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        torch.nn.functional.conv2d(image, kernel, padding=1).sum().backward()  # type: ignore[no-untyped-call]
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+    start = time.perf_counter()
+    torch.nn.functional.conv2d(image, kernel, padding=1).sum().backward()  # type: ignore[no-untyped-call]
+    return time.perf_counter() - start
 
 
 def cpu_count() -> int:
