@@ -100,3 +100,8 @@ def test_same_wishes_give_the_same_plan() -> None:
 def test_a_fold_too_coarse_for_the_image_is_refused() -> None:
     with pytest.raises(ValueError, match=r"fold=4 .*at most 2"):
         resolve(Options(fold=4), (8, 8), 0.1)
+
+
+def test_too_small_an_image_is_refused_as_such() -> None:
+    with pytest.raises(ValueError, match="image of 1×96 pixels is too small"):
+        resolve(CPU, (1, 96), 1.0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip import devices
+from napari_msdip.pixels import SMALLEST_SIDE
 from napari_msdip.pyramid import scale_shapes
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def resolve(
     Raises
     ------
     ValueError
-        If the device is not there, or the options leave the generator no input.
+        If the image is too small, the device is not there, or the options leave the
+        generator no input.
     """
     if not (options.code_channels or options.recorruption or options.guidance):
         raise ValueError(
@@ -128,6 +130,11 @@ def resolve(
         min_size=options.min_size,
         max_scales=options.max_scales,
     )
+    if min(shape) < SMALLEST_SIDE:
+        raise ValueError(
+            f"image of {shape[0]}×{shape[1]} pixels is too small; Y and X must be at "
+            f"least {SMALLEST_SIDE} px"
+        )
     if min(shapes[-1]) < _SMALLEST_FOLDED * options.fold:
         raise ValueError(
             f"fold={options.fold} leaves too little of a scale of {shapes[-1]} pixels; "
