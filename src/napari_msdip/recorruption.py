@@ -47,8 +47,8 @@ _PLAIN = 2.0
 # stronger, and as even over the flattest blocks as noise alone.
 _SURELY_CORRELATED = 0.46
 _LEVEL_RATIO = 2.5
-_CORRELATED = 0.36
-_EVEN_LEVEL_RATIO = 1.6
+_CORRELATED = 0.35
+_EVEN_LEVEL_RATIO = 1.85
 _EVEN = 0.15
 _UNEVEN = 2.33
 _CELL = 4
@@ -268,9 +268,9 @@ def _simulated_variances(model: NoiseModel) -> Array:
 
 
 def _spread_of(blocks: _Blocks) -> float:
-    """Return how far apart the flattest blocks' variances are, mean over intensities."""
+    """Return how far apart the flattest blocks' variances are, at the median intensity."""
     groups = _flattest(blocks, 1.0)
-    return float(np.mean([_spread(blocks.variances[group]) for group in groups]))
+    return float(np.median([_spread(blocks.variances[group]) for group in groups]))
 
 
 def _spread(variances: Array) -> float:
