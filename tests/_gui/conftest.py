@@ -20,6 +20,7 @@ from napari_msdip.events import (
     StopReason,
 )
 from napari_msdip.plan import Plan, ScalePlan
+from napari_msdip.quality import assess
 
 
 def scale_shapes(shape, n_scales):
@@ -154,6 +155,9 @@ class FakeEngine:
 
     def estimate_sigma(self, image, *, channel_axis):
         return 12.5
+
+    def assess(self, noisy, denoised, *, channel_axis):
+        return assess(noisy, denoised, channel_axis=channel_axis)
 
     def ensemble(self, scales, **settings):
         self.calls.append({"scales": scales, **settings})

@@ -11,6 +11,7 @@ import zarr
 from napari.layers import Image
 
 import napari_msdip
+from napari_msdip._gui import text
 from napari_msdip._gui.axes import parse_axes
 from napari_msdip._gui.job import Job, options_code
 from napari_msdip._gui.layers import Source
@@ -105,6 +106,25 @@ def test_a_cancelled_stack_holds_only_rows_of_planes_that_were_reached(engine):
     assert finished.provenance["planes"] == [3, 4, 5, 6]
     np.testing.assert_array_equal(finished.planes[0], data[1] // 2)
     np.testing.assert_array_equal(finished.planes[1, 0], data[2, 0] // 2)
+
+
+def test_a_finished_image_is_judged_and_says_so(engine):
+    data = RANDOM.integers(0, 1000, (64, 64)).astype(np.uint16)
+    job = job_on(data, "YX", ())
+    finished = finish(job, engine)
+    # The engine of these tests halves every value.
+    assert finished.judgement.startswith("intensity shifted: ")
+    assert finished.provenance["verdict"] == "intensity-shifted"
+    assert finished.judgement in text.outcome(job, finished)
+
+
+def test_a_cancelled_image_is_not_judged(engine):
+    job = job_on(RANDOM.integers(0, 1000, (64, 64)).astype(np.uint16), "YX", ())
+    steps = job.run(engine, job.buffer(), lambda: True)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(steps)
+    assert end.value.value.judgement == ""
 
 
 def test_provenance_is_plain_json(engine):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_msdip.events import Progress, Result, StackResult
     from napari_msdip.options import Options
     from napari_msdip.plan import ScalePlan
+    from napari_msdip.quality import QualityReport
 
 __all__ = ["Cost", "Engine", "MsDip"]
 
@@ -71,6 +72,11 @@ class Engine(Protocol):
 
     def estimate_sigma(self, image: Array, *, channel_axis: int | None) -> float:
         """Estimate the noise level of an image, in its units."""
+
+    def assess(
+        self, noisy: Array, denoised: Array, *, channel_axis: int | None
+    ) -> QualityReport:
+        """Judge a denoised image without the clean one."""
 
     def ensemble(self, scales: Sequence[Array], **settings: Any) -> Array:
         """Fuse the results of several scales, finest first."""
@@ -137,6 +143,14 @@ class MsDip:
         from napari_msdip.noise import estimate_sigma
 
         return float(estimate_sigma(image, channel_axis=channel_axis))
+
+    def assess(
+        self, noisy: Array, denoised: Array, *, channel_axis: int | None
+    ) -> QualityReport:
+        """Judge a denoised image without the clean one."""
+        from napari_msdip.quality import assess
+
+        return assess(noisy, denoised, channel_axis=channel_axis)
 
     def ensemble(self, scales: Sequence[Array], **settings: Any) -> Array:
         """Fuse the results of several scales, finest first."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_msdip._gui.engine import Engine
     from napari_msdip._gui.layers import Source
+    from napari_msdip.quality import QualityReport
 
 __all__ = ["Finished", "Job", "options_code", "scale_provenance"]
 
@@ -48,6 +49,8 @@ class Finished:
         Duration.
     provenance : mapping
         Options, plan, versions, seed, seconds, stop reasons as plain JSON types.
+    judgement : str
+        How far to trust a single finished image, in words; empty for others.
     """
 
     planes: Array
@@ -58,6 +61,7 @@ class Finished:
     failed: Mapping[int, str]
     seconds: float
     provenance: Mapping[str, Any]
+    judgement: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,13 +140,14 @@ class Job:
         """
         if self.n_planes > 1:
             return (yield from self._run_stack(engine, buffer, should_stop))
+        image, channel_axis = self.image(), self.source.axes.channel_axis
         result = yield from engine.iter_denoise(
-            self.image(),
-            self._plane_options(),
-            channel_axis=self.source.axes.channel_axis,
-            should_stop=should_stop,
+            image, self._plane_options(), channel_axis=channel_axis, should_stop=should_stop
         )
-        return self._single(result)
+        if result.status is not Status.COMPLETED:
+            return self._single(result, None)
+        quality = engine.assess(image, result.image, channel_axis=channel_axis)
+        return self._single(result, quality)
 
     def python(self) -> str:
         """Return Python code that computes the same result."""
@@ -189,8 +194,11 @@ class Job:
         )
         return self._several(result, buffer)
 
-    def _single(self, result: Result) -> Finished:
+    def _single(self, result: Result, quality: QualityReport | None) -> Finished:
         image = result.image
+        provenance = dict(result.provenance())
+        if quality is not None:
+            provenance |= {"verdict": quality.verdict.value, "reason": quality.reason}
         if self.has_alpha:
             opacity = self.data[self._first_plane(slice(3, None))]
             image = np.concatenate([image, np.asarray(opacity, dtype=image.dtype)], axis=-1)
@@ -202,7 +210,8 @@ class Job:
             n_done=int(bool(result.scales) or result.status is Status.COMPLETED),
             failed={},
             seconds=result.seconds,
-            provenance=self._provenance(result.provenance()),
+            provenance=self._provenance(provenance),
+            judgement="" if quality is None else _in_words(quality),
         )
 
     def _several(self, result: StackResult, buffer: Array) -> Finished:
@@ -342,3 +351,8 @@ def _index_code(part: int | slice) -> str:
     if isinstance(part, int):
         return str(part)
     return ":" if part == slice(None) else f":{part.stop}"
+
+
+def _in_words(quality: QualityReport) -> str:
+    verdict = quality.verdict.value.replace("-", " ").replace("_", " ")
+    return f"{verdict}: {quality.reason}"

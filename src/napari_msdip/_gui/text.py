@@ -132,7 +132,8 @@ def outcome(job: Job, finished: Finished) -> str:
         return text
     if cancelled:
         return f"Cancelled after {duration(finished.seconds)}: kept the best image so far."
-    return f"Done in {duration(finished.seconds)}."
+    trust = f"\nHow far to trust it: {finished.judgement}" if finished.judgement else ""
+    return f"Done in {duration(finished.seconds)}.{trust}"
 
 
 def explain(error: BaseException) -> str:
