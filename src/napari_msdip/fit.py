@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -69,12 +70,19 @@ class NoiseBank:
         """
         if not self.asymmetry:
             return field
-        # Averages of k pixels have 1/sqrt(k) of the spread and of the skewness.
-        spread = self.fields.std()
-        skewness = (self.asymmetry / self.sigma * spread).clamp(-_SKEWEST, _SKEWEST)
-        sixth = torch.where(skewness.abs() < 1e-3, 1e-3, skewness) / 6
+        spread, sixth = self._spread, self._sixth_of_skewness
         bent = (1 + sixth * (field / spread) - sixth.square()).clamp_min(0) ** 3
         return spread * (bent - 1) / (3 * sixth)
+
+    @cached_property
+    def _spread(self) -> Tensor:
+        return self.fields.std()
+
+    @cached_property
+    def _sixth_of_skewness(self) -> Tensor:
+        # Averages of k pixels have 1/sqrt(k) of the spread and of the skewness.
+        skewness = (self.asymmetry / self.sigma * self._spread).clamp(-_SKEWEST, _SKEWEST)
+        return torch.where(skewness.abs() < 1e-3, 1e-3, skewness) / 6
 
 
 @dataclass(frozen=True, eq=False)
