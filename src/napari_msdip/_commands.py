@@ -19,6 +19,7 @@ import numpy as np
 
 from napari_msdip import io
 from napari_msdip._console import Interrupt, duration
+from napari_msdip._judgement import in_words, judgement
 from napari_msdip.events import Status
 from napari_msdip.io import FileError, Source
 from napari_msdip.planes import PlaneLayout, read_plane, select
@@ -39,8 +40,6 @@ __all__ = [
     "UsageError",
     "denoise_files",
     "drive",
-    "in_words",
-    "judgement",
     "load_engine",
     "measure_noise",
     "ready",
@@ -501,17 +500,6 @@ def _free_name(target: Path) -> Path:
         name = target.with_name(f"{stem}.unfinished-{number}{suffix}")
         number += 1
     return name
-
-
-def judgement(quality: Any) -> dict[str, str]:
-    """Return what the assessment of a result came to, as plain JSON types."""
-    return {"verdict": str(quality.verdict.value), "reason": quality.reason}
-
-
-def in_words(judged: dict[str, Any]) -> str:
-    """Say a judgement to a person."""
-    words = judged["verdict"].replace("_", " ").replace("-", " ")
-    return f"{words}: {judged['reason']}"
 
 
 def _settle(

@@ -15,12 +15,11 @@ from napari_msdip._commands import (
     Engine,
     Exit,
     drive,
-    in_words,
-    judgement,
     ready,
     scale_path,
 )
 from napari_msdip._console import Interrupt, duration
+from napari_msdip._judgement import in_words, judgement
 from napari_msdip.events import Status
 from napari_msdip.io import Metadata
 

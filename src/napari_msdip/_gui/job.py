@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip._gui.axes import Box, transposed
+from napari_msdip._judgement import in_words, judgement
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
 
@@ -198,7 +199,7 @@ class Job:
         image = result.image
         provenance = dict(result.provenance())
         if quality is not None:
-            provenance |= {"verdict": quality.verdict.value, "reason": quality.reason}
+            provenance |= judgement(quality)
         if self.has_alpha:
             opacity = self.data[self._first_plane(slice(3, None))]
             image = np.concatenate([image, np.asarray(opacity, dtype=image.dtype)], axis=-1)
@@ -211,7 +212,7 @@ class Job:
             failed={},
             seconds=result.seconds,
             provenance=self._provenance(provenance),
-            judgement="" if quality is None else _in_words(quality),
+            judgement="" if quality is None else in_words(judgement(quality)),
         )
 
     def _several(self, result: StackResult, buffer: Array) -> Finished:
@@ -351,8 +352,3 @@ def _index_code(part: int | slice) -> str:
     if isinstance(part, int):
         return str(part)
     return ":" if part == slice(None) else f":{part.stop}"
-
-
-def _in_words(quality: QualityReport) -> str:
-    verdict = quality.verdict.value.replace("-", " ").replace("_", " ")
-    return f"{verdict}: {quality.reason}"
