@@ -512,7 +512,8 @@ def changed(options: Options, **changes: Any) -> tuple[Result, Result]:
 
 
 def test_without_ensemble_the_finest_scale_is_the_result() -> None:
-    fused, alone = changed(TINY.replace(scale_weights="equal"), ensemble=False)
+    plain = TINY.replace(scale_weights="equal", refine=False)
+    fused, alone = changed(plain, ensemble=False)
     np.testing.assert_array_equal(alone.image, alone.scales[0].image)
     np.testing.assert_array_equal(alone.scales[0].image, fused.scales[0].image)
     assert not np.array_equal(fused.image, alone.image)
@@ -523,7 +524,7 @@ def test_risk_mixes_the_finest_scale_with_the_noisy_image_alone(
 ) -> None:
     monkeypatch.setattr(image, "with_local_means", lambda fused, noisy, sigma: fused)
     noisy = noisy_picture(SHAPE, sigma=0.3)
-    options = TINY.replace(scale_weights="risk")
+    options = TINY.replace(scale_weights="risk", refine=False)
 
     fused, alone = (denoise(noisy, options.replace(ensemble=e)) for e in (True, False))
 
@@ -537,6 +538,27 @@ def test_scale_weights_change_the_fusion_only() -> None:
     by_risk, alike = changed(TINY, scale_weights="equal")
     np.testing.assert_array_equal(by_risk.scales[0].image, alike.scales[0].image)
     assert not np.array_equal(by_risk.image, alike.image)
+
+
+def test_refinement_changes_what_comes_after_the_scales_only() -> None:
+    refined, fused = changed(TINY, refine=False)
+    for one, other in zip(refined.scales, fused.scales, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+    assert not np.array_equal(refined.image, fused.image)
+
+
+def test_cancelling_the_refinement_keeps_the_fused_scales() -> None:
+    noisy = noisy_picture(SHAPE, sigma=0.3)
+    finished: list[Progress] = []
+
+    def should_stop() -> bool:
+        return any(seen.finished_scale and seen.scale == 0 for seen in finished)
+
+    stopped = denoise(noisy, TINY, on_progress=finished.append, should_stop=should_stop)
+    fused = denoise(noisy, TINY.replace(refine=False))
+    assert stopped.status is Status.CANCELLED
+    assert len(stopped.scales) == len(fused.scales)
+    np.testing.assert_array_equal(stopped.image, fused.image)
 
 
 def test_fixed_weight_replaces_the_adaptive_one() -> None:
@@ -656,7 +678,7 @@ def test_cancel_after_the_last_step_comes_too_late() -> None:
     steps: list[Progress] = []
     result = denoise(
         noisy_picture(SHAPE),
-        TINY,
+        TINY.replace(refine=False),
         on_progress=steps.append,
         should_stop=lambda: len(steps) >= 7,
     )

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from napari_msdip import __version__
+from napari_msdip.collaborative import collaborative_wiener
+from napari_msdip.devices import limited_threads
 from napari_msdip.events import Progress, Result, ScaleResult, Status, StopReason
 from napari_msdip.features import DerivativeBank, Vgg16Features, load_vgg16
 from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale
@@ -45,6 +47,12 @@ _NOISE_FIELDS = 8
 # blocks show too little of it, and what a fit has memorised comes through unseen.
 _WHITE_MARGIN = 1.15
 _CORRELATED_MARGIN = 1.7
+# How far the refinement goes back to the noisy image, and how much noise it expects: the
+# measured level is right for white noise, and less is seen than there is of correlated.
+_WHITE_SHARE, _WHITE_POWER = 1.0, 1.0
+_CORRELATED_SHARE, _CORRELATED_POWER = 0.5, 2.0
+# Its part of the time.
+_REFINING = 0.02
 # A cancelled scale that has done less than this would blur more than it denoises.
 _USABLE_SHARE = 0.25
 # What generators of a neighbouring plane still need; see docs/stacks.md.
@@ -319,8 +327,12 @@ class Run:
                 yield self._progress(n, scale.result.iterations, 1.0, scale=scale.result)
             if scale.result.stop_reason is StopReason.CANCELLED:
                 return self._cancelled(finished, noisy)
-        image = self._restored(self._fused(finished, noisy, fields))
-        return self._reported(image, tuple(s.result for s in finished), Status.COMPLETED)
+        image, status = yield from self._refined(
+            self._fused(finished, noisy, fields).to(noisy.device), noisy
+        )
+        return self._reported(
+            self._restored(image), tuple(s.result for s in finished), status
+        )
 
     def _fit(
         self, n: int, problem: Problem, network: Network, rng: torch.Generator
@@ -440,14 +452,17 @@ class Run:
         fields = self.measured.noise.fields(self.plan.shape, _NOISE_FIELDS, rng)
         return torch.from_numpy(fields)
 
+    def _sigma(self, shape: tuple[int, int]) -> Tensor:
+        """Noise level ``(1, 1, h, w)`` at each pixel of a scale, normalised."""
+        sigma = self.measured.noise.sigma_map(self.planar)
+        normalised = torch.from_numpy(sigma / self.measured.normalisation.gain)
+        return resize(normalised[None], shape).to(self.plan.device)
+
     def _bank(self, fields: Tensor, shape: tuple[int, int]) -> NoiseBank:
-        sigma = (
-            self.measured.noise.sigma_map(self.planar) / self.measured.normalisation.gain
-        )
         small = torch.cat([resize(field[None], shape) for field in fields])
         return NoiseBank(
             fields=small.to(self.plan.device),
-            sigma=resize(torch.from_numpy(sigma)[None], shape).to(self.plan.device),
+            sigma=self._sigma(shape),
             asymmetry=self.measured.noise.asymmetry / self.measured.normalisation.gain,
         )
 
@@ -492,6 +507,32 @@ class Run:
             level_is_known=white,
             threads=self.plan.threads,
         )
+
+    def _refined(
+        self, fused: Tensor, noisy: Tensor
+    ) -> Generator[Progress, None, tuple[Tensor, Status]]:
+        """Filter similar patches of the noisy image as the fused one tells."""
+        if not self.plan.options.refine:
+            return fused, Status.COMPLETED
+        white = self.measured.noise.is_white
+        sigma = self._sigma(self.plan.shape)
+        steps = collaborative_wiener(
+            noisy,
+            fused,
+            sigma,
+            self.measured.noise,
+            share=_WHITE_SHARE if white else _CORRELATED_SHARE,
+            margin=_WHITE_POWER if white else _CORRELATED_POWER,
+        )
+        while True:
+            if self.should_stop is not None and self.should_stop():
+                return fused, Status.CANCELLED
+            try:
+                with limited_threads(self.plan.threads):
+                    done = next(steps)
+            except StopIteration as finished:
+                return with_local_means(finished.value, noisy, sigma), Status.COMPLETED
+            yield self._progress(0, self.plan.scales[0].iterations, 1.0, refined=done)
 
     def _cancelled(self, finished: list[_Scale], noisy: Tensor) -> Result:
         """Return the best there is: the scales that got far enough, or the noisy image."""
@@ -552,11 +593,14 @@ class Run:
         *,
         step: Step | None = None,
         scale: ScaleResult | None = None,
+        refined: float = 0.0,
     ) -> Progress:
         costs = [
             level.iterations * level.shape[0] * level.shape[1] for level in self.plan.scales
         ]
         done = (sum(costs[n + 1 :]) + share * costs[n]) / sum(costs)
+        if self.plan.options.refine:
+            done = (1 - _REFINING) * done + _REFINING * refined
         now = time.perf_counter()
         elapsed = now - self._started
         preview = None

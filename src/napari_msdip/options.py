@@ -148,6 +148,16 @@ class Options:
             "General",
         ),
     ] = "risk"
+    refine: Annotated[
+        bool,
+        Setting(
+            "Refine by similar patches",
+            "Filter similar patches of the noisy image together, as the fused scales "
+            "tell; off: the fused scales as they are.",
+            "General",
+            advanced=False,
+        ),
+    ] = True
     scale_factor: Annotated[
         float,
         Setting(
@@ -426,6 +436,7 @@ def _preset_changes() -> dict[str, dict[str, Any]]:
         "balanced": {"iterations": 600, "coarsest_iterations": 1000, "patience": 150},
         "paper": {
             "scale_weights": "equal",
+            "refine": False,
             "scale_factor": 0.8,
             "min_size": 128,
             "widths": (128,) * 5,

@@ -1,0 +1,277 @@
+"""Filter similar patches together, steered by a result that is there already.
+
+A generator sees some tens of pixels around each pixel. What an image repeats further
+away, and fine structure that a short fit has left in the residual, is found by the
+second, empirical Wiener step of BM3D (Dabov, Foi, Katkovnik and Egiazarian, "Image
+denoising by sparse 3-D transform-domain collaborative filtering", IEEE Transactions on
+Image Processing 16(8), 2007), with the fused image as its pilot; that a network's result
+gains from it was shown by Cruz, Foi, Katkovnik and Egiazarian, "Nonlocality-reinforced
+convolutional neural networks for image denoising", IEEE Signal Processing Letters
+25(8), 2018. The noise may be correlated (Mäkinen, Azzari and Foi, "Collaborative filtering
+of correlated noise", IEEE Transactions on Image Processing 29, 2020) and its level may
+differ from place to place: it is the one that was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from torch import Tensor
+
+    from napari_msdip.recorruption import NoiseModel
+
+__all__ = ["collaborative_wiener"]
+
+Array = npt.NDArray[np.float64]
+
+_PATCH = 8
+_STEP = 4
+_SEARCH = 10
+_GROUP = 16
+_KAISER = 2.0
+# Groups that are filtered at once: bounds the memory whatever the image's size.
+_AT_ONCE = 2048
+# Outside the image nothing is similar to anything.
+_NOWHERE = 1e3
+# Texture that passes for noise makes channels look more alike than their noise is.
+_LEAST_CHANNEL_VARIANCE = 0.2
+_LEAST_VARIANCE = 1e-3
+_EPSILON = 1e-12
+
+
+def collaborative_wiener(
+    noisy: Tensor,
+    pilot: Tensor,
+    sigma: Tensor,
+    noise: NoiseModel,
+    *,
+    share: float = 1.0,
+    margin: float = 1.0,
+) -> Generator[float, None, Tensor]:
+    """Filter groups of similar patches with the Wiener gains that a pilot tells.
+
+    Parameters
+    ----------
+    noisy : Tensor
+        ``(1, C, H, W)`` noisy image, normalised.
+    pilot : Tensor
+        ``(1, C, H, W)`` estimate of the clean image.
+    sigma : Tensor
+        ``(1, 1, H, W)`` noise level at each pixel.
+    noise : NoiseModel
+        Correlations between pixels and between channels.
+    share : float
+        What is filtered lies this far on the way from the pilot (0) to the noisy
+        image (1).
+    margin : float
+        Factor on the noise's variance; above 1 where that is measured too low.
+
+    Yields
+    ------
+    float
+        Finished share of the work.
+
+    Returns
+    -------
+    Tensor
+        ``(1, C, H, W)``.
+    """
+    height, width = noisy.shape[-2:]
+    colours = _Colours.of(noise, pilot[0])
+    grid = _Grid.on(height, width)
+    shrink = _Shrinkage.of(noise, grid, noisy.device)
+    start, seen = (colours.apart(grid.fitted(x)[0]) for x in (pilot, noisy))
+    data = torch.lerp(start, seen, share)
+    variance = margin * grid.fitted(sigma).square()[0, 0]
+    total, weights = torch.zeros_like(data), torch.zeros_like(data)
+    for done, members in grid.groups(grid.fitted(pilot)[0]):
+        level = variance.flatten()[members].mean((1, 2))
+        for channel in range(len(data)):
+            patches, weight = shrink(
+                data[channel].flatten()[members], start[channel].flatten()[members], level
+            )
+            total[channel].view(-1).index_add_(0, members.flatten(), patches.flatten())
+            weights[channel].view(-1).index_add_(0, members.flatten(), weight.flatten())
+        yield done
+    filtered = colours.together(total / weights)
+    return filtered[None, :, :height, :width]
+
+
+@dataclass(frozen=True, eq=False)
+class _Colours:
+    """Combinations of channels in which noise is independent and has variance 1.
+
+    Among those, the ones in which the image's channels are uncorrelated, too.
+    """
+
+    mixing: Tensor
+
+    @classmethod
+    def of(cls, noise: NoiseModel, pilot: Tensor) -> _Colours:
+        values, vectors = np.linalg.eigh(noise.channels)
+        scaled = vectors / np.sqrt(np.maximum(values, _LEAST_CHANNEL_VARIANCE))
+        whitening = scaled @ vectors.T
+        planes = pilot.flatten(1).double().cpu().numpy()
+        covariance = np.atleast_2d(np.cov(whitening @ planes))
+        _, axes = np.linalg.eigh(covariance)
+        mixing = torch.from_numpy(axes.T @ whitening)
+        return cls(mixing.to(pilot.device, torch.float32))
+
+    def apart(self, image: Tensor) -> Tensor:
+        return torch.einsum("kc,cyx->kyx", self.mixing, image)
+
+    def together(self, image: Tensor) -> Tensor:
+        inverse = torch.linalg.inv(self.mixing.cpu()).to(image)
+        return torch.einsum("ck,kyx->cyx", inverse, image)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Reference patches that cover an image, and where patches like them are sought."""
+
+    side: int
+    height: int
+    width: int
+    search: int
+    group: int
+
+    @classmethod
+    def on(cls, height: int, width: int) -> _Grid:
+        side = min(_PATCH, height, width)
+        search = min(_SEARCH, min(height, width) - side)
+        return cls(
+            side=side,
+            height=height + (side - height) % _STEP,
+            width=width + (side - width) % _STEP,
+            search=search,
+            group=min(_GROUP, (search + 1) ** 2),
+        )
+
+    def fitted(self, image: Tensor) -> Tensor:
+        """Continue an image ``(1, C, H, W)`` so that whole steps cover it."""
+        below, right = self.height - image.shape[-2], self.width - image.shape[-1]
+        return F.pad(image, (0, right, 0, below), mode="replicate")
+
+    def groups(self, guide: Tensor) -> Iterator[tuple[float, Tensor]]:
+        """Yield finished share and pixels ``(P, group, side²)`` of similar patches."""
+        device = guide.device
+        room = F.pad(guide, (self.search,) * 4, value=_NOWHERE)
+        within = torch.arange(self.side, device=device)
+        pixels = (within[:, None] * self.width + within).flatten()
+        columns = torch.arange(0, self.width - self.side + 1, _STEP, device=device)
+        rows = range(0, self.height - self.side + 1, _STEP)
+        strip = max(1, _AT_ONCE // len(columns))
+        for first in range(0, len(rows), strip):
+            tops = rows[first : first + strip]
+            shifts = self._most_similar(room, tops)
+            here = torch.tensor(tops, device=device)[:, None] * self.width + columns
+            corners = here.flatten()[:, None] + shifts
+            yield (first + len(tops)) / len(rows), corners[:, :, None] + pixels
+
+    def _most_similar(self, room: Tensor, tops: range) -> Tensor:
+        """Return the offsets in pixels ``(P, group)`` of the patches most like each."""
+        height = tops[-1] - tops[0] + self.side
+        reach = 2 * self.search + 1
+        # (C, rows, reach, columns): every shift across, without copies.
+        shifted = room.unfold(2, self.width, 1)
+        first = tops[0]
+        centre = shifted[:, first + self.search :, self.search][:, :height, None]
+        distances = torch.cat(
+            [
+                self._distances(centre, shifted[:, first + down :][:, :height])
+                for down in range(reach)
+            ],
+            dim=1,
+        )
+        # A patch belongs to its own group even where others equal it.
+        distances[:, distances.shape[1] // 2] = -1.0
+        chosen = distances.topk(self.group, dim=1, largest=False).indices
+        down = chosen // reach - self.search
+        across = chosen % reach - self.search
+        return down * self.width + across
+
+    def _distances(self, centre: Tensor, shifted: Tensor) -> Tensor:
+        """Compare patches ``(C, rows, 1, columns)`` with shifted ones: ``(P, reach)``."""
+        squares = (centre - shifted).square_().sum(0).transpose(0, 1)
+        return F.avg_pool2d(squares[:, None], self.side, stride=_STEP).flatten(1).T
+
+
+@dataclass(frozen=True, eq=False)
+class _Shrinkage:
+    """Wiener shrinkage of groups of patches in the cosine domain.
+
+    Attributes
+    ----------
+    within : Tensor
+        ``(side², side²)`` transform of a patch.
+    across : Tensor
+        ``(group, group)`` transform from patch to patch.
+    variances : Tensor
+        ``(side²,)`` what noise of variance 1 has in each coefficient of a patch.
+    window : Tensor
+        ``(side²,)`` weight of a patch's pixels.
+    """
+
+    within: Tensor
+    across: Tensor
+    variances: Tensor
+    window: Tensor
+
+    @classmethod
+    def of(cls, noise: NoiseModel, grid: _Grid, device: torch.device) -> _Shrinkage:
+        line = _cosines(grid.side)
+        bell = np.kaiser(grid.side, _KAISER)
+        arrays = (
+            np.kron(line, line),
+            _cosines(grid.group),
+            np.maximum(_variances(noise, line), _LEAST_VARIANCE),
+            np.outer(bell, bell).ravel(),
+        )
+        return cls(*(torch.from_numpy(a).to(device, torch.float32) for a in arrays))
+
+    def __call__(self, data: Tensor, pilot: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return filtered patches ``(P, group, side²)`` times their weights, and those."""
+        noise = (level[:, None, None] * self.variances).clamp_min(_EPSILON)
+        power = self._transformed(pilot).square_()
+        gain = power / (power + noise)
+        # The mean of a group is known well; shrinking it would darken the image.
+        gain[:, 0, 0] = 1.0
+        shrunk = self._transformed(data).mul_(gain)
+        patches = (self.across.T @ shrunk) @ self.within
+        remaining = (gain.square_() * noise).sum((1, 2))
+        weight = (self.window / remaining[:, None, None]).expand_as(patches)
+        return patches * weight, weight
+
+    def _transformed(self, patches: Tensor) -> Tensor:
+        return self.across @ (patches @ self.within.T)
+
+
+def _cosines(count: int) -> Array:
+    """Orthonormal discrete cosine transform (type II) as a matrix."""
+    order, place = np.mgrid[:count, :count]
+    basis: Array = np.cos(math.pi * (place + 0.5) * order / count) * math.sqrt(2 / count)
+    basis[0] /= math.sqrt(2)
+    return basis
+
+
+def _variances(noise: NoiseModel, line: Array) -> Array:
+    """Variance of each coefficient of a patch, flat, of noise of variance 1."""
+    side = len(line)
+    reach = len(noise.correlation) // 2
+    lags = np.subtract.outer(np.arange(side), np.arange(side))
+    near = np.abs(lags) <= reach
+    index = np.where(near, lags, 0) + reach
+    covariance = noise.correlation[index[:, :, None, None], index]
+    covariance = covariance * (near[:, :, None, None] & near)
+    variances: Array = np.einsum("uy,uz,yzxw,vx,vw->uv", line, line, covariance, line, line)
+    return variances.ravel()

@@ -1,0 +1,155 @@
+"""Tests of the collaborative filter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from napari_msdip import collaborative
+from napari_msdip.collaborative import collaborative_wiener
+from napari_msdip.recorruption import NoiseModel
+
+SIGMA = 0.1
+
+
+def model(channels: int = 1, spread: float = 0.0) -> NoiseModel:
+    """Noise that is white, or correlated as if blurred by a Gaussian of this width."""
+    offsets = np.arange(-4, 5)
+    distance = np.hypot(offsets[:, np.newaxis], offsets)
+    correlation = np.exp(-np.square(distance) / (4 * max(spread, 1e-3) ** 2))
+    level = np.array([SIGMA])
+    return NoiseModel(correlation, np.eye(channels), np.zeros(1), level)
+
+
+def clean(shape: tuple[int, int], channels: int = 1) -> Tensor:
+    """Stripes on a ramp: the same texture all over."""
+    y, x = torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
+    gray = 0.5 + 0.15 * torch.sin(1.5 * x + 0.2 * y) + 0.002 * y
+    return torch.stack([gray * (1 - 0.2 * c) for c in range(channels)])[None]
+
+
+def noise(shape: torch.Size, seed: int = 0) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return SIGMA * torch.randn(shape, generator=rng)
+
+
+def filtered(
+    noisy: Tensor, pilot: Tensor, known: NoiseModel | None = None, **settings: float
+) -> Tensor:
+    sigma = torch.full((1, 1, *noisy.shape[-2:]), SIGMA)
+    known = model(noisy.shape[1]) if known is None else known
+    steps = collaborative_wiener(noisy, pilot, sigma, known, **settings)
+    shares = []
+    while True:
+        try:
+            shares.append(next(steps))
+        except StopIteration as finished:
+            assert shares == sorted(shares)
+            assert shares[-1] == 1
+            result: Tensor = finished.value
+            return result
+
+
+def error(image: Tensor, truth: Tensor) -> float:
+    return float((image - truth).square().mean().sqrt())
+
+
+def test_texture_that_the_pilot_has_weakly_comes_back() -> None:
+    truth = clean((64, 72))
+    weak = truth.mean() + 0.6 * (truth - truth.mean())
+    result = filtered(truth + noise(truth.shape), weak)
+    assert error(result, truth) < 0.5 * error(weak, truth)
+    assert error(result, truth) < 0.4 * SIGMA
+
+
+def test_noise_goes_where_the_pilot_is_flat() -> None:
+    truth = torch.full((1, 1, 48, 48), 0.4)
+    result = filtered(truth + noise(truth.shape), truth)
+    assert error(result, truth) < 0.1 * SIGMA
+
+
+def test_the_mean_of_a_dark_flat_image_stays() -> None:
+    truth = torch.full((1, 1, 48, 48), 0.01)
+    noisy = truth + noise(truth.shape)
+    result = filtered(noisy, truth)
+    assert float(result.mean()) == pytest.approx(float(noisy.mean()), abs=2e-3)
+
+
+def test_noise_that_is_correlated_goes_if_that_is_known() -> None:
+    truth = torch.full((1, 1, 64, 64), 0.5)
+    known = model(spread=1.0)
+    rng = np.random.default_rng(0)
+    added = SIGMA * torch.from_numpy(known.fields((64, 64), 1, rng))
+    pilot = truth + 0.3 * added
+    aware = filtered(truth + added, pilot, known)
+    unaware = filtered(truth + added, pilot)
+    assert error(aware, truth) < 0.8 * error(unaware, truth)
+
+
+def test_more_noise_is_expected_more_is_removed() -> None:
+    truth = clean((48, 48))
+    noisy = truth + noise(truth.shape)
+    gentle, strong = (
+        error(filtered(noisy, truth, margin=margin), noisy) for margin in (0.2, 4.0)
+    )
+    assert gentle < strong
+
+
+def test_without_a_share_the_noisy_image_does_not_matter() -> None:
+    truth = clean((40, 40))
+    one, other = (
+        filtered(truth + noise(truth.shape, seed), truth, share=0.0) for seed in (1, 2)
+    )
+    torch.testing.assert_close(one, other)
+
+
+def test_the_order_of_the_channels_does_not_matter() -> None:
+    truth = clean((40, 44), channels=3)
+    noisy = truth + noise(truth.shape)
+    order = [2, 0, 1]
+    turned = filtered(noisy[:, order], truth[:, order])
+    torch.testing.assert_close(turned, filtered(noisy, truth)[:, order], atol=1e-4, rtol=0)
+
+
+def test_channels_that_share_their_noise_are_told_apart() -> None:
+    truth = clean((40, 44), channels=2)
+    shared = noise(truth[:, :1].shape).expand(truth.shape)
+    known = NoiseModel(
+        model().correlation, np.full((2, 2), 1.0), np.zeros(1), np.array([SIGMA])
+    )
+    result = filtered(truth + shared, truth, known)
+    assert error(result, truth) < 0.5 * SIGMA
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (9, 31), (16, 16), (37, 53)])
+def test_any_size_is_covered(shape: tuple[int, int]) -> None:
+    truth = clean(shape, channels=2)
+    noisy = truth + noise(truth.shape)
+    result = filtered(noisy, truth)
+    assert result.shape == truth.shape
+    assert error(result, truth) < SIGMA
+
+
+def test_equal_patches_everywhere_leave_no_hole() -> None:
+    flat = torch.zeros((1, 1, 40, 40))
+    result = filtered(flat, flat)
+    torch.testing.assert_close(result, flat)
+
+
+def test_working_in_strips_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = clean((60, 40))
+    noisy = truth + noise(truth.shape)
+    whole = filtered(noisy, truth)
+    monkeypatch.setattr(collaborative, "_AT_ONCE", 1)
+    torch.testing.assert_close(filtered(noisy, truth), whole)
+
+
+def test_images_are_not_modified() -> None:
+    truth = clean((32, 32))
+    noisy = truth + noise(truth.shape)
+    before = noisy.clone(), truth.clone()
+    filtered(noisy, truth)
+    assert torch.equal(noisy, before[0])
+    assert torch.equal(truth, before[1])
