@@ -155,7 +155,6 @@ class Options:
             "Filter similar patches of the noisy image together, as the fused scales "
             "tell; off: the fused scales as they are.",
             "General",
-            advanced=False,
         ),
     ] = True
     scale_factor: Annotated[
