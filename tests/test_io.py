@@ -352,6 +352,26 @@ class TestZarr:
             before.units,
         )
 
+    def test_position_is_kept(self, tmp_path: Path) -> None:
+        group = zarr.create_group(tmp_path / "in.zarr")
+        group.create_array("0", shape=(4, 20, 24), dtype="uint8")
+        inner = [
+            {"type": "scale", "scale": [2.0, 0.25, 0.25]},
+            {"type": "translation", "translation": [0.0, 10.0, 20.0]},
+        ]
+        multiscale = {
+            "axes": [{"name": name, "type": "space"} for name in "zyx"],
+            "datasets": [{"path": "0", "coordinateTransformations": inner}],
+            "coordinateTransformations": [{"type": "scale", "scale": [1.0, 2.0, 2.0]}],
+        }
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
+
+        copy(tmp_path / "in.zarr", tmp_path / "out.zarr")
+
+        after = metadata_of(tmp_path / "out.zarr")
+        assert after.scale == {"Z": 2.0, "Y": 0.5, "X": 0.5}
+        assert after.origin == {"Y": 20.0, "X": 40.0}
+
     def test_group_without_image_says_so(self, tmp_path: Path) -> None:
         zarr.create_group(tmp_path / "in.zarr")
 
@@ -376,6 +396,20 @@ class TestSelect:
         after = Metadata("ZYX", {"Z": 0.5}).select([0, 1, 4], (10, 20, 24), None)
 
         assert after.scale == {}
+
+    def test_first_selected_plane_is_the_new_origin(self) -> None:
+        before = Metadata("ZYX", {"Z": 0.5}, origin={"Z": 7.0, "X": 3.0})
+
+        after = before.select([4, 6], (10, 20, 24), None)
+
+        assert after.origin == {"Z": 9.0, "X": 3.0}
+
+    def test_larger_pixels_begin_further_inside(self) -> None:
+        before = Metadata("YX", {"Y": 0.5, "X": 0.5}, origin={"Y": 10.0, "X": 20.0})
+
+        after = before.resampled((2.0, 4.0))
+
+        assert after.origin == {"Y": 10.25, "X": 20.75}
 
     def test_channels_as_planes_keep_their_names(self) -> None:
         before = Metadata("CYX", channel_names=("a", "b", "c"))

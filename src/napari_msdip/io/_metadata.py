@@ -70,6 +70,8 @@ class Metadata:
         Dialect that the file speaks, and that a copy in TIFF should speak.
     extra : mapping
         What only that dialect knows and a copy hands on unread.
+    origin : mapping of str to float
+        Where the first pixel lies along an axis, in the axis's unit, where known.
     """
 
     axes: str
@@ -78,6 +80,7 @@ class Metadata:
     channel_names: tuple[str, ...] = ()
     flavour: Flavour = "tiff"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, float] = field(default_factory=dict)
 
     def with_axes(self, axes: str, ndim: int) -> Metadata:
         """Return a copy whose dimensions are called otherwise.
@@ -121,6 +124,9 @@ class Metadata:
         letters.insert(outer[0] if outer else 0, letter)
         axes = "".join(letters)
         scale = {key: size for key, size in self.scale.items() if key in axes}
+        origin = {key: start for key, start in self.origin.items() if key in axes}
+        if letter in origin:
+            origin[letter] += min(planes) * scale.get(letter, 1.0)
         steps = set(np.diff(planes).tolist())
         if letter in scale and steps:
             if len(steps) == 1 and min(steps) > 0:
@@ -138,6 +144,7 @@ class Metadata:
             scale=scale,
             units={key: unit for key, unit in self.units.items() if key in scale},
             channel_names=names,
+            origin=origin,
             extra=_select_extra(
                 self.extra, planes, [shape[axis] for axis in outer], letter
             ),
@@ -145,12 +152,15 @@ class Metadata:
 
     def resampled(self, zoom: tuple[float, float]) -> Metadata:
         """Return what holds for an image whose pixels are larger by ``zoom`` (Y, X)."""
-        scale = dict(self.scale)
+        scale, origin = dict(self.scale), dict(self.origin)
         for axis, factor in zip("YX", zoom, strict=True):
+            if axis in origin:
+                # Its centre, which lies further inside a larger pixel.
+                origin[axis] += (factor - 1) / 2 * scale.get(axis, 1.0)
             if axis in scale:
                 scale[axis] *= factor
         extra = {key: value for key, value in self.extra.items() if key != "resolution"}
-        return dataclasses.replace(self, scale=scale, extra=extra)
+        return dataclasses.replace(self, scale=scale, origin=origin, extra=extra)
 
 
 def _select_extra(

@@ -80,11 +80,14 @@ def _ngff_metadata(
     declared = multiscale.get("axes") or [{"name": n} for n in "tczyx"[-ndim:]]
     declared = [{"name": a} if isinstance(a, str) else a for a in declared]
     axes = _letters([axis["name"] for axis in declared])
-    factors = np.ones(ndim)
+    factors, shifts = np.ones(ndim), np.zeros(ndim)
     transforms = multiscale["datasets"][0].get("coordinateTransformations", [])
     for transform in [*transforms, *multiscale.get("coordinateTransformations", [])]:
         if transform.get("type") == "scale" and "scale" in transform:
-            factors = factors * np.asarray(transform["scale"], dtype=float)
+            zoom = np.asarray(transform["scale"], dtype=float)
+            factors, shifts = factors * zoom, shifts * zoom
+        elif transform.get("type") == "translation" and "translation" in transform:
+            shifts = shifts + np.asarray(transform["translation"], dtype=float)
     scale, units = {}, {}
     for letter, axis, factor in zip(axes, declared, factors, strict=True):
         if axis.get("unit"):
@@ -94,7 +97,10 @@ def _ngff_metadata(
     channels = omero.get("channels", [])
     names = channel_names([str(channel.get("label", "")) for channel in channels])
     extra = {"omero": dict(omero)} if omero else {}
-    return Metadata(axes, scale, units, names, "zarr", extra)
+    origin = {
+        letter: float(shift) for letter, shift in zip(axes, shifts, strict=True) if shift
+    }
+    return Metadata(axes, scale, units, names, "zarr", extra, origin)
 
 
 def save_zarr(
@@ -189,13 +195,16 @@ def _ngff_attributes(metadata: Metadata, name: str) -> dict[str, Any]:
             described["unit"] = unit
         axes.append(described)
     scale = [float(metadata.scale.get(letter, 1)) for letter in metadata.axes]
-    transform = {"type": "scale", "scale": scale}
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+    if metadata.origin:
+        shift = [float(metadata.origin.get(letter, 0)) for letter in metadata.axes]
+        transforms.append({"type": "translation", "translation": shift})
     attributes: dict[str, Any] = {
         "multiscales": [
             {
                 "name": name,
                 "axes": axes,
-                "datasets": [{"path": "0", "coordinateTransformations": [transform]}],
+                "datasets": [{"path": "0", "coordinateTransformations": transforms}],
             }
         ]
     }
