@@ -304,6 +304,11 @@ def test_wrong_scales_and_weights_are_named(scales, options, message):
         ensemble(scales, **options)
 
 
+def test_scales_that_are_no_sequence_are_refused():
+    with pytest.raises(TypeError, match="scales must be a sequence"):
+        ensemble(3)
+
+
 def test_large_colour_image_takes_well_under_a_second():
     guide = data.astronaut()
     coarse = resize(guide, (410, 410), anti_aliasing=True).astype(np.float32)

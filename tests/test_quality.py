@@ -149,3 +149,16 @@ def test_wrong_images_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=match):
         assess(noisy, denoised, channel_axis=channel_axis)
+
+
+@pytest.mark.parametrize("dtype", [bool, complex, object])
+def test_what_is_no_real_number_is_refused(dtype: type) -> None:
+    image = np.zeros((64, 64))
+    with pytest.raises(TypeError, match="denoised"):
+        assess(image, image.astype(dtype))
+
+
+@pytest.mark.parametrize(("axis", "error"), [(3, ValueError), (1.5, TypeError)])
+def test_wrong_channel_axis_is_named(axis: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="channel_axis"):
+        assess(np.zeros((3, 64, 64)), np.zeros((3, 64, 64)), channel_axis=axis)

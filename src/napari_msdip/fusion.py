@@ -156,6 +156,11 @@ def ensemble(
     and Zheng).
     """
     kernel = _Kernel.checked(sigma_spatial, sigma_range, window)
+    if not hasattr(scales, "__len__") or isinstance(scales, str):
+        raise TypeError(
+            f"scales must be a sequence of images, finest first, not a "
+            f"{type(scales).__name__}"
+        )
     if len(scales) == 0:
         raise ValueError("scales must hold at least one image, got none")
     shares = _finer_shares(weights, len(scales))

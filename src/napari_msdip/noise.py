@@ -121,7 +121,7 @@ def _checked(image: ArrayLike, channel_axis: int | None) -> Floats:
     if channel_axis is None:
         array = array[np.newaxis]
     else:
-        array = np.moveaxis(array, _checked_axis(channel_axis, n_axes), 0)
+        array = np.moveaxis(array, checked_axis(channel_axis, n_axes), 0)
     # A long double beyond the range of float64 becomes infinite, and is refused as such.
     with np.errstate(over="ignore"):
         values = array.astype(np.float64, order="C")
@@ -134,7 +134,8 @@ def _checked(image: ArrayLike, channel_axis: int | None) -> Floats:
     return values
 
 
-def _checked_axis(channel_axis: int, n_axes: int) -> int:
+def checked_axis(channel_axis: int, n_axes: int) -> int:
+    """Return the channel axis of an image if there is one of that number."""
     try:
         axis = operator.index(channel_axis)
     except TypeError as error:

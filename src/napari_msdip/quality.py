@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_msdip.noise import estimate_sigma
+from napari_msdip.noise import checked_axis, estimate_sigma
 from napari_msdip.recorruption import measure_noise
 
 __all__ = ["QualityReport", "Verdict", "assess"]
@@ -130,8 +130,11 @@ def assess(
 
     Raises
     ------
+    TypeError
+        If an image does not hold real numbers, or the channel axis is no integer.
     ValueError
-        If the shapes differ, are not those of one image, or values are not finite.
+        If the shapes differ, are not those of one image or lack the channel axis, or
+        values are not finite.
     """
     before, after = _planes(noisy, denoised, channel_axis)
     if min(before.shape[1:]) < _SMALLEST_SIDE:
@@ -158,11 +161,12 @@ def _planes(noisy: Any, denoised: Any, channel_axis: int | None) -> tuple[Any, A
             f"noisy: shape {before.shape} with channel_axis={channel_axis} is not one "
             "image; give (Y, X) with an optional channel axis"
         )
+    axis = None if channel_axis is None else checked_axis(channel_axis, before.ndim)
     pair = []
     for name, image in (("noisy", before), ("denoised", after)):
-        planes = (
-            image[None] if channel_axis is None else np.moveaxis(image, channel_axis, 0)
-        )
+        if image.dtype.kind not in "iuf":
+            raise TypeError(f"{name}: give integers or real numbers, not {image.dtype}")
+        planes = image[None] if axis is None else np.moveaxis(image, axis, 0)
         planes = planes.astype(np.float64)
         if not np.isfinite(planes).all():
             raise ValueError(f"{name}: contains NaN or Inf")
