@@ -22,6 +22,7 @@ from tests.samples import TINY
 from napari_msdip import Options, Progress, Status, tiling
 from napari_msdip import image as front
 from napari_msdip import stack as stack_module
+from napari_msdip.io import Metadata
 from napari_msdip.planes import PlaneLayout, chunked, plane_seed, select
 from napari_msdip.sinks import JOURNAL, ZarrOut, ZarrSink
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
@@ -109,6 +110,7 @@ def test_select(planes: Any, expected: tuple[int, ...]) -> None:
     ("planes", "error"),
     [
         (slice(5, 9), ValueError),
+        (slice(0, 4, 0), ValueError),
         ([], ValueError),
         ([5], ValueError),
         ([1, 1], ValueError),
@@ -365,6 +367,11 @@ def test_axes_that_ome_zarr_forbids_are_warned_about(tmp_path: Path) -> None:
         denoise_stack(stack, OPTIONS, channel_axis=-1, out=tmp_path / "o.zarr")
 
 
+def test_nobody_reads_the_axes_of_an_interim_store(tmp_path: Path) -> None:
+    out = ZarrOut(tmp_path / "o.zarr", Metadata("TZCYX"), interim=True)
+    denoise_stack(random_stack(1, 2, 1, 16, 18), OPTIONS, out=out)
+
+
 @pytest.mark.parametrize(
     ("out", "error", "match"),
     [
@@ -372,6 +379,8 @@ def test_axes_that_ome_zarr_forbids_are_warned_about(tmp_path: Path) -> None:
         (np.zeros((3, 16, 18), "uint16"), ValueError, "shape"),
         (3.5, TypeError, "out"),
         ("s3://bucket/out.zarr", ValueError, "remote"),
+        (f"{__file__}/out.zarr", OSError, "out: cannot write here"),
+        (np.broadcast_to(np.uint16(0), (2, 16, 18)), ValueError, "out: .* read-only"),
     ],
 )
 def test_wrong_output_is_refused_at_once(
@@ -389,7 +398,11 @@ def test_wrong_output_is_refused_at_once(
         (np.zeros((0, 16, 18)), None, ValueError, "no pixels"),
         (np.zeros((16, 18)), 0, ValueError, "Y and X"),
         (np.zeros((2, 16, 18)), 3, ValueError, "channel_axis"),
+        (np.zeros((2, 16, 18)), "C", TypeError, "channel_axis"),
+        (np.zeros((2, 16, 18)), True, TypeError, "channel_axis"),
         (object(), None, TypeError, "stack"),
+        ("missing.zarr", None, FileNotFoundError, "stack: missing.zarr does not exist"),
+        (__file__, None, ValueError, "stack: .* is no zarr store"),
     ],
 )
 def test_wrong_stack_is_refused_at_once(
@@ -397,6 +410,13 @@ def test_wrong_stack_is_refused_at_once(
 ) -> None:
     with pytest.raises(error, match=match):
         denoise_stack(stack, OPTIONS, channel_axis=channel_axis)
+
+
+def test_zarr_opened_for_reading_is_no_output(tmp_path: Path) -> None:
+    zarr.create_array(str(tmp_path / "o.zarr"), shape=(2, 16, 18), dtype="uint16")
+    out = zarr.open_array(str(tmp_path / "o.zarr"), mode="r")
+    with pytest.raises(ValueError, match="out: the array is read-only"):
+        denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
 
 
 def test_foreign_output_is_left_alone(tmp_path: Path) -> None:

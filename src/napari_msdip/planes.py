@@ -80,11 +80,17 @@ class PlaneLayout:
 
         Raises
         ------
+        TypeError
+            If the channel axis is no whole number.
         ValueError
             If the stack has no Y and X, is empty, or lacks the channel axis.
         """
         ndim = len(shape)
         if channel_axis is not None:
+            if isinstance(channel_axis, bool) or not hasattr(channel_axis, "__index__"):
+                raise TypeError(
+                    f"channel_axis={channel_axis!r}: give a whole number or None"
+                )
             channel_axis = operator.index(channel_axis)
             if not -ndim <= channel_axis < ndim:
                 raise ValueError(
@@ -193,6 +199,8 @@ def select(planes: slice | Sequence[int] | None, n_planes: int) -> tuple[int, ..
     if planes is None:
         return tuple(range(n_planes))
     if isinstance(planes, slice):
+        if planes.step == 0:
+            raise ValueError(f"planes={planes!r}: the step cannot be 0")
         chosen = tuple(range(n_planes)[planes])
     else:
         chosen = tuple(_plane_index(index, n_planes) for index in _iterable(planes))
@@ -264,6 +272,8 @@ def open_stack(stack: Any) -> Any:
     ------
     TypeError
         If it is none of these, or its dtype is not integer or float.
+    FileNotFoundError, ValueError
+        If there is no zarr at the path.
     """
     source = stack
     if not _is_array(source):
@@ -284,12 +294,28 @@ def _open_zarr(stack: Any) -> Any:
 
     if isinstance(stack, zarr.Group):
         return stack
-    if isinstance(stack, (str, os.PathLike, Store)):
+    if isinstance(stack, Store):
         return zarr.open(stack, mode="r")
+    if isinstance(stack, (str, os.PathLike)):
+        return _open_path(os.fspath(stack))
     raise TypeError(
         f"stack: cannot read planes from a {type(stack).__name__}; give a NumPy, dask "
         "or zarr array, a zarr store or the path of one"
     )
+
+
+def _open_path(path: str) -> Any:
+    import zarr
+
+    try:
+        return zarr.open(path, mode="r")
+    except (OSError, ValueError, KeyError) as error:
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"stack: {path} does not exist") from error
+        raise ValueError(
+            f"stack: {path} is no zarr store ({error}); give a TIFF as "
+            "tifffile.imread(path, aszarr=True), any other file as an array"
+        ) from error
 
 
 def _finest(node: Any) -> Any:

@@ -45,10 +45,14 @@ class ZarrOut:
     metadata : Metadata or None
         Axes, pixel size, units and channel names of the *output*; None guesses
         the axes from their number.
+    interim : bool
+        Whether the store is only a stop on the way to another file, so that it does
+        not matter what other programs would make of it.
     """
 
     path: str | os.PathLike[str]
     metadata: Metadata | None = None
+    interim: bool = False
 
 
 class Sink(Protocol):
@@ -180,6 +184,8 @@ class ZarrSink:
     ------
     FileExistsError
         If there is something at the path that no run of ours began.
+    OSError
+        If the folder cannot be written.
     ValueError
         If a different run began it, or the axes do not fit.
     """
@@ -194,14 +200,20 @@ class ZarrSink:
         root = Path(out.path)
         metadata = out.metadata or _guess(layout)
         _check_axes(metadata.axes, layout)
+        if not out.interim:
+            _warn_of_order(metadata.axes)
         folder = root / "0"
         if not (folder / JOURNAL).exists():
             _check_unused(root)
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(root)
-        _sweep(folder)
-        self._journal = Journal(folder / JOURNAL, header)
-        _create(root, layout, dtype, metadata)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _sweep(root)
+            _sweep(folder)
+            self._journal = Journal(folder / JOURNAL, header)
+            _create(root, layout, dtype, metadata)
+        except OSError as error:
+            reason = f"out: cannot write here ({error.strerror or error})"
+            raise OSError(error.errno, reason, str(root)) from error
         self.image = _open_array(folder)
         self.writer = ZarrWriter(str(folder), layout)
         self._root = root
@@ -291,7 +303,16 @@ def open_sink(
             f"out: has shape {tuple(out.shape)} and dtype {out.dtype}, but the result "
             f"has {layout.shape} and {dtype}"
         )
+    if _is_read_only(out):
+        raise ValueError("out: the array is read-only; open it for writing")
     return ArraySink(out, layout, header["pinned"])
+
+
+def _is_read_only(out: Any) -> bool:
+    flags = getattr(out, "flags", None)
+    if flags is not None:
+        return not getattr(flags, "writeable", True)
+    return bool(getattr(out, "read_only", False))
 
 
 def _check_unused(root: Path) -> None:
@@ -378,10 +399,13 @@ def _check_axes(axes: str, layout: PlaneLayout) -> None:
             f"out: axes {axes!r} given for an output with {len(layout.shape)} axes, "
             f"of shape {layout.shape}"
         )
+
+
+def _warn_of_order(axes: str) -> None:
     usual = "".join(letter for letter in "TCZYX" if letter in axes.replace("S", "C"))
     if axes.replace("S", "C") != usual:
         warnings.warn(
             f"out: OME-Zarr wants axes in the order TCZYX and this output has {axes}; "
             "other programs may refuse it",
-            stacklevel=2,
+            stacklevel=3,
         )
