@@ -74,7 +74,7 @@ class FakeEngine:
         self, stack, options, *, channel_axis, planes, out, on_progress, should_stop, client
     ):
         self.calls.append(
-            {"options": options, "channel_axis": channel_axis, "planes": planes}
+            {"options": options, "channel_axis": channel_axis, "planes": planes, "out": out}
         )
         layout = PlaneLayout.of(stack.shape, channel_axis)
         chosen = select(planes, layout.n_planes)
@@ -260,6 +260,25 @@ class TestStack:
         assert metadata_of(tmp_path / "out.tif") == metadata_of(stack_file)
         assert sorted(os.listdir(tmp_path)) == ["out.tif", "stack.ome.tif"]
 
+    def test_scales_of_a_stack_are_not_silently_missing(
+        self,
+        fake: FakeEngine,
+        stack_file: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        run(fake, "denoise", stack_file, "-o", tmp_path / "out.tif", "--save-scales")
+
+        assert "no scales are saved" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("name", "interim"), [("o.tif", True), ("o.zarr", False)])
+    def test_only_a_zarr_result_is_held_to_the_rules_of_ome_zarr(
+        self, fake: FakeEngine, stack_file: Path, tmp_path: Path, name: str, interim: bool
+    ) -> None:
+        run(fake, "denoise", stack_file, "-o", tmp_path / name)
+
+        assert fake.calls[0]["out"].interim is interim
+
     def test_middle_plane_is_judged(
         self,
         fake: FakeEngine,
@@ -363,6 +382,8 @@ class TestChecksBeforeWork:
             ["{image}", "-o", "out.tif", "--channel-axis", "C"],
             ["{stack}", "-o", "out.png"],
             ["{stack}", "-o", "out.tif", "--axes", "YXZ"],
+            ["{stack}", "-o", "out.ome.tif", "--axes", "QYX"],
+            ["{image}", "-o", "out.v2"],
             ["{image}", "-o", "out.tif", "--iterations", "0"],
         ],
     )
@@ -403,6 +424,71 @@ class TestChecksBeforeWork:
 
         assert run(fake, "denoise", image_file, "-o", out, "--device", "mps") == 2
         assert fake.calls == []
+
+    def test_wide_integers_do_not_fit_ome_tiff(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        tifffile.imwrite(tmp_path / "in.tif", np.zeros((20, 24), np.uint64))
+
+        words = ["denoise", tmp_path / "in.tif", "-o", tmp_path / "out.ome.tif"]
+        assert unloaded(*words) == 2
+
+        assert "uint64" in capsys.readouterr().err
+
+    def test_planes_of_several_dimensions_do_not_fit_ome_tiff(self, tmp_path: Path) -> None:
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            np.zeros((3, 4, 20, 24), np.uint8),
+            imagej=True,
+            metadata={"axes": "TZYX"},
+        )
+
+        words = ["denoise", tmp_path / "in.tif", "-o", tmp_path / "out.ome.tif"]
+        assert unloaded(*words, "--planes", "0:5") == 2
+
+    def test_existing_scales_are_not_replaced(
+        self, fake: FakeEngine, image_file: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "out.scale1.tif").write_bytes(b"precious")
+        words = ["denoise", image_file, "-o", tmp_path / "out.tif", "--save-scales"]
+
+        assert unloaded(*words) == 2
+        assert run(fake, *words, "--overwrite") == 0
+
+    @pytest.mark.parametrize(
+        ("axes", "advice"),
+        [("YXC", "--channel-axis C"), ("YZX", "--axes"), ("CYXZ", "--channel-axis Z")],
+    )
+    def test_order_of_dimensions_comes_with_a_way_out(
+        self,
+        tmp_path: Path,
+        axes: str,
+        advice: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        shape = tuple({"Y": 20, "X": 24}.get(letter, 2) for letter in axes)
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            np.zeros(shape, np.uint8),
+            photometric="minisblack",
+            metadata={"axes": axes},
+        )
+
+        assert unloaded("denoise", tmp_path / "in.tif", "-o", tmp_path / "out.tif") == 2
+
+        assert advice in capsys.readouterr().err
+
+    def test_machines_are_told_too(
+        self, image_file: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert unloaded("denoise", image_file, "-o", "out.jpg", "--json") == 2
+
+        captured = capsys.readouterr()
+        report = json.loads(captured.out)
+        assert report["exit_code"] == 2
+        assert "cannot write this type" in report["error"]
+        assert report["files"] == []
+        assert captured.err.startswith("error: ")
 
 
 class TestManyFiles:
@@ -456,12 +542,17 @@ class TestManyFiles:
 
         assert len(fake.calls) == 3
 
-    def test_same_name_twice(self, folder: Path, tmp_path: Path) -> None:
+    def test_same_name_twice(
+        self, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         other = tmp_path / "other"
         other.mkdir()
         (folder / "0.tif").rename(other / "1.tif")
 
         assert unloaded("denoise", folder, other, "-o", tmp_path / "out") == 2
+
+        error = capsys.readouterr().err
+        assert f"both {folder / '1.tif'} and {other / '1.tif'}" in error
 
 
 class TestCancel:
@@ -584,6 +675,9 @@ class TestDemo:
     def test_overwrites_nothing(self, fake: FakeEngine, tmp_path: Path) -> None:
         run(fake, "demo", "-o", tmp_path)
 
+        assert unloaded("demo", "-o", tmp_path) == 2
+        for name in ("noisy.tif", "denoised.tif", "side-by-side.png", "report.json"):
+            (tmp_path / name).unlink()
         assert unloaded("demo", "-o", tmp_path) == 2
         assert run(fake, "demo", "-o", tmp_path, "--overwrite") == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import glob
 import os
 import platform
 import shutil
@@ -158,6 +159,8 @@ def denoise_files(
             console.error(str(error))
             reports.append(_report(path, target, "failed", error=str(error)))
     for task in tasks:
+        _check_scales(task, parsed)
+    for task in tasks:
         _check_partial(task, parsed)
     engine = ready(load, options) if tasks else None
     client = _connect(parsed.scheduler) if parsed.scheduler else None
@@ -194,13 +197,19 @@ def _targets(paths: Sequence[Path], output: str, options: Options) -> list[Path]
             )
         return [out]
     targets = [out / _result_name(path, options) for path in paths]
-    twice = [target for target, count in Counter(targets).items() if count > 1]
-    if twice:
-        raise UsageError(
-            f"{twice[0]}: several inputs would be written here; denoise them in "
-            "separate commands"
-        )
+    _check_distinct(paths, targets)
     return targets
+
+
+def _check_distinct(paths: Sequence[Path], targets: Sequence[Path]) -> None:
+    sources: dict[Path, Path] = {}
+    for path, target in zip(paths, targets, strict=True):
+        other = sources.setdefault(target, path)
+        if other is not path:
+            raise UsageError(
+                f"{target}: both {other} and {path} would be written here; denoise them "
+                "into different folders"
+            )
 
 
 def _result_name(path: Path, options: Options) -> str:
@@ -246,12 +255,21 @@ def _plan(
         channel_axis, layout = _layout(source, parsed.channel_axis)
         is_stack = bool(layout.plane_axes)
         _check_planes(path, planes, layout)
-        if target.suffix.lower() == ".png":
-            dtype = np.dtype(source.data.dtype)
-            if options.output_dtype == "float32":
-                dtype = np.dtype(np.float32)
-            io.check_png(target, source.metadata.axes, dtype)
+        dtype = np.dtype(source.data.dtype)
+        if options.output_dtype == "float32":
+            dtype = np.dtype(np.float32)
+        io.check_format(target, _selected(source, planes, layout).axes, dtype)
     return _Task(path, target, parsed.axes, channel_axis, planes, is_stack)
+
+
+def _selected(
+    source: Source, planes: slice | list[int] | None, layout: PlaneLayout
+) -> Metadata:
+    """Return what holds for the planes that are denoised."""
+    if planes is None:
+        return source.metadata
+    chosen = select(planes, layout.n_planes)
+    return source.metadata.select(chosen, layout.shape, layout.channel_axis)
 
 
 def _layout(source: Source, wanted: str | None) -> tuple[int | None, PlaneLayout]:
@@ -261,9 +279,21 @@ def _layout(source: Source, wanted: str | None) -> tuple[int | None, PlaneLayout
     if [axes[axis] for axis in spatial] != ["Y", "X"]:
         raise FileError(
             f"{source.path}: its dimensions are {axes} {shape}, but Y and X have to be "
-            "the last ones beside the channel axis; see --channel-axis and --axes"
+            f"the last ones beside the channel axis; {_way_out(axes)}"
         )
     return channel_axis, PlaneLayout.of(shape, channel_axis)
+
+
+def _way_out(axes: str) -> str:
+    """Say what makes dimensions in this order acceptable."""
+    others = axes.replace("Y", "").replace("X", "")
+    inner = [letter for letter in others if axes.index(letter) > axes.index("Y")]
+    if len(inner) == 1 and inner[0] != "Q" and axes.index("Y") < axes.index("X"):
+        return (
+            f"--channel-axis {inner[0]} denoises all of {inner[0]} together, and --axes "
+            "corrects the letters"
+        )
+    return "--axes corrects the letters"
 
 
 def _channel_axis(source: Source, wanted: str | None) -> int | None:
@@ -303,6 +333,15 @@ def _check_partial(task: _Task, parsed: argparse.Namespace) -> None:
             "it, --overwrite begins anew"
         )
     shutil.rmtree(unfinished)
+
+
+def _check_scales(task: _Task, parsed: argparse.Namespace) -> None:
+    """Make sure that the scales of an image would replace nothing."""
+    if task.is_stack or not parsed.save_scales or parsed.overwrite:
+        return
+    stem, suffix = io.split_suffix(task.target)
+    for found in task.target.parent.glob(f"{glob.escape(stem)}.scale[0-9]*{suffix}"):
+        raise UsageError(f"{found}: exists already; --overwrite replaces it")
 
 
 def _connect(address: str) -> Any:
@@ -400,17 +439,17 @@ class _Run:
     def _stack(self, source: Source) -> dict[str, Any]:
         task = self.task
         layout = PlaneLayout.of(source.data.shape, task.channel_axis)
-        metadata = source.metadata
-        if task.planes is not None:
-            chosen = select(task.planes, layout.n_planes)
-            metadata = metadata.select(chosen, source.data.shape, task.channel_axis)
+        metadata = _selected(source, task.planes, layout)
+        if self.parsed.save_scales:
+            self.console.note(f"{source.path}: is a stack, so no scales are saved")
         unfinished = io.partial_path(task.target)
+        interim = task.target.suffix.lower() != ".zarr"
         result = self.engine.denoise_stack(
             source.data,
             self.options,
             channel_axis=task.channel_axis,
             planes=task.planes,
-            out=ZarrOut(unfinished, metadata),
+            out=ZarrOut(unfinished, metadata, interim=interim),
             on_progress=self._show,
             should_stop=self.stop,
             client=self.client,
@@ -632,7 +671,8 @@ def _torch_info() -> dict[str, Any]:
 
     from napari_msdip import devices
 
-    found = {"cpu": f"{devices.cpu_count()} cores"}
+    cores = devices.cpu_count()
+    found = {"cpu": "1 core" if cores == 1 else f"{cores} cores"}
     if torch.cuda.is_available():
         found["cuda"] = torch.cuda.get_device_name()
     if torch.backends.mps.is_available():

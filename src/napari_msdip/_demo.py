@@ -62,7 +62,7 @@ def run_demo(
     folder = Path(parsed.output)
     targets = {name: folder / name for name in ("noisy.tif", "denoised.tif")}
     targets |= {name: folder / name for name in ("side-by-side.png", "report.json")}
-    for target in targets.values():
+    for target in (*targets.values(), *folder.glob("denoised.scale[0-9]*.tif")):
         _check(target, overwrite=parsed.overwrite)
     noisy = demo_image()
     console.say(_WHAT)
@@ -116,7 +116,8 @@ def _write(
     scales = []
     for number, scale in enumerate(result.scales):
         path = scale_path(targets["denoised.tif"], number)
-        io.save_image(path, scale.image, metadata.resampled(scale.zoom), overwrite=True)
+        resampled = metadata.resampled(scale.zoom)
+        io.save_image(path, scale.image, resampled, overwrite=overwrite)
         scales.append(path)
     picture = side_by_side(noisy, result.image)
     io.save_image(targets["side-by-side.png"], picture, metadata, overwrite=overwrite)

@@ -67,7 +67,9 @@ def main(
             if parsed.debug:
                 traceback.print_exc()
             console.error(str(error))
-            return Exit.USAGE
+            code = Exit.USAGE
+            console.emit({"exit_code": int(code), "error": str(error), "files": []})
+            return code
         except KeyboardInterrupt:
             console.error("aborted")
             return Exit.CANCELLED

@@ -26,13 +26,14 @@ from napari_msdip.io._paths import (
     split_suffix,
 )
 from napari_msdip.io._picture import check_png, open_picture, save_png
-from napari_msdip.io._tiff import open_tiff, save_tiff
+from napari_msdip.io._tiff import check_tiff, open_tiff, save_tiff
 from napari_msdip.io._zarr import annotate_zarr, ngff_names, open_zarr, save_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    import numpy as np
     import numpy.typing as npt
 
 __all__ = [
@@ -42,8 +43,8 @@ __all__ = [
     "Metadata",
     "Source",
     "annotate_zarr",
+    "check_format",
     "check_output",
-    "check_png",
     "expand",
     "ngff_names",
     "open_image",
@@ -88,6 +89,30 @@ def open_image(path: Path, *, axes: str | None = None) -> Iterator[Source]:
         except ValueError as error:
             raise FileError(f"{path}: {error}") from error
         yield dataclasses.replace(source, metadata=metadata)
+
+
+def check_format(path: Path, axes: str, dtype: np.dtype[Any]) -> None:
+    """Make sure, before any work, that a format can hold an image.
+
+    Parameters
+    ----------
+    path : Path
+        Where the image goes; its ending names the format.
+    axes : str
+        Letters of the image's dimensions.
+    dtype : dtype
+        Of its pixels.
+
+    Raises
+    ------
+    FileError
+        If the format has no place for such dimensions or pixels.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        check_png(path, axes, dtype)
+    elif suffix in TIFF:
+        check_tiff(path, axes, dtype)
 
 
 def save_image(

@@ -135,7 +135,10 @@ def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> 
         If the type is unknown, the file exists, or the folder cannot be written.
     """
     if path.suffix.lower() not in WRITABLE:
-        raise FileError(f"{path}: cannot write this type; use one of {' '.join(WRITABLE)}")
+        raise FileError(
+            f"{path}: cannot write this type; use one of {' '.join(WRITABLE)}, or end the "
+            "name of a folder with /"
+        )
     if source is not None and path.resolve() == source.resolve():
         raise FileError(f"{path}: this is the input; choose another name for the output")
     if path.exists() and not overwrite:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["open_tiff", "save_tiff"]
+__all__ = ["check_tiff", "open_tiff", "save_tiff"]
 
 _CLASSIC_TIFF_LIMIT = 2**32 - 2**25
 _OME_DTYPES = frozenset("u1 u2 u4 i1 i2 i4 f4 f8".split())
@@ -226,17 +226,30 @@ def _pages(data: Any, axes: str) -> Iterator[npt.NDArray[Any]]:
         yield np.ascontiguousarray(data[tuple(selection)])
 
 
+def check_tiff(path: Path, axes: str, dtype: np.dtype[Any]) -> None:
+    """Raise FileError if the name asks for OME-TIFF and that cannot hold the image."""
+    if _is_named_ome(path) and not _ome_can(axes, dtype):
+        raise FileError(
+            f"{path}: OME-TIFF holds integers up to 32 bits or floats along T, Z, C, Y and "
+            f"X, not {dtype} along {axes}; write .tif instead"
+        )
+
+
+def _is_named_ome(path: Path) -> bool:
+    return split_suffix(path)[1].lower().startswith(".ome")
+
+
+def _ome_can(axes: str, dtype: np.dtype[Any]) -> bool:
+    return dtype.str[1:] in _OME_DTYPES and set(axes) <= set("TZCYXS")
+
+
 def _dialect(path: Path, metadata: Metadata, dtype: np.dtype[Any], nbytes: int) -> str:
-    kind = dtype.str[1:]
-    ome_can = kind in _OME_DTYPES and set(metadata.axes) <= set("TZCYXS")
-    if split_suffix(path)[1].lower().startswith(".ome"):
-        if not ome_can:
-            raise FileError(
-                f"{path}: OME-TIFF cannot hold {metadata.axes} {dtype}; write .tif"
-            )
+    check_tiff(path, metadata.axes, dtype)
+    if _is_named_ome(path):
         return "ome"
-    if metadata.flavour in ("tiff", "png") or not ome_can:
+    if metadata.flavour in ("tiff", "png") or not _ome_can(metadata.axes, dtype):
         return "tiff"
+    kind = dtype.str[1:]
     imagej_can = (
         kind in _IMAGEJ_DTYPES
         and ("S" not in metadata.axes or (metadata.axes[-1] == "S" and kind == "u1"))
