@@ -27,6 +27,11 @@ from napari_msdip._gui.axes import guess_axes, parse_axes, transposed
         ((4, 8, 9), False, ("z", "z", "z"), None, "ZYX"),
         ((2, 8, 9), False, ("c", "-2", "-1"), None, "CYX"),
         ((2, 8), False, ("c", "y"), None, "YX"),
+        ((8, 9, 3), False, (), (1, 2), "YXC"),
+        ((5, 8, 9, 1), False, (), None, "ZYXC"),
+        ((8, 9, 3), False, (), (0, 1), "YXZ"),
+        ((2, 9, 3), False, (), (1, 2), "ZYX"),
+        ((8, 9, 5, 3), True, (), None, "ZYXC"),
     ],
 )
 def test_axes_are_guessed_from_the_layer(shape, rgb, labels, displayed, letters):

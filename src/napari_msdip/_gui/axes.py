@@ -19,6 +19,8 @@ __all__ = ["Axes", "Box", "guess_axes", "parse_axes", "transposed"]
 Box = tuple[tuple[int, int], ...]
 """Half-open range ``(start, stop)`` of every plane axis."""
 
+_LEAST_SIDE = 8
+"""Pixels along Y and X that an image has at least."""
 _PLANE_LETTERS = "ZTPQRSUVW"
 _WORDS = {
     "Y": ("y", "row", "rows", "height"),
@@ -172,7 +174,9 @@ def guess_axes(
         ``axis_labels`` of the layer; words such as ``z``, ``time`` or
         ``channel`` are understood, others ignored.
     displayed : sequence of int or None
-        The two axes on screen, taken as Y and X if no label names them.
+        The two axes on screen, taken as Y and X if no label names them. A last axis
+        too short for an image is taken for channels, as of colours that napari does
+        not know to be such.
     """
     ndim = len(shape) - bool(rgb)
     known = [_letter(label) for label in labels] if len(labels) == ndim else [""] * ndim
@@ -181,6 +185,8 @@ def guess_axes(
         letters = ["" if letter == "C" else letter for letter in letters]
     if "Y" not in letters or "X" not in letters:
         letters = ["" if letter in "YX" else letter for letter in letters]
+        if not rgb and _channels_last(shape, letters, displayed):
+            letters[-1] = "C"
         if displayed is None or len(displayed) != 2 or any(letters[n] for n in displayed):
             displayed = [n for n in range(ndim) if not letters[n]][-2:]
         if len(displayed) != 2:
@@ -193,6 +199,17 @@ def guess_axes(
             letters[axis] = spare.pop(0)
     word = "".join(letters) + ("C" if rgb else "")
     return Axes(word, tuple(int(length) for length in shape))
+
+
+def _channels_last(
+    shape: Sequence[int], letters: Sequence[str], displayed: Sequence[int] | None
+) -> bool:
+    """Return whether the last axis must be channels: on screen, and no image's side."""
+    on_screen = displayed is None or len(shape) - 1 in displayed
+    known = bool(letters[-1]) or "C" in letters
+    if not on_screen or known or len(shape) < 3:
+        return False
+    return shape[-1] < _LEAST_SIDE <= min(shape[-3:-1])
 
 
 def _letter(label: str) -> str:
