@@ -125,11 +125,12 @@ def _drive(
 
 
 def _scales(job: Job, finished: Finished) -> list[LayerTuple]:
+    n_scales = max(finished.scales, default=0) + 1
     return [
         image_tuple(
             job.source,
             scale.image.reshape((1,) * len(job.box) + scale.image.shape),
-            name=scale_name(job.source.name, n, scale.shape),
+            name=scale_name(job.source.name, n, scale.shape, n_scales),
             box=job.box,
             zoom=scale.zoom,
             provenance=scale_provenance(job, n, scale),

@@ -160,6 +160,11 @@ def test_a_multiscale_layer_gives_its_finest_level():
 
 
 def test_names_sort_as_the_scales_do():
-    names = [scale_name("cells", n, (2**n, 2**n)) for n in range(4)]
+    names = [scale_name("cells", n, (2**n, 2**n), 4) for n in range(4)]
     assert names == sorted(names)
     assert names[3] == "cells · MS-DIP · scale 3 (8×8)"
+
+
+def test_names_of_many_scales_sort_too():
+    names = [scale_name("cells", n, (512, 512), 13) for n in range(13)]
+    assert names == sorted(names)

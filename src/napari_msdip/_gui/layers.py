@@ -131,9 +131,22 @@ def full_resolution_data(layer: Any) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def scale_name(source: str, scale: int, shape: tuple[int, int]) -> str:
-    """Return the name of one scale's layer; names sort as the scales do."""
-    return f"{source} · MS-DIP · scale {scale} ({shape[0]}×{shape[1]})"
+def scale_name(source: str, scale: int, shape: tuple[int, int], n_scales: int) -> str:
+    """Return the name of one scale's layer; names sort as the scales do.
+
+    Parameters
+    ----------
+    source : str
+        Name of the layer denoised.
+    scale : int
+        Number of the scale, 0 being the finest.
+    shape : tuple of int
+        Its height and width in pixels.
+    n_scales : int
+        Number of scales; from 11 on, all get as many digits as the coarsest.
+    """
+    number = str(scale).zfill(len(str(n_scales - 1)))
+    return f"{source} · MS-DIP · scale {number} ({shape[0]}×{shape[1]})"
 
 
 def image_tuple(

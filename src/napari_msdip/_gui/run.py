@@ -207,7 +207,7 @@ class Run:
         entry = image_tuple(
             self.job.source,
             image.reshape((1,) * len(self.job.box) + image.shape),
-            name=scale_name(self.job.source.name, scale, (rows, columns))
+            name=scale_name(self.job.source.name, scale, (rows, columns), step.n_scales)
             if self._scale_layers
             else self._result_name(),
             box=self.job.box,
