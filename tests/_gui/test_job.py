@@ -118,6 +118,19 @@ def test_a_finished_image_is_judged_and_says_so(engine):
     assert finished.judgement in text.outcome(job, finished)
 
 
+def test_a_judgement_that_fails_does_not_cost_the_result(engine, caplog):
+    def failing(*args, **kwargs):
+        raise MemoryError("no room to look")
+
+    engine.assess = failing
+    data = RANDOM.integers(0, 1000, (64, 64)).astype(np.uint16)
+    finished = finish(job_on(data, "YX", ()), engine)
+    np.testing.assert_array_equal(finished.planes, engine.denoised(data))
+    assert finished.provenance["verdict"] == "undecided"
+    assert "no room to look" in finished.judgement
+    assert "MemoryError" in caplog.text
+
+
 def test_a_cancelled_image_is_not_judged(engine):
     job = job_on(RANDOM.integers(0, 1000, (64, 64)).astype(np.uint16), "YX", ())
     steps = job.run(engine, job.buffer(), lambda: True)

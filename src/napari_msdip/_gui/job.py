@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +20,12 @@ if TYPE_CHECKING:
 
     from napari_msdip._gui.engine import Engine
     from napari_msdip._gui.layers import Source
-    from napari_msdip.quality import QualityReport
 
 __all__ = ["Finished", "Job", "options_code", "scale_provenance"]
 
 Array = npt.NDArray[Any]
+
+_log = logging.getLogger(__name__)
 
 _IMPORTS = {"np.": "import numpy as np", "da.": "import dask.array as da"}
 
@@ -146,9 +149,8 @@ class Job:
             image, self._plane_options(), channel_axis=channel_axis, should_stop=should_stop
         )
         if result.status is not Status.COMPLETED:
-            return self._single(result, None)
-        quality = engine.assess(image, result.image, channel_axis=channel_axis)
-        return self._single(result, quality)
+            return self._single(result, {})
+        return self._single(result, _judged(engine, image, result.image, channel_axis))
 
     def python(self) -> str:
         """Return Python code that computes the same result."""
@@ -195,11 +197,8 @@ class Job:
         )
         return self._several(result, buffer)
 
-    def _single(self, result: Result, quality: QualityReport | None) -> Finished:
+    def _single(self, result: Result, judged: dict[str, str]) -> Finished:
         image = result.image
-        provenance = dict(result.provenance())
-        if quality is not None:
-            provenance |= judgement(quality)
         if self.has_alpha:
             opacity = self.data[self._first_plane(slice(3, None))]
             image = np.concatenate([image, np.asarray(opacity, dtype=image.dtype)], axis=-1)
@@ -211,8 +210,8 @@ class Job:
             n_done=int(bool(result.scales) or result.status is Status.COMPLETED),
             failed={},
             seconds=result.seconds,
-            provenance=self._provenance(provenance),
-            judgement="" if quality is None else in_words(judgement(quality)),
+            provenance=self._provenance(result.provenance() | judged),
+            judgement=in_words(judged) if judged else "",
         )
 
     def _several(self, result: StackResult, buffer: Array) -> Finished:
@@ -330,6 +329,21 @@ def scale_provenance(job: Job, scale: int, result: ScaleResult) -> dict[str, Any
         "stop_reason": result.stop_reason.value,
         "seconds": result.seconds,
     }
+
+
+def _judged(
+    engine: Engine, noisy: Array, denoised: Array, channel_axis: int | None
+) -> dict[str, str]:
+    """Return how far to trust a result.
+
+    A judgement that fails, in want of memory for instance, must not cost the result.
+    """
+    try:
+        return judgement(engine.assess(noisy, denoised, channel_axis=channel_axis))
+    except Exception as error:
+        _log.error("%s", "".join(traceback.format_exception(error)))
+        reason = f"It could not be judged ({type(error).__name__}: {error})."
+        return {"verdict": "undecided", "reason": reason}
 
 
 def _numbered(result: Result) -> dict[int, ScaleResult]:
