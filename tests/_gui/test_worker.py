@@ -211,6 +211,14 @@ def test_durations_are_readable(seconds, words):
     assert text.duration(seconds) == words
 
 
+def test_the_last_steps_of_an_image_are_no_iterations(job, engine):
+    fitting, *_, fitted = drain(job.run(engine, job.buffer(), lambda: False))[0]
+    assert "Iteration 1 of at most 4" in text.running(fitting, (64, 64))
+    assert "Finishing" in text.running(fitted, (64, 64))
+    assert "Iteration" not in text.running(fitted, (64, 64))
+    assert "Finishing" in text.running(replace(fitted, finished_scale=None), (64, 64))
+
+
 def test_slices_that_failed_are_not_counted_as_done(job):
     several = replace(
         job,

@@ -91,6 +91,9 @@ def running(progress: Progress, shape: tuple[int, int] | None) -> str:
         lines.append(f"Slice {progress.plane + 1} of {progress.n_planes}")
     if progress.total:
         lines.append(f"Scale {nth} of {progress.n_scales}{where}")
+    if _finishing(progress):
+        lines.append("Finishing…")
+    elif progress.total:
         lines.append(
             f"Iteration {progress.iteration} of at most {progress.total}, "
             f"loss {progress.loss:.3g}"
@@ -98,6 +101,12 @@ def running(progress: Progress, shape: tuple[int, int] | None) -> str:
     if progress.eta_seconds is not None:
         lines.append(f"About {duration(progress.eta_seconds)} left")
     return "\n".join(lines)
+
+
+def _finishing(progress: Progress) -> bool:
+    """Return whether all scales of an image are fitted."""
+    fitted = progress.finished_scale is not None or progress.iteration >= progress.total
+    return progress.scale == 0 and bool(progress.total) and fitted
 
 
 def brief(name: str, progress: Progress) -> str:
