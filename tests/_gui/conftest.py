@@ -42,7 +42,7 @@ class FakeEngine:
 
     Clearing ``gate`` holds a run at its next iteration until the gate is set or the
     run is asked to stop; ``error`` is raised at iteration ``fails_at`` of the finest
-    scale.
+    scale, and a RuntimeError at the next iteration once ``broken`` is set.
     """
 
     n_scales: int = 3
@@ -52,6 +52,7 @@ class FakeEngine:
     fails_at: int = 2
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
+    broken: threading.Event = field(default_factory=threading.Event)
     calls: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self):
@@ -76,6 +77,8 @@ class FakeEngine:
                     self.gate.wait(0.002)
                 if should_stop():
                     return self._result(clean, scales, shapes, options, Status.CANCELLED)
+                if self.broken.is_set():
+                    raise RuntimeError("broken")
                 if self.error and scale == 0 and iteration == self.fails_at:
                     raise self.error
                 done = (self.n_scales - 1 - scale) * self.iterations + iteration

@@ -64,6 +64,21 @@ def test_an_estimate_is_not_taken_for_that_of_another_image(viewer, engine, clic
     assert widget.answer.value == ""
 
 
+def test_a_run_beside_the_noise_dock_does_not_change_its_image(
+    viewer, engine, click, qtbot
+):
+    viewer.add_image(cells(), name="cells")
+    widget = NoiseWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    denoise = DenoiseWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(denoise)
+    engine.pace = 0.02
+    click(denoise.button)
+    qtbot.waitUntil(lambda: denoise.state is State.IDLE, timeout=10_000)
+    assert len(viewer.layers) == 5
+    assert widget.picker.layer.name == "cells"
+
+
 def test_a_noise_estimate_that_fails_says_why(viewer, engine, click, qtbot):
     def failing(image, channel_axis):
         raise ValueError("image: too small")

@@ -386,9 +386,9 @@ def test_the_live_layer_improves_in_place(viewer, dock, click, idle, engine, qtb
     live = viewer.layers[1]
     live.events.data.connect(lambda: seen.append(live.data.copy()))
     qtbot.waitUntil(lambda: len(seen) >= 2, timeout=20_000)
+    assert live.name == "cells · MS-DIP · scale 0 (40×51)"
     widget.cancel()
     idle(widget)
-    assert live.name == "cells · MS-DIP · scale 0 (40×51)"
 
 
 def test_a_window_slow_to_draw_is_asked_less_often(
@@ -493,6 +493,33 @@ def test_cancelling_late_keeps_the_best_image_so_far(
     np.testing.assert_array_equal(kept.data, engine.denoised(data))
     assert kept.metadata["napari_msdip"]["status"] == "cancelled"
     assert "kept the best image so far" in widget.status.value
+
+
+@pytest.mark.parametrize(
+    ("scale_layers", "left"),
+    [(True, "cells · MS-DIP · scale 2 (10×13)"), (False, "cells · MS-DIP")],
+)
+@pytest.mark.parametrize("ending", ["cancel", "error", "source deleted"])
+def test_what_a_run_leaves_half_done_is_not_taken_for_a_result(
+    viewer, dock, click, idle, engine, qtbot, scale_layers, left, ending
+):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    widget.scale_layers.value = scale_layers
+    engine.iterations, engine.pace = 10_000, 0.02
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10_000)
+    if ending == "cancel":
+        click(widget.button)
+    elif ending == "error":
+        engine.broken.set()
+    else:
+        viewer.layers.remove("cells")
+    idle(widget)
+    assert names(viewer)[-1] == f"{left} (unfinished)"
+    assert viewer.layers[-1].metadata["napari_msdip"]["role"] == "draft"
+    if ending == "cancel":
+        assert "unfinished" in widget.status.value
 
 
 def test_run_may_be_pressed_again_after_a_cancel(viewer, dock, held, click, idle, engine):

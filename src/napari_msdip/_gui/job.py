@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from napari_msdip._gui.engine import Engine
     from napari_msdip._gui.layers import Source
 
-__all__ = ["Finished", "Job", "options_code", "scale_provenance"]
+__all__ = [
+    "DRAFT",
+    "Finished",
+    "Job",
+    "draft_provenance",
+    "options_code",
+    "scale_provenance",
+]
+
+DRAFT = "draft"
+"""Role of a layer that shows what a run has so far."""
 
 Array = npt.NDArray[Any]
 
@@ -328,6 +338,16 @@ def scale_provenance(job: Job, scale: int, result: ScaleResult) -> dict[str, Any
         "iterations": result.iterations,
         "stop_reason": result.stop_reason.value,
         "seconds": result.seconds,
+    }
+
+
+def draft_provenance(job: Job) -> dict[str, Any]:
+    """Return where an image comes from that is still being denoised."""
+    return {
+        "role": DRAFT,
+        "source": job.source.name,
+        "axes": job.source.axes.letters,
+        "options": job.options.to_dict(),
     }
 
 

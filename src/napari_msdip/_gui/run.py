@@ -16,8 +16,14 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel
 
 from napari_msdip._gui import text
-from napari_msdip._gui.job import Finished, Job, scale_provenance
-from napari_msdip._gui.layers import LayerTuple, image_tuple, scale_name
+from napari_msdip._gui.job import (
+    DRAFT,
+    Finished,
+    Job,
+    draft_provenance,
+    scale_provenance,
+)
+from napari_msdip._gui.layers import METADATA_KEY, LayerTuple, image_tuple, scale_name
 from napari_msdip._gui.worker import Failure, Handshake, RunWorker, start_worker
 from napari_msdip.events import Progress, Status
 
@@ -123,8 +129,10 @@ class Run:
 
     def _alive(self) -> bool:
         """Return whether the viewer and the layer are still there."""
-        window = self._window is None or isalive(self._window)
-        return window and self._layer in self._viewer.layers
+        return self._window_alive() and self._layer in self._viewer.layers
+
+    def _window_alive(self) -> bool:
+        return self._window is None or isalive(self._window)
 
     def _on_layer_removed(self) -> None:
         if not self._alive():
@@ -159,14 +167,17 @@ class Run:
 
     def _on_returned(self, outcome: Finished | Failure) -> None:
         if isinstance(outcome, Failure):
+            self._mark_drafts()
             self._message = outcome.message
             show_error(self._message)
             return
         self._finished = outcome
-        if self._alive():
-            self._message = text.outcome(self.job, outcome)
-            if outcome.n_done:
-                self._show_result(outcome)
+        alive = self._alive()
+        if alive and outcome.n_done:
+            self._show_result(outcome)
+        drafts = self._mark_drafts()
+        if alive:
+            self._message = text.outcome(self.job, outcome, drafts=drafts)
 
     def _on_finished(self) -> None:
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
@@ -212,9 +223,9 @@ class Run:
             else self._result_name(),
             box=self.job.box,
             zoom=(full[0] / rows, full[1] / columns),
-            provenance=None
-            if step.finished_scale is None
-            else scale_provenance(self.job, scale, step.finished_scale),
+            provenance=scale_provenance(self.job, scale, step.finished_scale)
+            if self._scale_layers and step.finished_scale is not None
+            else draft_provenance(self.job),
         )
         if not self._scale_layers:
             self._live = self._put(entry, self._live)
@@ -227,7 +238,11 @@ class Run:
     def _show_planes(self) -> None:
         if self._live is None:
             entry = image_tuple(
-                self.job.source, self._buffer, name=self._result_name(), box=self.job.box
+                self.job.source,
+                self._buffer,
+                name=self._result_name(),
+                box=self.job.box,
+                provenance=draft_provenance(self.job),
             )
             self._live = self._put(entry, None)
         elif self._live in self._viewer.layers:
@@ -267,6 +282,20 @@ class Run:
                     setattr(layer, place, state[place])
             layer.metadata = state["metadata"]
         return layer
+
+    def _mark_drafts(self) -> bool:
+        """Tell apart by name what the run leaves half done; return whether there is any."""
+        if not self._window_alive():
+            return False
+        drafts = [
+            layer
+            for layer in (*self._scales.values(), self._live)
+            if layer in self._viewer.layers
+            and layer.metadata.get(METADATA_KEY, {}).get("role") == DRAFT
+        ]
+        for layer in drafts:
+            layer.name = f"{layer.name} (unfinished)"
+        return bool(drafts)
 
     def _hide(self, layers: Any) -> None:
         for layer in layers:

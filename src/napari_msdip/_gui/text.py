@@ -122,10 +122,22 @@ def brief(name: str, progress: Progress) -> str:
     return f"{name}: {', '.join(parts)}"
 
 
-def outcome(job: Job, finished: Finished) -> str:
-    """Return how a run ended."""
+def outcome(job: Job, finished: Finished, *, drafts: bool = False) -> str:
+    """Return how a run ended.
+
+    Parameters
+    ----------
+    job : Job
+        What was asked for.
+    finished : Finished
+        What came of it.
+    drafts : bool
+        Whether a layer is left that shows a fit on its way.
+    """
     cancelled = finished.status is Status.CANCELLED
     if finished.n_done == 0:
+        if drafts:
+            return "Cancelled early: the layer kept is unfinished."
         return "Cancelled before there was anything to keep."
     if job.n_planes > 1:
         good = finished.n_done - len(finished.failed)
