@@ -544,6 +544,20 @@ def test_running_twice_at_once_is_one_run(viewer, dock, held, idle, engine):
     idle(widget)
 
 
+def test_a_double_click_on_run_is_one_run(viewer, dock, idle, engine, qtbot):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    engine.gate.clear()
+    # What a window gets from a double click, one after the other.
+    for event in (qtbot.mouseClick, qtbot.mouseDClick, qtbot.mouseRelease):
+        event(widget.button.native, Qt.MouseButton.LeftButton)
+    assert widget.state is State.RUNNING
+    engine.gate.set()
+    idle(widget)
+    assert len(engine.calls) == 1
+    assert "cells · MS-DIP" in names(viewer)
+
+
 def test_two_runs_after_each_other_do_not_overwrite(viewer, dock, click, idle):
     viewer.add_image(cells(), name="cells")
     widget = dock()

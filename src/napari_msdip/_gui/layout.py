@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from magicgui.widgets import ComboBox, Container, Label, Select
     from qtpy.QtWidgets import QWidget
 
-__all__ = ["FittingScrollArea", "align_labels", "align_on_show", "let_shrink", "wrap"]
+__all__ = [
+    "DoubleClickGuard",
+    "FittingScrollArea",
+    "align_labels",
+    "align_on_show",
+    "let_shrink",
+    "wrap",
+]
 
 
 _LEAST_WIDTH = 280
@@ -54,6 +61,20 @@ class FittingScrollArea(QScrollArea):
     def _beside(self) -> int:
         """Return the width that is not the content's."""
         return int(self.verticalScrollBar().sizeHint().width()) + _SLACK
+
+
+class DoubleClickGuard(QObject):
+    """Makes a double click on a button a single one."""
+
+    def __init__(self, button: QWidget) -> None:
+        super().__init__()
+        button.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Swallow the second press."""
+        if event.type() == QEvent.Type.MouseButtonDblClick:
+            return True
+        return bool(super().eventFilter(watched, event))
 
 
 def let_shrink(*choices: ComboBox | Select) -> None:

@@ -22,7 +22,12 @@ from napari_msdip._gui import text
 from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.form import OptionsForm
 from napari_msdip._gui.job import Finished, Job
-from napari_msdip._gui.layout import FittingScrollArea, align_on_show, wrap
+from napari_msdip._gui.layout import (
+    DoubleClickGuard,
+    FittingScrollArea,
+    align_on_show,
+    wrap,
+)
 from napari_msdip._gui.picker import LayerPicker
 from napari_msdip._gui.run import Run
 from napari_msdip._gui.settings import preferred_options
@@ -166,6 +171,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             align_on_show(self.native, self.picker, self.form.basic),
             align_on_show(self.native, self.form.advanced),
         )
+        # The second click of a double click on Run would cancel what the first began.
+        self._single_clicks = DoubleClickGuard(self.button.native)
         self._closing = _Closing(self._on_closed)
         self._closing.watch(self.native)
         self._timer = QTimer(self.native)
