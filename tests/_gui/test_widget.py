@@ -807,3 +807,20 @@ def test_copy_as_python_reproduces_the_result(viewer, dock, click, idle, engine)
     exec("\n".join(lines), {"viewer": viewer, **vars(fake)})
     np.testing.assert_array_equal(asked["image"], engine.calls[0]["image"])
     assert asked["options"] == engine.calls[0]["options"]
+
+
+def test_the_python_of_a_cancelled_run_says_that_it_goes_on_to_the_end(
+    viewer, dock, click, idle, engine, qtbot
+):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    engine.iterations, engine.pace = 40, 0.02
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=10_000)
+    click(widget.button)
+    idle(widget)
+    click(widget.copy)
+    code = QApplication.clipboard().text()
+    assert code.startswith("# The run was cancelled")
+    kept = viewer.layers["cells · MS-DIP (cancelled)"]
+    assert code == kept.metadata["napari_msdip"]["python"]

@@ -162,8 +162,14 @@ class Job:
             return self._single(result, {})
         return self._single(result, _judged(engine, image, result.image, channel_axis))
 
-    def python(self) -> str:
-        """Return Python code that computes the same result."""
+    def python(self, *, cancelled: bool = False) -> str:
+        """Return Python code that computes the same result.
+
+        Parameters
+        ----------
+        cancelled : bool
+            Whether the run was cancelled, so that the code computes a better result.
+        """
         axes = self.source.axes
         channel = "" if axes.channel_axis is None else f", channel_axis={axes.channel_axis}"
         if self.n_planes == 1:
@@ -186,7 +192,8 @@ class Job:
                 f"result = denoise_stack(stack, {options}{channel}, planes={planes})",
             )
         imports = [line for alias, line in _IMPORTS.items() if alias in data]
-        return "\n".join((*imports, *lines, ""))
+        note = ("# The run was cancelled; this call goes on to the end.",)
+        return "\n".join((*(note if cancelled else ()), *imports, *lines, ""))
 
     def _run_stack(
         self, engine: Engine, buffer: Array, should_stop: Callable[[], bool]
@@ -259,7 +266,7 @@ class Job:
             "axes": self.source.axes.letters,
             "options": self.options.to_dict(),
             **outcome,
-            "python": self.python(),
+            "python": self.python(cancelled=outcome["status"] == Status.CANCELLED.value),
         }
 
     def _plane_options(self) -> Options:

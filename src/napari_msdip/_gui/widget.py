@@ -74,7 +74,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._run: Run | None = None
         self._measuring = False
         self._outdated = False
-        self._last_job: Job | None = None
+        self._last_code = ""
         self.extents: list[RangeSlider] = []
         self._ranges_of: Axes | None = None
         self._build()
@@ -252,7 +252,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         }[state]
         self.button.enabled = state is State.RUNNING or (idle and job is not None)
         self.bar.visible = not idle
-        self.copy.enabled = idle and self._last_job is not None
+        self.copy.enabled = idle and bool(self._last_code)
         if idle and (problem or self._outdated):
             self.forecast.value = problem or _MEASURING
 
@@ -299,8 +299,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             self.cancel()
 
     def _on_copy(self) -> None:
-        if self._last_job is not None:
-            QApplication.clipboard().setText(self._last_job.python())
+        if self._last_code:
+            QApplication.clipboard().setText(self._last_code)
             self.status.value = "Copied; paste it into napari's console."
 
     def _on_progress(self, words: str, fraction: float) -> None:
@@ -310,8 +310,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             self._show_state()
 
     def _on_ended(self, message: str, finished: Finished | None) -> None:
-        if self._run is not None and finished is not None and finished.n_done:
-            self._last_job = self._run.job
+        if finished is not None and finished.n_done:
+            self._last_code = finished.provenance["python"]
         self._run = None
         if isalive(self.native):
             self.status.value = message
