@@ -40,6 +40,7 @@ class FakeEngine:
     interrupts_at: int | None = None
     interrupts: int = 1
     refuses: str = ""
+    loses: dict[int, str] = field(default_factory=dict)
     calls: list[dict[str, Any]] = field(default_factory=list)
     judged: list[Any] = field(default_factory=list)
 
@@ -85,14 +86,16 @@ class FakeEngine:
         pending = []
         for position, plane in enumerate(chosen):
             self._interrupt(position)
-            if should_stop():
+            if should_stop() or plane in self.loses:
                 pending.append(plane)
                 continue
             denoised = read_plane(stack, layout, plane) // 2
             group["0"][target.key(position)] = denoised
             on_progress(progress(position / len(chosen)))
-        status = Status.CANCELLED if pending else Status.COMPLETED
-        return StackResult(group["0"], chosen, {}, None, status, 1.0, tuple(pending))
+        status = Status.CANCELLED if should_stop() else Status.COMPLETED
+        return StackResult(
+            group["0"], chosen, self.loses, None, status, 1.0, tuple(pending)
+        )
 
     def sigma(self, image, *, channel_axis) -> float:
         return float(image.mean())
@@ -314,6 +317,24 @@ class TestStack:
         run(fake, "denoise", stack_file, "-o", tmp_path / "o.tif", "--planes", text)
 
         assert fake.calls[0]["planes"] == planes
+
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
+    def test_planes_that_a_full_disk_lost_can_be_resumed(
+        self,
+        stack_file: Path,
+        tmp_path: Path,
+        name: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        command = ["denoise", stack_file, "-o", tmp_path / name]
+        full = FakeEngine(loses={3: "cannot be written: the disk is full"})
+
+        assert run(full, *command) == 1
+        assert not (tmp_path / name).exists()
+        assert "5 of 6 planes done; --resume goes on" in capsys.readouterr().out
+        assert run(FakeEngine(), *command, "--resume") == 0
+
+        np.testing.assert_array_equal(read(tmp_path / name), read(stack_file) // 2)
 
     def test_channels_are_planes_unless_told_otherwise(
         self, fake: FakeEngine, tmp_path: Path

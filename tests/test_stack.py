@@ -512,9 +512,11 @@ def test_full_disk_spares_the_other_planes(
     result = denoise_stack(stack, OPTIONS, out=out)
     assert list(result.failed) == [1]
     assert "No space left" in result.failed[1]
+    assert result.pending == (1,)
     monkeypatch.setattr(ZarrSink, "put", put)
     again = denoise_stack(stack, OPTIONS, out=out)
     assert not again.failed
+    assert not again.pending
     np.testing.assert_array_equal(again.image[1], alone(stack, 1))
 
 
@@ -532,6 +534,7 @@ def test_no_fit_is_wasted_on_a_disk_that_stays_full(
         random_stack(3, 16, 18), OPTIONS, out=tmp_path / "o.zarr", on_progress=seen.append
     )
     assert list(result.failed) == [0, 1, 2]
+    assert result.pending == (0, 1, 2)
     assert {progress.plane for progress in seen if progress.total} == {0}
 
 

@@ -493,7 +493,8 @@ class _Run:
         for plane, reason in result.failed.items():
             self.console.error(f"{source.path}: plane {plane}: {reason}")
         if result.failed:
-            say(f"  {len(result.failed)} of {len(result.planes)} planes are as they were")
+            n_failed, n_planes = len(result.failed), len(result.planes)
+            say(f"  {n_failed} of {n_planes} planes could not be denoised")
         status = "partly failed" if result.failed else result.status.value
         if not completed:
             status = "cancelled" if self.stop.asked else "unfinished"

@@ -240,5 +240,5 @@ def _outcomes(future: distributed.Future, chunk: Sequence[int]) -> list[Outcome]
         outcomes: list[Outcome] = future.result()
     except distributed.KilledWorker as error:
         failure = f"its worker died again and again: {error}"
-        return [Outcome(None, failure=failure) for _ in chunk]
+        return [Outcome(None, failure=failure, missing=True) for _ in chunk]
     return outcomes

@@ -186,7 +186,7 @@ class StackResult:
         Flat plane indices (C order) that ``image`` holds.
     failed : mapping of int to str
         Planes that could not be denoised, with the reason; ``image`` holds them
-        as they were.
+        as they were, or zeros if they could not be read or written.
     plan : Plan or None
         Plan of the last plane denoised; None if there was none.
     status : Status
@@ -194,9 +194,9 @@ class StackResult:
     seconds : float
         Duration of the run.
     pending : tuple of int
-        Planes that a cancelled run did not finish: zeros in ``image`` unless
-        ``out`` held something else, and the one that was interrupted its best
-        image so far.
+        Planes that a cancelled run did not finish, or that could not be written:
+        zeros in ``image`` unless ``out`` held something else, and the one that was
+        interrupted its best image so far. Another run may well finish them.
     """
 
     image: Any

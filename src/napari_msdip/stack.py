@@ -89,7 +89,8 @@ def denoise_stack(
     -------
     StackResult
         The selected planes; those that could not be denoised are in ``failed``
-        and are what they were in the input.
+        and are what they were in the input, those that could not be written are in
+        ``pending`` too.
 
     Raises
     ------
@@ -160,7 +161,9 @@ def iter_denoise_stack(
         status=status,
         seconds=time.monotonic() - started,
         pending=tuple(
-            job.planes[position] for position in todo if position not in tally.closed
+            job.planes[position]
+            for position in todo
+            if position not in tally.closed or position in tally.missing
         ),
     )
     job.sink.finish(_provenance(job, result))
@@ -248,6 +251,8 @@ class Outcome:
         Completed or cancelled.
     disk_full : bool
         Whether the disk had no room for it.
+    missing : bool
+        Whether the output lacks it, for a reason that another run may not have.
     """
 
     image: Array | None
@@ -258,10 +263,11 @@ class Outcome:
     fitted: bool = False
     status: Status = Status.COMPLETED
     disk_full: bool = False
+    missing: bool = False
 
 
 # Of a plane that nobody could store.
-_SKIPPED = Outcome(None, failure="not begun: the disk is full")
+_SKIPPED = Outcome(None, failure="not begun: the disk is full", missing=True)
 
 
 @dataclass
@@ -284,6 +290,8 @@ class Tally:
         Why planes could not be denoised, by flat index.
     closed : set of int
         Positions of the planes that this run is done with.
+    missing : set of int
+        Those of them that the output lacks.
     """
 
     n_planes: int
@@ -293,6 +301,7 @@ class Tally:
     fitted: bool = False
     failed: dict[int, str] = field(default_factory=dict)
     closed: set[int] = field(default_factory=set)
+    missing: set[int] = field(default_factory=set)
     _began: float = field(default_factory=time.monotonic)
 
     def step(self, position: int, progress: Progress) -> Progress:
@@ -312,6 +321,8 @@ class Tally:
         self.fitted = self.fitted or outcome.fitted
         if outcome.failure is not None:
             self.failed[index] = outcome.failure
+        if outcome.missing:
+            self.missing.add(position)
         done = Progress(
             scale=0,
             n_scales=len(outcome.plan.scales) if outcome.plan else 1,
@@ -636,6 +647,7 @@ def _unwritten(outcome: Outcome, error: OSError) -> Outcome:
         outcome,
         failure=outcome.failure or f"cannot be written: {_words(error)}",
         disk_full=error.errno in (errno.ENOSPC, errno.EDQUOT),
+        missing=True,
     )
 
 
