@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 _TICKS = 1000
+_BAR = "{desc}: {percentage:.0f}%|{bar}|"
+"""Without ticks and ticks per second, which mean nothing and need half the dock."""
 _REST = 12
 """How many times longer than it takes to show a step the window waits for the next.
 
@@ -106,7 +108,9 @@ class Run:
 
     def start(self) -> None:
         """Start the worker."""
-        self._activity = activity(total=_TICKS, desc=self.job.source.name)
+        self._activity = activity(
+            total=_TICKS, desc=text.short(self.job.source.name), bar_format=_BAR
+        )
         self._pause_spinner(True)
         self._viewer.layers.events.removed.connect(self._on_layer_removed)
         self._worker = start_worker(
