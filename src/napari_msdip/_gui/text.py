@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 _LONGEST_NAME = 32
+_TELLING_FRACTION = 0.02
+"""Part of a run from which on its pace tells how long the rest will take."""
 
 
 REFUSALS = (ValueError, TypeError)
@@ -98,9 +100,16 @@ def running(progress: Progress, shape: tuple[int, int] | None) -> str:
             f"Iteration {progress.iteration} of at most {progress.total}, "
             f"loss {progress.loss:.3g}"
         )
-    if progress.eta_seconds is not None:
-        lines.append(f"About {duration(progress.eta_seconds)} left")
+    if left := _left(progress):
+        lines.append(f"About {left} left")
     return "\n".join(lines)
+
+
+def _left(progress: Progress) -> str:
+    """Return the time left in words, or nothing: the first steps are the slowest."""
+    if progress.eta_seconds is None or progress.fraction < _TELLING_FRACTION:
+        return ""
+    return duration(progress.eta_seconds)
 
 
 def _finishing(progress: Progress) -> bool:
@@ -117,9 +126,9 @@ def brief(name: str, progress: Progress) -> str:
     if progress.total:
         parts.append(f"{progress.iteration}/{progress.total}")
         parts.append(f"loss {progress.loss:.2g}")
-    if progress.eta_seconds is not None:
-        parts.append(f"{duration(progress.eta_seconds)} left")
-    return f"{name}: {', '.join(parts)}"
+    if left := _left(progress):
+        parts.append(f"{left} left")
+    return f"{short(name)}: {', '.join(parts)}"
 
 
 def outcome(job: Job, finished: Finished, *, drafts: bool = False) -> str:
