@@ -204,6 +204,18 @@ def test_an_error_says_what_to_do(error, says):
 
 
 @pytest.mark.parametrize(
+    ("error", "begins"),
+    [
+        (FileNotFoundError("There are no weights. Use 'offline'."), "There are no weights."),
+        (RuntimeError("boom."), "RuntimeError: boom. The layers"),
+        (RuntimeError(), "RuntimeError. The layers"),
+    ],
+)
+def test_an_error_is_worded_once_and_plainly(error, begins):
+    assert text.explain(error).startswith(begins)
+
+
+@pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.4, "1 s"), (59, "59 s"), (80, "1 min 20 s"), (1200, "20 min"), (7500, "2 h 5 min")],
 )

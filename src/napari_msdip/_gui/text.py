@@ -27,8 +27,9 @@ _TELLING_FRACTION = 0.02
 """Part of a run from which on its pace tells how long the rest will take."""
 
 
-REFUSALS = (ValueError, TypeError)
-"""What the engine raises where an argument cannot be right; the message says why."""
+REFUSALS = (ValueError, TypeError, FileNotFoundError)
+"""What the engine raises where an argument cannot be right, or weights are missing; the
+message says why and what to do."""
 
 
 def duration(seconds: float) -> str:
@@ -177,7 +178,9 @@ def explain(error: BaseException) -> str:
         )
     if isinstance(error, REFUSALS):
         return message
+    name = type(error).__name__
+    what = name if message == name else f"{name}: {message.rstrip('.')}"
     return (
-        f"{type(error).__name__}: {message}. The layers made so far are kept; change the "
-        "options or the device and run again."
+        f"{what}. The layers made so far are kept; change the options or the device and "
+        "run again."
     )
