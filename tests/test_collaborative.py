@@ -20,7 +20,7 @@ def model(channels: int = 1, spread: float = 0.0) -> NoiseModel:
     distance = np.hypot(offsets[:, np.newaxis], offsets)
     correlation = np.exp(-np.square(distance) / (4 * max(spread, 1e-3) ** 2))
     level = np.array([SIGMA])
-    return NoiseModel(correlation, np.eye(channels), np.zeros(1), level)
+    return NoiseModel.separable(correlation, np.eye(channels), np.zeros(1), level)
 
 
 def clean(shape: tuple[int, int], channels: int = 1) -> Tensor:
@@ -116,7 +116,7 @@ def test_the_order_of_the_channels_does_not_matter() -> None:
 def test_channels_that_share_their_noise_are_told_apart() -> None:
     truth = clean((40, 44), channels=2)
     shared = noise(truth[:, :1].shape).expand(truth.shape)
-    known = NoiseModel(
+    known = NoiseModel.separable(
         model().correlation, np.full((2, 2), 1.0), np.zeros(1), np.array([SIGMA])
     )
     result = filtered(truth + shared, truth, known)

@@ -104,6 +104,59 @@ def test_noise_shared_by_channels() -> None:
     assert np.trace(shared) == pytest.approx(3)
 
 
+AXES = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
+
+
+def blotchy(shape: tuple[int, int] = SHAPE) -> Any:
+    """Grain in the brightness, weaker and wider blotches in the differences of colour."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for width, sigma in ((0.7, 0.15), (2.5, 0.07), (2.5, 0.05)):
+        field = gaussian_filter(rng.standard_normal(shape), width, mode="wrap")
+        parts.append(sigma * field / field.std())
+    return np.tensordot(AXES.T, np.array(parts), axes=1)
+
+
+def test_blotches_of_colour_are_told_from_the_grain_of_the_brightness() -> None:
+    noise = blotchy()
+    image = planar(noise)
+
+    model = measure_noise(image, 0.02)
+
+    assert not model.is_white
+    order = np.argsort(model.powers)[::-1]
+    assert abs(model.axes[order[0]] @ AXES[0]) > 0.95
+    reach = len(model.correlations[0]) // 2
+    afar = model.correlations[order, reach, reach + 4]
+    assert abs(afar[0]) < 0.1
+    assert afar[1:].min() > 0.2
+    level = rms(model.sigma_map(image))
+    for each, found in zip(model.axes, model.powers, strict=True):
+        own = np.tensordot(each, noise, axes=1)
+        assert level * math.sqrt(found) == pytest.approx(own.std(), rel=0.3)
+
+
+def test_fresh_noise_has_the_blotches_of_the_images_own() -> None:
+    noise = blotchy()
+    image = planar(noise)
+
+    model = measure_noise(image, 0.02)
+    fresh = model.fields(SHAPE, 4, np.random.default_rng(1)) * model.sigma_map(image)
+
+    for axis in AXES[1:]:
+        made, own = (np.tensordot(axis, each, axes=(0, -3)) for each in (fresh, noise))
+        wide = (gaussian_filter(made, (0, 4, 4)), gaussian_filter(own, 4))
+        assert 0.5 < rms(wide[0]) / rms(wide[1]) < 1.4
+
+
+def test_channels_of_equal_noise_are_measured_close_by() -> None:
+    image = planar(correlated(0.8, channels=3))
+    model = measure_noise(image, 0.02)
+    reach = len(model.correlations[0]) // 2
+    assert np.all(model.correlations[:, reach, reach + 9 :] == 0)
+    assert model.powers.max() < 1.5 * model.powers.min()
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (16, 16), (17, 64), (8, 300), (31, 37)])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_small_images_have_a_usable_model(shape: tuple[int, int], channels: int) -> None:
@@ -186,7 +239,7 @@ def made_model(width: float, channels: Any) -> NoiseModel:
     offsets = np.arange(-4, 5)
     square = offsets[:, np.newaxis] ** 2 + offsets**2
     correlation = np.exp(-square / (4 * width**2)) if width else (square == 0) * 1.0
-    return NoiseModel(
+    return NoiseModel.separable(
         correlation=correlation,
         channels=np.asarray(channels, dtype=float),
         intensities=np.array([0.0]),

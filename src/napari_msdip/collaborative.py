@@ -89,7 +89,7 @@ def collaborative_wiener(
     height, width = noisy.shape[-2:]
     colours = _Colours.of(noise, pilot[0])
     grid = _Grid.on(height, width)
-    shrink = _Shrinkage.of(noise, grid, noisy.device)
+    shrink = [_Shrinkage.of(each, grid, noisy.device) for each in noise.correlations]
     start, seen = (colours.apart(grid.fitted(x)[0]) for x in (pilot, noisy))
     data = torch.lerp(start, seen, share)
     variance = margin * grid.fitted(sigma).square()[0, 0]
@@ -97,7 +97,7 @@ def collaborative_wiener(
     for done, members in grid.groups(grid.fitted(pilot)[0]):
         level = variance.flatten()[members].mean((1, 2))
         for channel in range(len(data)):
-            patches, weight = shrink(
+            patches, weight = shrink[channel](
                 data[channel].flatten()[members], start[channel].flatten()[members], level
             )
             total[channel].view(-1).index_add_(0, members.flatten(), patches.flatten())
@@ -111,16 +111,19 @@ def collaborative_wiener(
 class _Colours:
     """Combinations of channels in which noise is independent and has variance 1.
 
-    Among those, the ones in which the image's channels are uncorrelated, too.
+    Where the noise is white, those in which the image's channels are uncorrelated, too;
+    elsewhere each combination has a correlation between pixels of its own.
     """
 
     mixing: Tensor
 
     @classmethod
     def of(cls, noise: NoiseModel, pilot: Tensor) -> _Colours:
-        values, vectors = np.linalg.eigh(noise.channels)
-        scaled = vectors / np.sqrt(np.maximum(values, _LEAST_CHANNEL_VARIANCE))
-        whitening = scaled @ vectors.T
+        least = _LEAST_CHANNEL_VARIANCE if noise.is_white else _LEAST_VARIANCE
+        spreads = np.sqrt(np.maximum(noise.powers, least))
+        whitening = noise.axes / spreads[:, np.newaxis]
+        if not noise.is_white:
+            return cls(torch.from_numpy(whitening).to(pilot.device, torch.float32))
         planes = pilot.flatten(1).double().cpu().numpy()
         covariance = np.atleast_2d(np.cov(whitening @ planes))
         _, axes = np.linalg.eigh(covariance)
@@ -228,13 +231,13 @@ class _Shrinkage:
     window: Tensor
 
     @classmethod
-    def of(cls, noise: NoiseModel, grid: _Grid, device: torch.device) -> _Shrinkage:
+    def of(cls, correlation: Array, grid: _Grid, device: torch.device) -> _Shrinkage:
         line = _cosines(grid.side)
         bell = np.kaiser(grid.side, _KAISER)
         arrays = (
             np.kron(line, line),
             _cosines(grid.group),
-            np.maximum(_variances(noise, line), _LEAST_VARIANCE),
+            np.maximum(_variances(correlation, line), _LEAST_VARIANCE),
             np.outer(bell, bell).ravel(),
         )
         return cls(*(torch.from_numpy(a).to(device, torch.float32) for a in arrays))
@@ -264,14 +267,14 @@ def _cosines(count: int) -> Array:
     return basis
 
 
-def _variances(noise: NoiseModel, line: Array) -> Array:
+def _variances(correlation: Array, line: Array) -> Array:
     """Variance of each coefficient of a patch, flat, of noise of variance 1."""
     side = len(line)
-    reach = len(noise.correlation) // 2
+    reach = len(correlation) // 2
     lags = np.subtract.outer(np.arange(side), np.arange(side))
     near = np.abs(lags) <= reach
     index = np.where(near, lags, 0) + reach
-    covariance = noise.correlation[index[:, :, None, None], index]
+    covariance = correlation[index[:, :, None, None], index]
     covariance = covariance * (near[:, :, None, None] & near)
     variances: Array = np.einsum("uy,uz,yzxw,vx,vw->uv", line, line, covariance, line, line)
     return variances.ravel()

@@ -5,7 +5,9 @@ minus noise cannot do better than to return the clean image, as long as the adde
 noise has the second moments of the image's own (Pang, Zheng, Quan and Ji,
 "Recorrupted-to-Recorrupted", CVPR 2021). Those moments are measured here, in the
 flattest parts of the one image there is: variance by intensity, correlation between
-neighbouring pixels, correlation between channels. Nothing is assumed about their form.
+channels, and for each of the combinations of channels that these leave independent (in
+a camera's picture brightness and two differences of colour) its own variance and
+correlation between neighbouring pixels. Nothing is assumed about their form.
 
 Where the noise is independent from pixel to pixel its third moment is matched, too.
 Noise and an independent copy of it can change places, so given their sum the mean of
@@ -55,6 +57,11 @@ _CELL = 4
 _GAUSSIAN_KURTOSIS = 3.0
 _SIMULATED_SIDE = 128
 _SIMULATIONS = 3
+# A combination of channels with less of the strongest one's variance holds little of the
+# picture's detail, so that its noise shows in blocks wide enough for blotches.
+_WEAK = 0.5
+_LEAST_POWER = 1e-6
+_LEAST_SURVEYED = 4
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,13 @@ class NoiseModel:
 
     Attributes
     ----------
-    correlation : ndarray
-        ``(2r+1, 2r+1)`` autocorrelation between pixels, 1 in the middle.
-    channels : ndarray
-        ``(C, C)`` covariance between channels, its diagonal 1 on average.
+    axes : ndarray
+        ``(C, C)`` orthonormal rows: the combinations of channels whose noise is
+        independent.
+    powers : ndarray
+        ``(C,)`` variance of each combination, 1 on average.
+    correlations : ndarray
+        ``(C, 2r+1, 2r+1)`` autocorrelation of each between pixels, 1 in the middle.
     intensities, sigmas : ndarray
         ``(K,)`` standard deviation of the noise by local intensity, in the
         image's units, intensities rising.
@@ -75,11 +85,48 @@ class NoiseModel:
         photon noise the value of one photon, whatever the intensity.
     """
 
-    correlation: Array
-    channels: Array
+    axes: Array
+    powers: Array
+    correlations: Array
     intensities: Array
     sigmas: Array
     asymmetry: float = 0.0
+
+    @classmethod
+    def separable(
+        cls, correlation: Array, channels: Array, intensities: Array, sigmas: Array
+    ) -> NoiseModel:
+        """Model noise that is correlated alike in all combinations of channels.
+
+        Parameters
+        ----------
+        correlation : ndarray
+            ``(2r+1, 2r+1)`` autocorrelation between pixels, 1 in the middle.
+        channels : ndarray
+            ``(C, C)`` covariance between channels, its diagonal 1 on average.
+        intensities, sigmas : ndarray
+            ``(K,)``, as of the model.
+        """
+        powers, vectors = np.linalg.eigh(channels)
+        return cls(
+            axes=vectors.T,
+            powers=np.maximum(powers, 0.0),
+            correlations=np.broadcast_to(correlation, (len(powers), *correlation.shape)),
+            intensities=intensities,
+            sigmas=sigmas,
+        )
+
+    @property
+    def channels(self) -> Array:
+        """``(C, C)`` covariance between channels, its diagonal 1 on average."""
+        covariance: Array = (self.axes.T * self.powers) @ self.axes
+        return covariance
+
+    @property
+    def correlation(self) -> Array:
+        """``(2r+1, 2r+1)`` autocorrelation of the channels, on average."""
+        mean: Array = np.average(self.correlations, axis=0, weights=self.powers)
+        return mean
 
     @property
     def _slope(self) -> float:
@@ -91,7 +138,9 @@ class NoiseModel:
     @property
     def neighbour_correlation(self) -> float:
         """Mean correlation between pixels that share a side."""
-        near = self.correlation[_REACH + 1, _REACH] + self.correlation[_REACH, _REACH + 1]
+        correlation = self.correlation
+        middle = len(correlation) // 2
+        near = correlation[middle + 1, middle] + correlation[middle, middle + 1]
         return float(near) / 2
 
     @property
@@ -101,10 +150,10 @@ class NoiseModel:
 
     def reach(self, threshold: float = 0.15) -> int:
         """Return the distance in pixels over which the noise is clearly correlated."""
-        middle = (
-            self.correlation[_REACH, _REACH + 1 :] + self.correlation[_REACH + 1 :, _REACH]
-        )
-        return int(np.count_nonzero(np.cumprod(middle / 2 > threshold)))
+        correlation = self.correlation
+        middle = len(correlation) // 2
+        along = correlation[middle, middle + 1 :] + correlation[middle + 1 :, middle]
+        return int(np.count_nonzero(np.cumprod(along / 2 > threshold)))
 
     def sigma_map(self, planar: Planar) -> Planar:
         """Return the noise level at each pixel of an image.
@@ -144,15 +193,14 @@ class NoiseModel:
         ndarray
             ``(count, C, Y, X)`` float32.
         """
-        spectrum = np.fft.fft2(_wrapped(self.correlation, shape)).real
-        amplitude = np.sqrt(np.maximum(spectrum, 0.0))
-        values, vectors = np.linalg.eigh(self.channels)
-        mixing = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-        drawn = np.empty((count, len(self.channels), *shape), np.float32)
+        wrapped = np.stack([_wrapped(each, shape) for each in self.correlations])
+        spectra = np.maximum(np.fft.fft2(wrapped).real, 0.0)
+        amplitudes = np.sqrt(spectra * self.powers[:, np.newaxis, np.newaxis])
+        drawn = np.empty((count, len(self.axes), *shape), np.float32)
         for field in drawn:
             white = rng.standard_normal(field.shape)
-            coloured = np.fft.ifft2(np.fft.fft2(white) * amplitude).real
-            field[...] = np.tensordot(mixing, coloured, axes=1)
+            coloured = np.fft.ifft2(np.fft.fft2(white) * amplitudes).real
+            field[...] = np.tensordot(self.axes.T, coloured, axes=1)
         spread = float(drawn.std(dtype=np.float64))
         if spread > 0:
             drawn /= spread
@@ -179,8 +227,8 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     chosen = np.concatenate(_flattest(blocks, _FLATTEST_SHARE))
     spread = np.sqrt(blocks.variances[chosen])
     unit = blocks.residuals[chosen] / spread[:, np.newaxis, np.newaxis]
-    model = NoiseModel(
-        correlation=_autocorrelation(unit.reshape(*unit.shape[:2], side, side)),
+    model = NoiseModel.separable(
+        correlation=_autocorrelation(unit.reshape(*unit.shape[:2], side, side), _REACH),
         channels=_channel_covariance(unit),
         intensities=np.array([0.0]),
         sigmas=np.array([sigma]),
@@ -191,16 +239,12 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
 def _levelled(
     model: NoiseModel, planar: Planar, sigma: float, unevenness: float
 ) -> NoiseModel:
-    """Add the noise level by intensity."""
+    """Add the noise level by intensity, once it is clear what kind of noise it is."""
     blocks = _blocks(planar, _LEVEL_BLOCK)
     if len(blocks.variances) < _BLOCKS_PER_BIN:
         return model
     simulated = _simulated_variances(model)
-    bias = simulated[: int(_LEVEL_SHARE * len(simulated))].mean()
-    groups = _flattest(blocks, _LEVEL_SHARE)
-    intensities = np.array([blocks.means[g].mean() for g in groups])
-    sigmas = np.sqrt([blocks.variances[g].mean() / bias for g in groups])
-    levelled = dataclasses.replace(model, intensities=intensities, sigmas=sigmas)
+    levelled = _with_levels(model, blocks, simulated)
     overall = float(np.sqrt(np.mean(np.square(levelled.sigma_map(planar)))))
     even = _spread_of(blocks) < _spread(simulated) + _EVEN
     grainy = unevenness < _UNEVEN
@@ -208,14 +252,99 @@ def _levelled(
     strongly = correlation > _SURELY_CORRELATED and overall > _LEVEL_RATIO * sigma
     clearly = correlation > _CORRELATED and overall > _EVEN_LEVEL_RATIO * sigma
     if (strongly and grainy) or (clearly and even):
-        return levelled
-    return dataclasses.replace(
-        levelled,
+        apart = _told_apart(levelled, planar)
+        return _with_levels(apart, blocks, _simulated_variances(apart))
+    white = NoiseModel.separable(
         correlation=_uncorrelated(),
         channels=model.channels if even else np.eye(len(planar)),
-        sigmas=sigmas * (sigma / overall),
-        asymmetry=_asymmetry(blocks),
+        intensities=levelled.intensities,
+        sigmas=levelled.sigmas * (sigma / overall),
     )
+    return dataclasses.replace(white, asymmetry=_asymmetry(blocks))
+
+
+def _with_levels(model: NoiseModel, blocks: _Blocks, simulated: Array) -> NoiseModel:
+    """Read the noise level by intensity off the flattest blocks.
+
+    ``simulated`` are the variances, rising, that blocks show of noise of variance 1.
+    """
+    bias = simulated[: int(_LEVEL_SHARE * len(simulated))].mean()
+    groups = _flattest(blocks, _LEVEL_SHARE)
+    return dataclasses.replace(
+        model,
+        intensities=np.array([blocks.means[g].mean() for g in groups]),
+        sigmas=np.sqrt([blocks.variances[g].mean() / bias for g in groups]),
+    )
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """Where the noise of one combination of channels is looked for.
+
+    Blocks of ``side`` pixels less a trend of ``degree``, the flattest ``share`` of them,
+    for correlations up to ``reach`` pixels.
+    """
+
+    side: int
+    degree: int
+    share: float
+    reach: int
+
+
+_NEAR = _Survey(side=16, degree=2, share=0.25, reach=8)
+_WIDE = _Survey(side=32, degree=1, share=0.15, reach=10)
+
+
+def _told_apart(model: NoiseModel, planar: Planar) -> NoiseModel:
+    """Measure the noise of each combination of channels by itself.
+
+    A camera's picture has blotches of colour, several times as wide as the grain of its
+    brightness, of which narrow blocks see nothing. Wide blocks are hardly ever flat in
+    brightness, but mostly so in the differences of colour.
+    """
+    if len(planar) == 1:
+        return model
+    combinations = np.tensordot(model.axes, planar, axes=1)
+    near = [_surveyed(each, _NEAR) for each in combinations]
+    if any(each is None for each in near):
+        return model
+    found = [each for each in near if each is not None]
+    strongest = max(variance for variance, _ in found)
+    for n, (variance, _) in enumerate(found):
+        if variance < _WEAK * strongest:
+            wide = _surveyed(combinations[n], _WIDE)
+            if wide is not None and wide[0] <= strongest:
+                found[n] = wide
+    powers = np.maximum([variance for variance, _ in found], _LEAST_POWER * strongest)
+    return dataclasses.replace(
+        model,
+        powers=powers / powers.mean(),
+        correlations=np.stack([_widened(each, _WIDE.reach) for _, each in found]),
+    )
+
+
+def _surveyed(combination: Array, survey: _Survey) -> tuple[float, Array] | None:
+    """Return variance and autocorrelation of the noise, or None for want of blocks."""
+    side = survey.side
+    if min(combination.shape) < side:
+        return None
+    blocks = _blocks(combination[np.newaxis], side, survey.degree)
+    count = int(survey.share * len(blocks.variances))
+    if count < _LEAST_SURVEYED:
+        return None
+    chosen = np.argsort(blocks.variances, kind="stable")[:count]
+    correlation = _autocorrelation(
+        blocks.residuals[chosen].reshape(-1, 1, side, side), survey.reach
+    )
+    alike = NoiseModel.separable(correlation, np.eye(1), np.zeros(1), np.ones(1))
+    simulated = _simulated_variances(alike, side, survey.degree)
+    bias = simulated[: int(survey.share * len(simulated))].mean()
+    return float(blocks.variances[chosen].mean() / bias), correlation
+
+
+def _widened(correlation: Array, reach: int) -> Array:
+    """Continue an autocorrelation by zeros."""
+    return np.pad(correlation, reach - len(correlation) // 2)
 
 
 def _asymmetry(blocks: _Blocks) -> float:
@@ -259,11 +388,13 @@ def _patchiness(residuals: Array, side: int) -> float:
     return float(np.mean(energies.std(axis=1) / energies.mean(axis=1)))
 
 
-def _simulated_variances(model: NoiseModel) -> Array:
+def _simulated_variances(
+    model: NoiseModel, side: int = _LEVEL_BLOCK, degree: int | None = None
+) -> Array:
     """Variances, rising, that blocks show of noise that has variance 1."""
     rng = np.random.default_rng(0)
     fields = model.fields((_SIMULATED_SIDE, _SIMULATED_SIDE), _SIMULATIONS, rng)
-    found = [_blocks(field, _LEVEL_BLOCK).variances for field in fields]
+    found = [_blocks(field, side, degree).variances for field in fields]
     return np.sort(np.concatenate(found))
 
 
@@ -279,7 +410,7 @@ def _spread(variances: Array) -> float:
 
 
 def _white(planar: Planar, sigma: float) -> NoiseModel:
-    return NoiseModel(
+    return NoiseModel.separable(
         correlation=_uncorrelated(),
         channels=np.eye(len(planar)),
         intensities=np.array([0.0]),
@@ -307,14 +438,20 @@ class _Blocks:
     unrest: Array
 
 
-def _blocks(planar: Planar, side: int) -> _Blocks:
+def _blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -> _Blocks:
+    """Cut overlapping blocks and subtract a trend of this degree.
+
+    None takes planes in small blocks, paraboloids in larger ones.
+    """
+    if degree is None:
+        degree = 2 if side > _LEVEL_BLOCK else 1
     windows = np.lib.stride_tricks.sliding_window_view(planar, (side, side), axis=(1, 2))
     step = side // 2
     grid = windows[:, ::step, ::step]
     unrest = _unrest(grid.mean(axis=(3, 4), dtype=np.float64), side // step)
     cut = grid.reshape(len(planar), -1, side * side)
     cut = cut.transpose(1, 0, 2).astype(np.float64)
-    basis = _trend_basis(side)
+    basis = _trend_basis(side, degree)
     residuals = cut - (cut @ basis) @ basis.T
     variances = np.square(residuals).mean(axis=(1, 2))
     span = float(np.ptp(planar))
@@ -337,12 +474,12 @@ def _unrest(means: Array, apart: int) -> Array:
     return np.asarray(np.var(around, axis=0).sum(axis=0).ravel())
 
 
-def _trend_basis(side: int) -> Array:
-    """Orthonormal polynomials over a block: planes, in large blocks paraboloids too."""
+def _trend_basis(side: int, degree: int) -> Array:
+    """Orthonormal polynomials over a block: a plane, of degree 2 a paraboloid."""
     line = np.linspace(-1.0, 1.0, side)
     y, x = (axis.ravel() for axis in np.meshgrid(line, line, indexing="ij"))
     terms = [np.ones_like(x), y, x]
-    if side > _LEVEL_BLOCK:
+    if degree > 1:
         terms += [y * y, x * x, x * y]
     basis: Array = np.linalg.qr(np.stack(terms, axis=1))[0]
     return basis
@@ -365,8 +502,8 @@ def _least(blocks: _Blocks, measure: Array, share: float) -> list[npt.NDArray[np
     return groups
 
 
-def _autocorrelation(blocks: npt.NDArray[Any]) -> Array:
-    """Autocorrelation of blocks ``(B, C, n, n)``, tapered towards its reach."""
+def _autocorrelation(blocks: npt.NDArray[Any], farthest: int) -> Array:
+    """Autocorrelation of blocks ``(B, C, n, n)``, tapered towards the farthest pixel."""
     side = blocks.shape[-1]
     size = (2 * side, 2 * side)
     power = np.zeros(size)
@@ -374,11 +511,11 @@ def _autocorrelation(blocks: npt.NDArray[Any]) -> Array:
         power += np.square(np.abs(np.fft.fft2(block, s=size))).sum(axis=0)
     overlap = np.square(np.abs(np.fft.fft2(np.ones((side, side)), s=size)))
     products = np.fft.ifft2(power).real / np.maximum(np.fft.ifft2(overlap).real, 0.5)
-    reach = np.arange(-_REACH, _REACH + 1)
+    reach = np.arange(-farthest, farthest + 1)
     near = products[np.ix_(reach, reach)]
     distance = np.hypot(reach[:, np.newaxis], reach)
-    taper = np.sqrt(np.clip(1 - distance / (_REACH + 1), 0, None))
-    correlation: Array = taper * near / near[_REACH, _REACH]
+    taper = np.sqrt(np.clip(1 - distance / (farthest + 1), 0, None))
+    correlation: Array = taper * near / near[farthest, farthest]
     return correlation
 
 
