@@ -735,6 +735,21 @@ def test_a_range_of_slices_lies_at_its_place(viewer, dock, click, idle):
     assert widget.extents[0].value == (2, 4)
 
 
+def test_an_axis_of_one_slice_has_no_range_to_leave(
+    make_napari_viewer_proxy, dock, click, idle, qtbot
+):
+    viewer = make_napari_viewer_proxy(strict_qt="raise", show=True)
+    viewer.add_image(cells((1, 3, 40, 51)), name="stack")
+    widget = dock(viewer=viewer)
+    widget.slices.value = "range"
+    single, several = widget.extents
+    qtbot.waitUntil(lambda: several.visible, timeout=5000)
+    assert not single.visible
+    click(widget.button)
+    idle(widget)
+    assert viewer.layers["stack · MS-DIP"].data.shape == (1, 3, 40, 51)
+
+
 def test_cancelling_a_stack_keeps_the_finished_slices(
     viewer, dock, click, idle, engine, qtbot
 ):

@@ -275,8 +275,13 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self.extents = []
         for axis in axes.plane_axes:
             last = axes.shape[axis] - 1
+            # A slider must have two ends; one over a single slice could leave it.
             extent = RangeSlider(
-                label=axes.letters[axis], min=0, max=max(last, 1), value=(0, last)
+                label=axes.letters[axis],
+                min=0,
+                max=max(last, 1),
+                value=(0, last),
+                visible=last > 0,
             )
             extent.changed.connect(self._on_edited)
             self.extents.append(extent)
