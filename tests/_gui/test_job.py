@@ -118,6 +118,13 @@ def test_a_finished_image_is_judged_and_says_so(engine):
     assert finished.judgement in text.outcome(job, finished)
 
 
+def test_more_slices_than_memory_holds_are_refused(engine):
+    data = da.zeros((10**6, 4096, 4096), dtype=np.uint16, chunks=(1, 4096, 4096))
+    with pytest.raises(ValueError, match="choose fewer slices"):
+        job_on(data, "ZYX").buffer()
+    assert job_on(data, "ZYX", ((3, 5),)).buffer().shape == (2, 4096, 4096)
+
+
 def test_a_judgement_that_fails_does_not_cost_the_result(engine, caplog):
     def failing(*args, **kwargs):
         raise MemoryError("no room to look")

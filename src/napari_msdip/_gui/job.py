@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from napari_msdip._gui.axes import Box, transposed
+from napari_msdip._gui.text import memory
 from napari_msdip._judgement import in_words, judgement
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
@@ -122,11 +125,26 @@ class Job:
         return np.asarray(self.data[self._first_plane(slice(None, 3))])
 
     def buffer(self) -> Array:
-        """Return an empty array for all planes of the box, opacity included."""
+        """Return an empty array for all planes of the box, opacity included.
+
+        Raises
+        ------
+        ValueError
+            If they would fill the memory. The system hands out more than it has, and
+            ends the whole window once that is used.
+        """
         axes = self.source.axes
         shape = axes.box_shape(self.box) + tuple(axes.shape[n] for n in axes.image_axes)
         keep = self.options.output_dtype == "input"
-        return np.zeros(shape, self.data.dtype if keep else np.float32)
+        dtype = np.dtype(self.data.dtype if keep else np.float32)
+        needed, free = math.prod(shape) * dtype.itemsize, psutil.virtual_memory().available
+        if needed > free:
+            raise ValueError(
+                f"{self.n_planes} slices need {memory(needed)}, and {memory(free)} are "
+                "free: choose fewer slices, or denoise the file with the command line, "
+                "which writes slice by slice"
+            )
+        return np.zeros(shape, dtype)
 
     def run(
         self, engine: Engine, buffer: Array, should_stop: Callable[[], bool]
