@@ -643,6 +643,16 @@ class TestOutputForMachines:
         assert file["quality"]["verdict"] == "safe"
         assert file["provenance"]["plan"]["sigma"] is None
 
+    def test_what_tifffile_complains_about_is_a_note(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "in.tif").write_bytes(b"II*\0nonsense")
+
+        unloaded("denoise", tmp_path / "in.tif", "-o", tmp_path / "out.tif")
+
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.split(":")[0] for line in lines] == ["note", "error"]
+
     def test_progress_is_silent_unless_asked_for(
         self,
         fake: FakeEngine,
@@ -673,6 +683,22 @@ class TestNoise:
         (tmp_path / "broken.tif").write_bytes(b"no image")
 
         assert run(fake, "noise", image_file, tmp_path / "broken.tif") == 1
+
+    def test_failure_names_the_file(
+        self,
+        fake: FakeEngine,
+        image_file: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def refuse(self: FakeEngine, image: object, *, channel_axis: int | None) -> float:
+            raise ValueError("image: holds NaN")
+
+        monkeypatch.setattr(FakeEngine, "sigma", refuse)
+
+        run(fake, "noise", image_file)
+
+        assert f"{image_file}: image: holds NaN" in capsys.readouterr().err
 
 
 class TestDemo:

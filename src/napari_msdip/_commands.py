@@ -357,6 +357,12 @@ def _connect(address: str) -> Any:
         raise UsageError(f"--scheduler {address}: no answer ({error})") from error
 
 
+def _naming(source: Path, error: Exception) -> str:
+    """Say an error, and of which file, once."""
+    text = str(error) or type(error).__name__
+    return text if text.startswith(str(source)) else f"{source}: {text}"
+
+
 def _report(source: Path, target: Path, status: str, **rest: Any) -> dict[str, Any]:
     return {"input": str(source), "output": str(target), "status": status, **rest}
 
@@ -385,9 +391,7 @@ class _Run:
         except (FileError, *_REFUSALS) as error:
             if self.parsed.debug:
                 raise
-            text = str(error) or type(error).__name__
-            if not text.startswith(str(task.source)):
-                text = f"{task.source}: {text}"
+            text = _naming(task.source, error)
             self.console.error(text)
             report = _report(task.source, task.target, "failed", error=text)
         return report
@@ -602,8 +606,9 @@ def measure_noise(
         except (FileError, *_REFUSALS) as error:
             if parsed.debug:
                 raise
-            console.error(str(error))
-            report = {"input": str(path), "error": str(error)}
+            text = _naming(path, error)
+            console.error(text)
+            report = {"input": str(path), "error": text}
         reports.append(report)
         console.show("noise", number / len(paths), None)
     console.clear()

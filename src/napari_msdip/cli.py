@@ -8,9 +8,11 @@ is kept.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import traceback
 import warnings
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,7 +31,7 @@ from napari_msdip.io import FileError
 from napari_msdip.options import PRESETS, Option, Options, declared_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["build_parser", "main", "options_from"]
 
@@ -59,7 +61,7 @@ def main(
     console = Console(
         sys.stdout, sys.stderr, as_json=parsed.json, progress=_wanted(parsed.progress)
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _listening_to_tifffile(console):
         warnings.showwarning = partial(_show_warning, console)
         try:
             return int(parsed.run(parsed, console, load))
@@ -81,6 +83,29 @@ def _wanted(progress: str) -> bool | None:
 
 def _show_warning(console: Console, message: Warning | str, *rest: Any) -> None:
     console.note(str(message))
+
+
+class _Notes(logging.Handler):
+    """Says what is logged as a note."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        self._console.note(record.getMessage())
+
+
+@contextmanager
+def _listening_to_tifffile(console: Console) -> Iterator[None]:
+    """Say what tifffile logs, which would go across the progress bar otherwise."""
+    logger, notes = logging.getLogger("tifffile"), _Notes(console)
+    logger.addHandler(notes)
+    try:
+        yield
+    finally:
+        logger.removeHandler(notes)
 
 
 class _Parser(argparse.ArgumentParser):
