@@ -8,7 +8,7 @@ from skimage import data
 from skimage.restoration import estimate_sigma as wavelet_sigma
 from skimage.transform import resize
 
-from napari_msdip.noise import estimate_sigma
+from napari_msdip.noise import cautious_sigma, estimate_sigma
 
 PHOTOGRAPHS = ["astronaut", "coffee", "chelsea", "rocket", "moon", "brick"]
 TEXTURES = ["camera", "grass"]
@@ -61,6 +61,40 @@ def test_accuracy_on_photographs_clipped_to_eight_bits(name):
 def test_texture_is_mistaken_for_noise_less_than_by_wavelets(name, sigma):
     image = noisy(picture(name), sigma)
     assert relative_error(image, sigma) < abs(wavelet_sigma(image) / sigma - 1)
+
+
+@pytest.mark.parametrize("name", ["gravel", "grass", "coins"])
+def test_a_cautious_level_is_raised_less_by_texture(name):
+    image = noisy(picture(name), 2.0)
+    usual, cautious = estimate_sigma(image), cautious_sigma(image[np.newaxis])
+    assert 0.95 * 2 < cautious < usual
+    assert abs(cautious - 2) < 0.9 * abs(usual - 2)
+
+
+@pytest.mark.parametrize("name", ["moon", "brick", "camera"])
+@pytest.mark.parametrize("sigma", [2.0, 10.0, 25.0])
+def test_a_cautious_level_is_right_where_there_are_flat_parts(name, sigma):
+    assert cautious_sigma(noisy(picture(name), sigma)[np.newaxis]) == pytest.approx(
+        sigma, rel=0.08
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 160, 160), (3, 160, 160), (2, 96, 300)])
+def test_a_cautious_level_of_plain_noise(shape):
+    plain = np.random.default_rng(0).normal(100, 7, shape)
+    assert cautious_sigma(plain) == pytest.approx(7, rel=0.05)
+
+
+def test_a_cautious_level_of_noise_that_grows_with_brightness():
+    ramp = np.mgrid[:200, :200][1] / 200
+    level = 0.02 + 0.1 * ramp
+    image = ramp + level * np.random.default_rng(0).standard_normal(ramp.shape)
+    mean = np.sqrt(np.mean(np.square(level)))
+    assert cautious_sigma(image[np.newaxis]) == pytest.approx(mean, rel=0.1)
+
+
+def test_too_few_patches_tell_no_cautious_level():
+    assert cautious_sigma(np.random.default_rng(0).normal(0, 1, (1, 16, 16))) == np.inf
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (96, 200), (64, 64, 3), (200, 200, 4)])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from skimage import data
 from tests.samples import clean_picture, rms
 
 from napari_msdip.noise import estimate_sigma
@@ -199,6 +200,34 @@ def test_measurement_is_deterministic_and_leaves_the_image_alone() -> None:
     np.testing.assert_array_equal(image, before)
     np.testing.assert_array_equal(one.correlation, two.correlation)
     np.testing.assert_array_equal(one.sigmas, two.sigmas)
+
+
+def gravel(sigma: float) -> Any:
+    noise = np.random.default_rng(0).normal(0, sigma, (1, 200, 200))
+    return (data.gravel()[:200, :200] + noise).astype(np.float32)
+
+
+def test_texture_hardly_raises_the_level_of_faint_noise() -> None:
+    image = gravel(2.0)
+    sigma = estimate_sigma(image, channel_axis=0)
+    model = measure_noise(image, sigma)
+    assert sigma > 5
+    assert model.is_white
+    assert rms(model.sigma_map(image)) < 0.75 * sigma
+
+
+def test_clear_noise_over_texture_keeps_its_level() -> None:
+    image = gravel(25.0)
+    sigma = estimate_sigma(image, channel_axis=0)
+    level = rms(measure_noise(image, sigma).sigma_map(image))
+    assert level == pytest.approx(sigma, rel=0.01)
+
+
+def test_faint_noise_without_texture_keeps_its_level() -> None:
+    picture = 100 * clean_picture(SHAPE)[np.newaxis]
+    image = (picture + white(1.0)).astype(np.float32)
+    level = rms(measure_noise(image, 1.0).sigma_map(image))
+    assert level == pytest.approx(1, rel=0.1)
 
 
 def test_soft_gradients_do_not_make_white_noise_correlated() -> None:

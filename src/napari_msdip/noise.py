@@ -34,6 +34,9 @@ _MIN_SAMPLING: Final = 10
 _MIN_SAMPLING_PER_CLASS: Final = 50
 _NOISE_CLASSES: Final = 8
 _TEXTURE_EXCESS: Final = 1.04
+# Of a cautious estimate: fewer, flatter patches, and their highest frequencies alone.
+_CAUTIOUS_SHARE: Final = 0.1
+_CORNER: Final = 0.85
 _MIN_CLIPPED_SHARE: Final = 1e-3
 _MAX_CLIPPED_SHARE: Final = 0.25
 _MAX_STACKED_CHANNELS: Final = 4
@@ -102,6 +105,40 @@ def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = None) -> floa
     levels = _noise_levels(planes.astype(np.float32))
     units = np.ravel(spreads * (peaks / peaks.max()))
     return float(np.sqrt(np.mean(np.square(levels * units))) * peaks.max())
+
+
+def cautious_sigma(planar: ArrayLike) -> float:
+    """Estimate the level of white noise from where texture is weakest.
+
+    That is in the highest frequencies of the flattest tenth of the patches, and there in
+    the brightness that has the least of it, as far as noise may depend on brightness.
+    White noise is the same there as anywhere, and texture next to nothing; but so is noise
+    that is correlated between pixels, however slightly.
+
+    Parameters
+    ----------
+    planar : array_like
+        (C, Y, X), otherwise as of :func:`estimate_sigma`.
+
+    Returns
+    -------
+    float
+        The noise level; infinite where patches are too few to tell.
+    """
+    planes = _checked(planar, 0)
+    centred = planes - planes.mean(axis=(1, 2), keepdims=True)
+    for side in _PATCH_SIDES:
+        sample = _Sample.of(centred.astype(np.float32), side, _CAUTIOUS_SHARE)
+        if sample is not None:
+            order = _orders(side)
+            corner = order[_is_high_frequency(side)] >= _CORNER * order.max()
+            energies = np.square(sample.coefficients[:, corner]).mean(axis=(0, 1))
+            parts = np.array_split(np.arange(sample.count), _NOISE_CLASSES)
+            brightness = np.array([sample.brightness[part].mean() for part in parts])
+            variances = np.array([energies[part].mean() for part in parts])
+            line = _supporting_line(brightness, variances)
+            return math.sqrt(max(float(line.mean()), 0.0))
+    return math.inf
 
 
 def _checked(image: ArrayLike, channel_axis: int | None) -> Floats:
@@ -209,12 +246,12 @@ class _Sample:
         return len(self.brightness)
 
     @classmethod
-    def of(cls, planes: Planes, side: int) -> Self | None:
+    def of(cls, planes: Planes, side: int, share: float = _FLATTEST_SHARE) -> Self | None:
         """Return a sample of the planes' patches, or None if too few can be used."""
         high = _is_high_frequency(side)
         least = _MIN_SAMPLING * len(planes) * int(np.count_nonzero(high))
         positions = _positions(planes.shape[1:], side)
-        if len(positions) * _FLATTEST_SHARE < least:
+        if len(positions) * share < least:
             return None
         basis = _cosine_basis(side)
         patches = _gather(planes, positions, side)
@@ -224,7 +261,7 @@ class _Sample:
         texture = np.square(low[:, 1:]).sum(axis=(0, 1))
         clipped = _clipped_shares(planes, positions, side)
         usable = np.flatnonzero(~_has_constant_part(patches, side))
-        chosen, gains = _choose(usable, brightness, texture, clipped)
+        chosen, gains = _choose(usable, brightness, texture, clipped, share)
         if len(chosen) < least:
             return None
         coefficients = (basis[high] @ patches[:, :, chosen]) * gains[:, np.newaxis]
@@ -272,8 +309,12 @@ def _cosine_basis(side: int) -> Planes:
 
 
 def _is_high_frequency(side: int) -> NDArray[np.bool_]:
-    order = np.add.outer(np.arange(side), np.arange(side)).ravel()
-    return order > (side - 1) // 2
+    return _orders(side) > (side - 1) // 2
+
+
+def _orders(side: int) -> NDArray[np.intp]:
+    """Return the sum of both frequencies of each coefficient of a patch."""
+    return np.add.outer(np.arange(side), np.arange(side)).ravel()
 
 
 def _has_constant_part(patches: Planes, side: int) -> NDArray[np.bool_]:
@@ -314,7 +355,11 @@ def _is_clipped(plane: Planes) -> NDArray[np.bool_]:
 
 
 def _choose(
-    usable: NDArray[np.intp], brightness: Floats, texture: Planes, clipped: Floats
+    usable: NDArray[np.intp],
+    brightness: Floats,
+    texture: Planes,
+    clipped: Floats,
+    share: float,
 ) -> tuple[NDArray[np.intp], Planes]:
     """Return the flattest of the usable patches, darkest first, and their gains.
 
@@ -326,7 +371,7 @@ def _choose(
     chosen = [np.empty(0, dtype=np.intp)]
     gains = [np.empty((len(clipped), 0))]
     for members in np.array_split(usable, max(n_classes, 1)):
-        n_kept = math.ceil(_FLATTEST_SHARE * len(members))
+        n_kept = math.ceil(share * len(members))
         kept = members[np.argsort(texture[members], kind="stable")[:n_kept]]
         # Judged as a class: single patches free of clipping hold untypical noise.
         shares = clipped[:, kept].sum(axis=1) / max(n_kept, 1)
