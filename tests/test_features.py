@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.models.vgg import make_layers
 
+from napari_msdip import features
 from napari_msdip.features import (
     VGG_LAYERS,
     DerivativeBank,
@@ -86,6 +87,12 @@ def written_npz(folder: Path, seed: int) -> Path:
     path = folder / f"weights{seed}.npz"
     np.savez(path, **caffe_arrays(seed))
     return path
+
+
+def test_the_address_of_the_weights_is_torchvisions() -> None:
+    from torchvision.models import VGG16_Weights
+
+    assert features._TORCHVISION_URL == VGG16_Weights.IMAGENET1K_V1.url
 
 
 @pytest.mark.parametrize("layer", list(VGG_LAYERS))

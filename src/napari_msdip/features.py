@@ -62,6 +62,9 @@ _CAFFE_MEAN_RGB = (123.68, 116.779, 103.939)
 _TORCHVISION_MEAN = (0.485, 0.456, 0.406)
 _TORCHVISION_STD = (0.229, 0.224, 0.225)
 _CONVENTION_KEY = "convention"
+# VGG16_Weights.IMAGENET1K_V1.url; importing torchvision.models would import triton, and
+# that kills a process in which Mesa has loaded its own LLVM, as napari's often has.
+_TORCHVISION_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 _CACHED_NAME = "vgg16_conv1_1_to_conv3_3.npz"
 # What NumPy and PyTorch raise for a file of something else.
 _UNREADABLE = (
@@ -246,18 +249,11 @@ def _advice() -> str:
 
 
 def _hub_file() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(_torchvision_url()).name
-
-
-def _torchvision_url() -> str:
-    from torchvision.models import VGG16_Weights
-
-    url: str = VGG16_Weights.IMAGENET1K_V1.url
-    return url
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(_TORCHVISION_URL).name
 
 
 def _fetch_from_torchvision(target: Path) -> None:
-    url = _torchvision_url()
+    url = _TORCHVISION_URL
     prefix = Path(url).stem.rpartition("-")[2]
     torch.hub.download_url_to_file(url, os.fspath(target), hash_prefix=prefix)
 

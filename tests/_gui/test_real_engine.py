@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -70,14 +71,35 @@ def test_a_plane_alone_is_what_it_is_in_the_stack(make_napari_viewer_proxy, qtbo
     assert QThreadPool.globalInstance().waitForDone(60_000)
 
 
-def test_a_fit_loads_no_second_compiler():
+@pytest.mark.parametrize("consistency", ["offline", "vgg16"])
+def test_a_fit_loads_no_second_compiler(consistency, tmp_path):
     # Importing triton kills a process in which Mesa has loaded its own LLVM, as it
-    # has wherever napari draws with it; torch.optim.Adam would import it.
-    code = (
-        "import sys, numpy, napari_msdip as m;"
-        "o = m.Options(iterations=2, coarsest_iterations=2, device='cpu', min_size=32);"
-        "m.denoise(numpy.random.default_rng(0).random((64, 64)), o);"
-        "print(sorted({'triton', 'torch._dynamo'} & set(sys.modules)))"
+    # has wherever napari draws with it; torch.optim.Adam and torchvision.models would
+    # import it, the latter for an advice where no weights are found, too.
+    code = f"""
+import sys
+import numpy
+import napari_msdip
+from napari_msdip.features import WeightsNotFoundError
+
+options = napari_msdip.Options(
+    iterations=2, coarsest_iterations=2, device="cpu", min_size=32,
+    consistency={consistency!r},
+)
+try:
+    napari_msdip.denoise(numpy.random.default_rng(0).random((64, 64)), options)
+except WeightsNotFoundError as error:
+    assert {consistency!r} == "vgg16", error
+print(sorted({{"triton", "torch._dynamo"}} & set(sys.modules)))
+"""
+    # Without a network or a cache the look-up goes all the way to the advice.
+    elsewhere = os.environ | {
+        "TORCH_HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path),
+        "no_proxy": "",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=elsewhere
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
