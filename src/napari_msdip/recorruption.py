@@ -18,6 +18,7 @@ few photons make it, the argument holds exactly, not for Gaussian noise alone.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,8 @@ _CORRELATED = 0.35
 _EVEN_LEVEL_RATIO = 1.85
 _EVEN = 0.15
 _UNEVEN = 2.33
+# Correlated noise has far less than its share in the highest frequencies.
+_HIGHEST_RATIO = 2.2
 # White noise this weak, by the image's range, is measured with caution where the flattest
 # blocks are uneven: texture may pass for most of it, but hardly for more than two thirds.
 _FAINT = 0.05
@@ -260,7 +263,8 @@ def _levelled(
     correlation = model.neighbour_correlation
     strongly = correlation > _SURELY_CORRELATED and overall > _LEVEL_RATIO * sigma
     clearly = correlation > _CORRELATED and overall > _EVEN_LEVEL_RATIO * sigma
-    if (strongly and grainy) or (clearly and even):
+    clearly = clearly and even and not _has_high_frequencies(planar, overall)
+    if (strongly and grainy) or clearly:
         apart = _told_apart(levelled, planar)
         return _with_levels(apart, blocks, _simulated_variances(apart))
     if excess > _UNEVEN_BLOCKS:
@@ -272,6 +276,12 @@ def _levelled(
         sigmas=levelled.sigmas * (sigma / overall),
     )
     return dataclasses.replace(white, asymmetry=_asymmetry(blocks))
+
+
+def _has_high_frequencies(planar: Planar, level: float) -> bool:
+    """Whether the highest frequencies hold so much that noise of this level is white."""
+    highest = cautious_sigma(planar)
+    return math.isfinite(highest) and level < _HIGHEST_RATIO * highest
 
 
 def _with_caution(planar: Planar, sigma: float) -> float:
