@@ -47,17 +47,18 @@ _SMOOTHING = 2.0
 _CALM_SHARE = 0.25
 _PLAIN = 2.0
 # Fine texture looks correlated too, and so do soft gradients under white noise. Noise is
-# told from them by being strongly correlated and stronger than the estimator for white
-# noise finds: much stronger, without the outliers and patches of texture, or somewhat
-# stronger, and as even over the flattest blocks as noise alone.
+# told from them by being correlated, and stronger than the estimator for white noise finds
+# and than the highest frequencies show: strongly correlated and much stronger, without the
+# outliers and patches of texture, or somewhat stronger, and as even over the flattest
+# blocks as noise alone.
 _SURELY_CORRELATED = 0.46
 _LEVEL_RATIO = 2.5
+_HIGHEST_RATIO = 3.0
 _CORRELATED = 0.35
 _EVEN_LEVEL_RATIO = 1.85
+_EVEN_HIGHEST_RATIO = 2.2
 _EVEN = 0.15
-_UNEVEN = 2.33
-# Correlated noise has far less than its share in the highest frequencies.
-_HIGHEST_RATIO = 2.2
+_UNEVEN = 2.6
 # White noise this weak, by the image's range, is measured with caution where the flattest
 # blocks are uneven: texture may pass for most of it, but hardly for more than two thirds.
 _FAINT = 0.05
@@ -259,12 +260,9 @@ def _levelled(
     overall = float(np.sqrt(np.mean(np.square(levelled.sigma_map(planar)))))
     excess = _spread_of(blocks) - _spread(simulated)
     even = excess < _EVEN
-    grainy = unevenness < _UNEVEN
-    correlation = model.neighbour_correlation
-    strongly = correlation > _SURELY_CORRELATED and overall > _LEVEL_RATIO * sigma
-    clearly = correlation > _CORRELATED and overall > _EVEN_LEVEL_RATIO * sigma
-    clearly = clearly and even and not _has_high_frequencies(planar, overall)
-    if (strongly and grainy) or clearly:
+    if _is_correlated(
+        model.neighbour_correlation, overall, planar, sigma, unevenness, even
+    ):
         apart = _told_apart(levelled, planar)
         return _with_levels(apart, blocks, _simulated_variances(apart))
     if excess > _UNEVEN_BLOCKS:
@@ -278,10 +276,24 @@ def _levelled(
     return dataclasses.replace(white, asymmetry=_asymmetry(blocks))
 
 
-def _has_high_frequencies(planar: Planar, level: float) -> bool:
-    """Whether the highest frequencies hold so much that noise of this level is white."""
+def _is_correlated(
+    correlation: float,
+    level: float,
+    planar: Planar,
+    sigma: float,
+    unevenness: float,
+    even: bool,
+) -> bool:
+    """Weigh the evidence that what is alike in neighbours is noise and not texture."""
+    if correlation <= _CORRELATED:
+        return False
     highest = cautious_sigma(planar)
-    return math.isfinite(highest) and level < _HIGHEST_RATIO * highest
+    if not math.isfinite(highest):
+        highest = 0.0
+    strongly = correlation > _SURELY_CORRELATED and unevenness < _UNEVEN
+    if strongly and level > max(_LEVEL_RATIO * sigma, _HIGHEST_RATIO * highest):
+        return True
+    return even and level > max(_EVEN_LEVEL_RATIO * sigma, _EVEN_HIGHEST_RATIO * highest)
 
 
 def _with_caution(planar: Planar, sigma: float) -> float:
@@ -398,12 +410,12 @@ def _unevenness(blocks: _Blocks, model: NoiseModel, side: int) -> float:
     """
     chosen = np.concatenate(_flattest(blocks, _LEVEL_SHARE))
     rng = np.random.default_rng(0)
-    (field,) = model.fields((_SIMULATED_SIDE, _SIMULATED_SIDE), 1, rng)
+    fields = model.fields((_SIMULATED_SIDE, _SIMULATED_SIDE), _SIMULATIONS, rng)
     patchiness = _patchiness(blocks.residuals[chosen], side)
-    expected = _patchiness(_blocks(field, side).residuals, side)
+    expected = np.mean([_patchiness(_blocks(f, side).residuals, side) for f in fields])
     unit = blocks.residuals[chosen] / np.sqrt(blocks.variances[chosen])[:, None, None]
     kurtosis = float(np.mean(unit**4) / np.mean(unit**2) ** 2)
-    return kurtosis / _GAUSSIAN_KURTOSIS * patchiness / expected
+    return float(kurtosis / _GAUSSIAN_KURTOSIS * patchiness / expected)
 
 
 def _patchiness(residuals: Array, side: int) -> float:
