@@ -58,7 +58,9 @@ _CORRELATED = 0.35
 _EVEN_LEVEL_RATIO = 1.85
 _EVEN_HIGHEST_RATIO = 2.2
 _EVEN = 0.15
-_UNEVEN = 2.6
+_UNEVEN = 2.33
+_SOMEWHAT_EVEN = 0.5
+_SOMEWHAT_UNEVEN = 2.6
 # White noise this weak, by the image's range, is measured with caution where the flattest
 # blocks are uneven: texture may pass for most of it, but hardly for more than two thirds.
 _FAINT = 0.05
@@ -260,9 +262,8 @@ def _levelled(
     overall = float(np.sqrt(np.mean(np.square(levelled.sigma_map(planar)))))
     excess = _spread_of(blocks) - _spread(simulated)
     even = excess < _EVEN
-    if _is_correlated(
-        model.neighbour_correlation, overall, planar, sigma, unevenness, even
-    ):
+    grainy = unevenness < (_SOMEWHAT_UNEVEN if excess < _SOMEWHAT_EVEN else _UNEVEN)
+    if _is_correlated(model, planar, overall, sigma, even=even, grainy=grainy):
         apart = _told_apart(levelled, planar)
         return _with_levels(apart, blocks, _simulated_variances(apart))
     if excess > _UNEVEN_BLOCKS:
@@ -277,23 +278,29 @@ def _levelled(
 
 
 def _is_correlated(
-    correlation: float,
-    level: float,
+    model: NoiseModel,
     planar: Planar,
+    level: float,
     sigma: float,
-    unevenness: float,
+    *,
     even: bool,
+    grainy: bool,
 ) -> bool:
-    """Weigh the evidence that what is alike in neighbours is noise and not texture."""
+    """Weigh the evidence that what is alike in neighbours is noise and not texture.
+
+    ``even``: over the flattest blocks; ``grainy``: within them, unlike texture.
+    """
+    correlation = model.neighbour_correlation
     if correlation <= _CORRELATED:
         return False
     highest = cautious_sigma(planar)
     if not math.isfinite(highest):
         highest = 0.0
-    strongly = correlation > _SURELY_CORRELATED and unevenness < _UNEVEN
-    if strongly and level > max(_LEVEL_RATIO * sigma, _HIGHEST_RATIO * highest):
+    if even and level > max(_EVEN_LEVEL_RATIO * sigma, _EVEN_HIGHEST_RATIO * highest):
         return True
-    return even and level > max(_EVEN_LEVEL_RATIO * sigma, _EVEN_HIGHEST_RATIO * highest)
+    strongly = correlation > _SURELY_CORRELATED
+    much = level > max(_LEVEL_RATIO * sigma, _HIGHEST_RATIO * highest)
+    return grainy and strongly and much
 
 
 def _with_caution(planar: Planar, sigma: float) -> float:
