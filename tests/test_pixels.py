@@ -80,11 +80,21 @@ def test_a_huge_offset_costs_no_precision(dtype: str, offset: float) -> None:
     np.testing.assert_array_equal(restored(planar.astype(np.float64), layout), image)
 
 
-def test_values_further_apart_than_float32_can_tell_are_an_error() -> None:
-    image = np.zeros((9, 11))
-    image[4, 4] = 1e300
+@pytest.mark.parametrize("span", [1e300, 1e18, 1e-18, 1e-300])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_spans_whose_squares_float32_cannot_hold_are_an_error(
+    span: float, dtype: str
+) -> None:
+    image = np.zeros((9, 11), dtype)
+    image[4, 4] = np.clip(span, np.finfo(dtype).tiny, np.finfo(dtype).max)
     with pytest.raises(ValueError, match="scale them first"):
         checked_image(image, None)
+
+
+@pytest.mark.parametrize("span", [1e-15, 1e15])
+def test_spans_of_any_sensible_unit_are_images(span: float) -> None:
+    image = span * np.random.default_rng(0).random((9, 11))
+    np.testing.assert_allclose(there_and_back(image, None), image, rtol=1e-6)
 
 
 def test_lists_and_views_are_images() -> None:

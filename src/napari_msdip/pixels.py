@@ -16,6 +16,8 @@ Planar = npt.NDArray[np.float32]
 SMALLEST_SIDE = 8
 _ROBUST_RANGE = (0.5, 99.5)
 _FLOAT32 = np.dtype(np.float32)
+# Squares of what lies within have room in float32.
+_SMALLEST_SPAN, _LARGEST_SPAN = 1e-17, 1e17
 
 
 @dataclass(frozen=True)
@@ -116,17 +118,16 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
 
 def _offset(array: Array) -> float:
     """Smallest value of types wider than float32's digits; other types need none."""
-    if array.dtype.kind == "f" and array.dtype.itemsize <= _FLOAT32.itemsize:
-        return 0.0
     if array.dtype.kind in "iu" and array.dtype.itemsize < _FLOAT32.itemsize:
         return 0.0
     low, high = float(array.min()), float(array.max())
-    if high - low > float(np.finfo(_FLOAT32).max):
+    if low < high and not _SMALLEST_SPAN <= high - low <= _LARGEST_SPAN:
         raise ValueError(
-            f"image has values from {low:g} to {high:g}, further apart than float32 "
-            "can tell; scale them first"
+            f"image has values from {low:g} to {high:g}; their distance must lie between "
+            f"{_SMALLEST_SPAN:g} and {_LARGEST_SPAN:g}: scale them first"
         )
-    return low
+    wide = array.dtype.kind in "iu" or array.dtype.itemsize > _FLOAT32.itemsize
+    return low if wide else 0.0
 
 
 def _check_dtype(dtype: np.dtype[Any]) -> None:
