@@ -202,6 +202,22 @@ def test_measurement_is_deterministic_and_leaves_the_image_alone() -> None:
     np.testing.assert_array_equal(one.sigmas, two.sigmas)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_crowded_spots_do_not_make_white_noise_correlated(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spots = np.zeros((1, 192, 192))
+    spots[0, rng.integers(0, 192, 300), rng.integers(0, 192, 300)] = rng.uniform(
+        200, 3000, 300
+    )
+    clean = gaussian_filter(spots, (0, 2, 2))
+    image = (clean + rng.normal(0, 4.5, clean.shape)).astype(np.float32)
+
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+
+    assert model.is_white
+    assert rms(model.sigma_map(image)) == pytest.approx(4.5, rel=0.1)
+
+
 def gravel(sigma: float) -> Any:
     noise = np.random.default_rng(0).normal(0, sigma, (1, 200, 200))
     return (data.gravel()[:200, :200] + noise).astype(np.float32)

@@ -36,6 +36,7 @@ _LEAST_REMOVED = 0.1
 # Noise weaker than this share of the image's range is not worth a verdict.
 _HARDLY_ANY_NOISE = 0.004
 
+_SMOOTHING = 1.0
 _BLOCK = 64
 _SUBBLOCK = 16
 _SMALLEST_SIDE = 32
@@ -141,7 +142,8 @@ def assess(
         return _undecided(f"is smaller than {_SMALLEST_SIDE} pixels")
     if before.min() == before.max():
         return _undecided("is constant")
-    channels = [_measure(y, d) for y, d in zip(before, after, strict=True)]
+    expected = _smooth_noise(before)
+    channels = [_measure(*each) for each in zip(before, after, expected, strict=True)]
     worst = {
         name: max((channel[name] for channel in channels), key=abs) for name in channels[0]
     }
@@ -180,21 +182,35 @@ def _undecided(why: str) -> QualityReport:
     )
 
 
-def _measure(noisy: Plane, denoised: Plane) -> dict[str, float]:
+def _smooth_noise(noisy: Plane) -> Plane:
+    """Return the mean square that each channel's noise has once it is smoothed.
+
+    Measured on all channels together, which tell noise from texture better than one.
+    """
+    planar = noisy.astype(np.float32)
+    noise = measure_noise(planar, estimate_sigma(planar, channel_axis=0))
+    power = float((noise.sigma_map(planar).astype(np.float64) ** 2).mean())
+    # Any noise will do; the same draw every time makes the verdict reproducible.
+    (fields,) = noise.fields(noisy.shape[1:], 1, np.random.default_rng(0))
+    smooth = ndimage.gaussian_filter(fields, (0, _SMOOTHING, _SMOOTHING))
+    return np.asarray(power * smooth.var(axis=(1, 2)))
+
+
+def _measure(noisy: Plane, denoised: Plane, expected: float) -> dict[str, float]:
     residual = noisy - denoised
     level, edges, flats = _structure(denoised)
     local = residual - ndimage.uniform_filter(residual, _BLOCK + 1)
-    smooth = ndimage.gaussian_filter(local, 1.0)
-    sigma = estimate_sigma(noisy)
+    smooth = ndimage.gaussian_filter(local, _SMOOTHING)
+    removed = float((smooth**2).mean())
     return {
-        "noise_before": sigma,
+        "noise_before": estimate_sigma(noisy),
         "noise_after": estimate_sigma(denoised),
         "noise_left": _noise_left(noisy, denoised),
         "mean_shift": float(residual.mean()),
         "block_shift": _block_shift(residual) / (_range(noisy) or 1.0),
         "edge_excess": _edge_excess(smooth**2, level, edges, flats),
         "correlation_excess": _correlation(local, edges) - _correlation(local, flats),
-        "removed_excess": _removed_excess(noisy, smooth, sigma),
+        "removed_excess": math.sqrt(removed / expected) if expected else 1.0,
     }
 
 
@@ -243,16 +259,6 @@ def _edge_excess(
         at_edges += edge.sum()
         at_flats += flat.mean() * edge.size
     return float(at_edges / at_flats) if at_flats > 0 else 1.0
-
-
-def _removed_excess(noisy: Plane, smooth_residual: Plane, sigma: float) -> float:
-    planar = noisy[None].astype(np.float32)
-    noise = measure_noise(planar, sigma)
-    power = float((noise.sigma_map(planar).astype(np.float64) ** 2).mean())
-    # Any noise will do; the same draw every time makes the verdict reproducible.
-    (field,) = noise.fields(noisy.shape, 1, np.random.default_rng(0))
-    expected = power * float(ndimage.gaussian_filter(field[0], 1.0).var())
-    return math.sqrt(float((smooth_residual**2).mean()) / expected) if expected else 1.0
 
 
 def _correlation(residual: Plane, where: Mask) -> float:

@@ -58,6 +58,7 @@ _CORRELATED = 0.35
 _EVEN_LEVEL_RATIO = 1.85
 _EVEN_HIGHEST_RATIO = 2.2
 _EVEN = 0.15
+_EVEN_WITHIN = 2.0
 _UNEVEN = 2.33
 _SOMEWHAT_EVEN = 0.5
 _SOMEWHAT_UNEVEN = 2.6
@@ -263,7 +264,8 @@ def _levelled(
     excess = _spread_of(blocks) - _spread(simulated)
     even = excess < _EVEN
     grainy = unevenness < (_SOMEWHAT_UNEVEN if excess < _SOMEWHAT_EVEN else _UNEVEN)
-    if _is_correlated(model, planar, overall, sigma, even=even, grainy=grainy):
+    smooth = even and unevenness < _EVEN_WITHIN
+    if _is_correlated(model, planar, overall, sigma, even=smooth, grainy=grainy):
         apart = _told_apart(levelled, planar)
         return _with_levels(apart, blocks, _simulated_variances(apart))
     if excess > _UNEVEN_BLOCKS:
@@ -288,7 +290,7 @@ def _is_correlated(
 ) -> bool:
     """Weigh the evidence that what is alike in neighbours is noise and not texture.
 
-    ``even``: over the flattest blocks; ``grainy``: within them, unlike texture.
+    ``even``: over the flattest blocks and within; ``grainy``: within them, more or less.
     """
     correlation = model.neighbour_correlation
     if correlation <= _CORRELATED:
