@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from napari_msdip.noise import cautious_sigma
+from napari_msdip.noise import cautious_sigma, estimate_sigma
 
 __all__ = ["NoiseModel", "measure_noise"]
 
@@ -59,14 +59,19 @@ _EVEN_LEVEL_RATIO = 1.85
 _EVEN_HIGHEST_RATIO = 2.2
 _EVEN = 0.15
 _EVEN_WITHIN = 2.0
+# Where crowded spots make blocks uneven within, the noise must fall off towards the
+# highest frequencies, as white noise never does.
+_FALL = 1.3
 _UNEVEN = 2.33
 _SOMEWHAT_EVEN = 0.5
 _SOMEWHAT_UNEVEN = 2.6
 # White noise this weak, by the image's range, is measured with caution where the flattest
-# blocks are uneven: texture may pass for most of it, but hardly for more than two thirds.
+# blocks are uneven, or slightly so without a crowd of spots within: texture may pass for
+# most of it, but hardly for more than two thirds.
 _FAINT = 0.05
 _ROBUST_RANGE = (0.5, 99.5)
-_UNEVEN_BLOCKS = 0.05
+_UNEVEN_BLOCKS = 0.12
+_SLIGHTLY_UNEVEN_BLOCKS = 0.05
 _LEAST_CAUTIOUS = 1 / 3
 _CELL = 4
 _GAUSSIAN_KURTOSIS = 3.0
@@ -262,17 +267,15 @@ def _levelled(
     levelled = _with_levels(model, blocks, simulated)
     overall = float(np.sqrt(np.mean(np.square(levelled.sigma_map(planar)))))
     excess = _spread_of(blocks) - _spread(simulated)
-    even = excess < _EVEN
-    grainy = unevenness < (_SOMEWHAT_UNEVEN if excess < _SOMEWHAT_EVEN else _UNEVEN)
-    smooth = even and unevenness < _EVEN_WITHIN
-    if _is_correlated(model, planar, overall, sigma, even=smooth, grainy=grainy):
+    if _is_correlated(model, planar, overall, sigma, excess, unevenness):
         apart = _told_apart(levelled, planar)
         return _with_levels(apart, blocks, _simulated_variances(apart))
-    if excess > _UNEVEN_BLOCKS:
+    textured = excess > _SLIGHTLY_UNEVEN_BLOCKS and unevenness < _EVEN_WITHIN
+    if textured or excess > _UNEVEN_BLOCKS:
         sigma = _with_caution(planar, sigma)
     white = NoiseModel.separable(
         correlation=_uncorrelated(),
-        channels=model.channels if even else np.eye(len(planar)),
+        channels=model.channels if excess < _EVEN else np.eye(len(planar)),
         intensities=levelled.intensities,
         sigmas=levelled.sigmas * (sigma / overall),
     )
@@ -284,13 +287,13 @@ def _is_correlated(
     planar: Planar,
     level: float,
     sigma: float,
-    *,
-    even: bool,
-    grainy: bool,
+    excess: float,
+    unevenness: float,
 ) -> bool:
     """Weigh the evidence that what is alike in neighbours is noise and not texture.
 
-    ``even``: over the flattest blocks and within; ``grainy``: within them, more or less.
+    ``excess`` tells how far the flattest blocks differ, beyond what noise explains,
+    ``unevenness`` the same within them.
     """
     correlation = model.neighbour_correlation
     if correlation <= _CORRELATED:
@@ -298,11 +301,20 @@ def _is_correlated(
     highest = cautious_sigma(planar)
     if not math.isfinite(highest):
         highest = 0.0
-    if even and level > max(_EVEN_LEVEL_RATIO * sigma, _EVEN_HIGHEST_RATIO * highest):
-        return True
-    strongly = correlation > _SURELY_CORRELATED
+    grainy = unevenness < (_SOMEWHAT_UNEVEN if excess < _SOMEWHAT_EVEN else _UNEVEN)
     much = level > max(_LEVEL_RATIO * sigma, _HIGHEST_RATIO * highest)
-    return grainy and strongly and much
+    if correlation > _SURELY_CORRELATED and grainy and much:
+        return True
+    more = level > max(_EVEN_LEVEL_RATIO * sigma, _EVEN_HIGHEST_RATIO * highest)
+    if excess >= _EVEN or not more:
+        return False
+    return unevenness < _EVEN_WITHIN or _channel_level(planar) > _FALL * highest
+
+
+def _channel_level(planar: Planar) -> float:
+    """Level of white noise in the channels, each taken by itself."""
+    levels = [estimate_sigma(channel) for channel in planar]
+    return float(np.sqrt(np.mean(np.square(levels))))
 
 
 def _with_caution(planar: Planar, sigma: float) -> float:
