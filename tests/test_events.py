@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_msdip import Options, Progress, Result, ScaleResult, Status, StopReason
+from napari_msdip.events import time_left
 from napari_msdip.plan import resolve
 
 
@@ -76,3 +77,10 @@ def test_progress_of_one_image_is_that_of_plane_0_of_1() -> None:
     progress = Progress(0, 1, 1, 10, 0.1, None, 0.5)
     assert (progress.plane, progress.n_planes) == (0, 1)
     assert progress.preview is progress.finished_scale is progress.finished_plane is None
+
+
+def test_the_first_steps_do_not_tell_how_long_the_rest_will_take() -> None:
+    assert time_left(5.0, 0.0) is None
+    assert time_left(5.0, 0.01) is None
+    assert time_left(5.0, 0.25) == pytest.approx(15.0)
+    assert time_left(5.0, 1.0) == 0.0

@@ -14,9 +14,20 @@ if TYPE_CHECKING:
 
     from napari_msdip.plan import Plan
 
-__all__ = ["Progress", "Result", "ScaleResult", "StackResult", "Status", "StopReason"]
+__all__ = [
+    "Progress",
+    "Result",
+    "ScaleResult",
+    "StackResult",
+    "Status",
+    "StopReason",
+    "time_left",
+]
 
 Array = npt.NDArray[Any]
+
+# The first steps are the slowest: what a run needs is made ready in them.
+_TELLING_FRACTION = 0.02
 
 
 class Status(enum.StrEnum):
@@ -206,3 +217,23 @@ class StackResult:
     status: Status
     seconds: float
     pending: tuple[int, ...] = ()
+
+
+def time_left(elapsed: float, fraction: float) -> float | None:
+    """Return the seconds to the end of a run at the pace so far.
+
+    Parameters
+    ----------
+    elapsed : float
+        Seconds since its start.
+    fraction : float
+        Share of the run done, 0 to 1.
+
+    Returns
+    -------
+    float or None
+        None over the first steps, whose pace tells nothing.
+    """
+    if fraction < _TELLING_FRACTION:
+        return None
+    return elapsed * (1 - fraction) / fraction

@@ -20,7 +20,14 @@ from torch import Tensor
 from napari_msdip import __version__
 from napari_msdip.collaborative import collaborative_wiener
 from napari_msdip.devices import limited_threads
-from napari_msdip.events import Progress, Result, ScaleResult, Status, StopReason
+from napari_msdip.events import (
+    Progress,
+    Result,
+    ScaleResult,
+    Status,
+    StopReason,
+    time_left,
+)
 from napari_msdip.features import DerivativeBank, Vgg16Features, load_vgg16
 from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale
 from napari_msdip.fusion import ensemble, joint_bilateral_upsample
@@ -602,7 +609,6 @@ class Run:
         if self.plan.options.refine:
             done = (1 - _REFINING) * done + _REFINING * refined
         now = time.perf_counter()
-        elapsed = now - self._started
         preview = None
         if step is not None:
             self._loss = step.loss
@@ -615,7 +621,7 @@ class Run:
             iteration=iteration,
             total=self.plan.scales[n].iterations,
             fraction=done,
-            eta_seconds=elapsed * (1 - done) / done if done else None,
+            eta_seconds=time_left(now - self._started, done),
             loss=self._loss,
             preview=preview,
             finished_scale=scale,

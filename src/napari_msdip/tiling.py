@@ -23,7 +23,7 @@ import torch
 
 from napari_msdip import cost, devices
 from napari_msdip import image as front
-from napari_msdip.events import Progress, Result, ScaleResult, Status
+from napari_msdip.events import Progress, Result, ScaleResult, Status, time_left
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.pixels import Layout, as_planar, checked_image, restored
 from napari_msdip.plan import Plan, resolve
@@ -404,9 +404,7 @@ class _Part:
         )
 
     def _eta(self, done: float) -> float | None:
-        if not done:
-            return None
-        return (time.monotonic() - self.started) * (1 - done) / done
+        return time_left(time.monotonic() - self.started, done)
 
 
 def _summary(

@@ -231,14 +231,6 @@ def test_the_last_steps_of_an_image_are_no_iterations(job, engine):
     assert "Finishing" in text.running(replace(fitted, finished_scale=None), (64, 64))
 
 
-def test_the_first_steps_do_not_tell_how_long_the_rest_will_take(job, engine):
-    step = next(job.run(engine, job.buffer(), lambda: False))
-    first, later = (replace(step, fraction=f, eta_seconds=1500.0) for f in (0.001, 0.1))
-    assert "left" not in text.running(first, None) + text.brief("cells", first)
-    assert "25 min left" in text.running(later, None)
-    assert "25 min left" in text.brief("cells", later)
-
-
 def test_slices_that_failed_are_not_counted_as_done(job):
     several = replace(
         job,

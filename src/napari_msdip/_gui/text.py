@@ -23,9 +23,6 @@ __all__ = [
 ]
 
 _LONGEST_NAME = 32
-_TELLING_FRACTION = 0.02
-"""Part of a run from which on its pace tells how long the rest will take."""
-
 
 REFUSALS = (ValueError, TypeError, FileNotFoundError)
 """What the engine raises where an argument cannot be right, or weights are missing; the
@@ -101,16 +98,9 @@ def running(progress: Progress, shape: tuple[int, int] | None) -> str:
             f"Iteration {progress.iteration} of at most {progress.total}, "
             f"loss {progress.loss:.3g}"
         )
-    if left := _left(progress):
-        lines.append(f"About {left} left")
+    if progress.eta_seconds is not None:
+        lines.append(f"About {duration(progress.eta_seconds)} left")
     return "\n".join(lines)
-
-
-def _left(progress: Progress) -> str:
-    """Return the time left in words, or nothing: the first steps are the slowest."""
-    if progress.eta_seconds is None or progress.fraction < _TELLING_FRACTION:
-        return ""
-    return duration(progress.eta_seconds)
 
 
 def _finishing(progress: Progress) -> bool:
@@ -127,8 +117,8 @@ def brief(name: str, progress: Progress) -> str:
     if progress.total:
         parts.append(f"{progress.iteration}/{progress.total}")
         parts.append(f"loss {progress.loss:.2g}")
-    if left := _left(progress):
-        parts.append(f"{left} left")
+    if progress.eta_seconds is not None:
+        parts.append(f"{duration(progress.eta_seconds)} left")
     return f"{short(name)}: {', '.join(parts)}"
 
 
