@@ -158,6 +158,17 @@ def test_channels_of_equal_noise_are_measured_close_by() -> None:
     assert model.powers.max() < 1.5 * model.powers.min()
 
 
+@pytest.mark.parametrize("shared", [0.0, 0.15, 0.8])
+def test_a_trace_of_structure_does_not_make_channels_noise_alike(shared: float) -> None:
+    common, own = white(0.1 * math.sqrt(shared)), white(0.1 * math.sqrt(1 - shared), 3, 1)
+    channels = measure_noise(planar(common + own), 0.1).channels
+    beside = channels[~np.eye(3, dtype=bool)]
+    if shared < 0.2:
+        assert np.abs(beside).max() < 1e-12
+    else:
+        assert beside.min() > 0.6
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (16, 16), (17, 64), (8, 300), (31, 37)])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_small_images_have_a_usable_model(shape: tuple[int, int], channels: int) -> None:

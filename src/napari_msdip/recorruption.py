@@ -82,6 +82,7 @@ _SIMULATIONS = 3
 _WEAK = 0.5
 _LEAST_POWER = 1e-6
 _LEAST_SURVEYED = 4
+_HARDLY_CORRELATED = 0.25
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,7 @@ def _levelled(
         sigma = _with_caution(planar, sigma)
     white = NoiseModel.separable(
         correlation=_uncorrelated(),
-        channels=model.channels if excess < _EVEN else np.eye(len(planar)),
+        channels=_clear(model.channels) if excess < _EVEN else np.eye(len(planar)),
         intensities=levelled.intensities,
         sigmas=levelled.sigmas * (sigma / overall),
     )
@@ -585,6 +586,19 @@ def _channel_covariance(unit: Array) -> Array:
     covariance = np.einsum("bcp,bdp->cd", unit, unit)
     normalised: Array = covariance / np.trace(covariance) * len(covariance)
     return normalised
+
+
+def _clear(channels: Array) -> Array:
+    """Return a covariance of channels, or its diagonal if they are hardly correlated.
+
+    A trace of structure in the flattest blocks is common to all channels.
+    """
+    spreads = np.sqrt(np.diag(channels))
+    beside = ~np.eye(len(channels), dtype=bool)
+    correlation = np.abs(channels / np.outer(spreads, spreads))[beside]
+    if correlation.max(initial=0.0) > _HARDLY_CORRELATED:
+        return channels
+    return np.diag(np.diag(channels))
 
 
 def _wrapped(correlation: Array, shape: tuple[int, int]) -> Array:
