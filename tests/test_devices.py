@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,10 +69,17 @@ def test_automatic_precision_is_safe_off_the_cpu(device: str) -> None:
     assert devices.select_precision("auto", device) == "float32"
 
 
-def test_automatic_precision_is_the_same_each_time() -> None:
-    found = devices.select_precision("auto", "cpu")
-    assert found in ("float32", "bfloat16")
-    assert devices.select_precision("auto", "cpu") == found
+def test_automatic_precision_is_the_same_each_time_on_a_busy_machine() -> None:
+    burning = "while True: pass"
+    others = [subprocess.Popen([sys.executable, "-c", burning]) for _ in range(3)]
+    try:
+        found = {devices._probed_precision.__wrapped__() for _ in range(4)}
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert len(found) == 1
+    assert found <= {"float32", "bfloat16"}
 
 
 def test_probe_leaves_random_numbers_alone() -> None:

@@ -78,24 +78,27 @@ def select_precision(precision: str, device: str) -> str:
 
 @cache
 def _probed_precision() -> str:
-    # In turns and the best of several, so that a busy machine slows both alike.
-    rounds = [
-        (_seconds(torch.float32), _seconds(torch.bfloat16)) for _ in range(_PROBE_ROUNDS)
-    ]
+    # Processor time of one thread, in turns and the best of several: what else the
+    # machine is doing must not decide, or the same seed would give another image.
+    with limited_threads(1):
+        rounds = [
+            (_seconds(torch.float32), _seconds(torch.bfloat16))
+            for _ in range(_PROBE_ROUNDS)
+        ]
     slow, fast = (min(times) for times in zip(*rounds, strict=True))
     return "bfloat16" if slow > _WORTHWHILE_SPEEDUP * fast else "float32"
 
 
 def _seconds(dtype: torch.dtype) -> float:
-    """Time one convolution with its gradients."""
+    """Processor time of one convolution with its gradients."""
     shape = (1, _PROBE_CHANNELS, _PROBE_SIZE, _PROBE_SIZE)
     image = torch.ones(shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
     kernel = torch.ones((_PROBE_CHANNELS, _PROBE_CHANNELS, 3, 3), dtype=dtype)
     image.requires_grad_()
     kernel.requires_grad_()
-    start = time.perf_counter()
+    start = time.thread_time()
     torch.nn.functional.conv2d(image, kernel, padding=1).sum().backward()  # type: ignore[no-untyped-call]
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 def cpu_count() -> int:
