@@ -158,6 +158,17 @@ def test_channels_of_equal_noise_are_measured_close_by() -> None:
     assert model.powers.max() < 1.5 * model.powers.min()
 
 
+@pytest.mark.parametrize("rise", [0.0, 1.0])
+def test_only_a_clear_rise_with_the_intensity_counts(rise: float) -> None:
+    clean = clean_picture(SHAPE)[np.newaxis]
+    level = 0.05 * (1 + rise * clean)
+    image = (clean + level * white(1.0)).astype(np.float32)
+    sigma = float(np.sqrt(np.mean(np.square(level))))
+    found = measure_noise(image, sigma).sigma_map(image)
+    assert rms(found) == pytest.approx(sigma, rel=0.01)
+    assert (np.ptp(found) > 0) == bool(rise)
+
+
 @pytest.mark.parametrize("shared", [0.0, 0.15, 0.8])
 def test_a_trace_of_structure_does_not_make_channels_noise_alike(shared: float) -> None:
     common, own = white(0.1 * math.sqrt(shared)), white(0.1 * math.sqrt(1 - shared), 3, 1)

@@ -83,6 +83,7 @@ _WEAK = 0.5
 _LEAST_POWER = 1e-6
 _LEAST_SURVEYED = 4
 _HARDLY_CORRELATED = 0.25
+_HARDLY_RISING = 1.25
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,7 @@ def _levelled(
         return model
     simulated = _simulated_variances(model)
     levelled = _with_levels(model, blocks, simulated)
-    overall = float(np.sqrt(np.mean(np.square(levelled.sigma_map(planar)))))
+    overall = _overall(levelled, planar)
     excess = _spread_of(blocks) - _spread(simulated)
     if _is_correlated(model, planar, overall, sigma, excess, unevenness):
         apart = _told_apart(levelled, planar)
@@ -274,11 +275,12 @@ def _levelled(
     textured = excess > _SLIGHTLY_UNEVEN_BLOCKS and unevenness < _EVEN_WITHIN
     if textured or excess > _UNEVEN_BLOCKS:
         sigma = _with_caution(planar, sigma)
+    steady = dataclasses.replace(levelled, sigmas=_steadied(levelled.sigmas))
     white = NoiseModel.separable(
         correlation=_uncorrelated(),
         channels=_clear(model.channels) if excess < _EVEN else np.eye(len(planar)),
-        intensities=levelled.intensities,
-        sigmas=levelled.sigmas * (sigma / overall),
+        intensities=steady.intensities,
+        sigmas=steady.sigmas * (sigma / _overall(steady, planar)),
     )
     return dataclasses.replace(white, asymmetry=_asymmetry(blocks))
 
@@ -324,6 +326,16 @@ def _with_caution(planar: Planar, sigma: float) -> float:
     if sigma > _FAINT * (high - low):
         return sigma
     return float(np.clip(cautious_sigma(planar), _LEAST_CAUTIOUS * sigma, sigma))
+
+
+def _overall(model: NoiseModel, planar: Planar) -> float:
+    return float(np.sqrt(np.mean(np.square(model.sigma_map(planar)))))
+
+
+def _steadied(sigmas: Array) -> Array:
+    """Return levels without their scatter where they hardly depend on the intensity."""
+    rising = sigmas.max() > _HARDLY_RISING * sigmas.min()
+    return sigmas if rising else np.full_like(sigmas, sigmas.mean())
 
 
 def _with_levels(model: NoiseModel, blocks: _Blocks, simulated: Array) -> NoiseModel:
