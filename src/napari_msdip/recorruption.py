@@ -606,9 +606,8 @@ def _clear(channels: Array) -> Array:
     A trace of structure in the flattest blocks is common to all channels.
     """
     spreads = np.sqrt(np.diag(channels))
-    beside = ~np.eye(len(channels), dtype=bool)
-    correlation = np.abs(channels / np.outer(spreads, spreads))[beside]
-    if correlation.max(initial=0.0) > _HARDLY_CORRELATED:
+    clearly = np.abs(channels) > _HARDLY_CORRELATED * np.outer(spreads, spreads)
+    if clearly[~np.eye(len(channels), dtype=bool)].any():
         return channels
     return np.diag(np.diag(channels))
 
