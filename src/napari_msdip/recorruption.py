@@ -70,7 +70,7 @@ _SOMEWHAT_UNEVEN = 2.6
 # most of it, but hardly for more than two thirds.
 _FAINT = 0.05
 _ROBUST_RANGE = (0.5, 99.5)
-_UNEVEN_BLOCKS = 0.12
+_UNEVEN_BLOCKS = 0.1
 _SLIGHTLY_UNEVEN_BLOCKS = 0.05
 _LEAST_CAUTIOUS = 1 / 3
 _CELL = 4
