@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ Row = Mapping[str, str]
 Group = tuple[str, str, str, str]
 
 SECONDS_FLOOR = 1e-2
+MARKERS = "osD^vP*X<>"
 WORST = ("bias_worst", "bias_channel", "bias_shift")
 
 
@@ -245,18 +247,12 @@ def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
 def _draw(axes: Any, group: Group, methods: Mapping[str, Mapping[str, float]]) -> None:
     from matplotlib.ticker import LogFormatter
 
-    for label, values in methods.items():
-        if label == "noisy":
-            continue
-        seconds = max(values["seconds"], SECONDS_FLOOR)
-        axes.plot(seconds, values["gain"], "o")
-        axes.annotate(
-            label,
-            (seconds, values["gain"]),
-            xytext=(5, 4),
-            textcoords="offset points",
-            fontsize=8,
-        )
+    shown = [label for label in methods if label != "noisy"]
+    for label, marker in zip(shown, cycle(MARKERS)):
+        seconds = max(methods[label]["seconds"], SECONDS_FLOOR)
+        axes.plot(seconds, methods[label]["gain"], marker, label=label)
+    # Labels beside the points would cover each other where methods are alike.
+    axes.legend(fontsize=8)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(
