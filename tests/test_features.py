@@ -92,7 +92,7 @@ def written_npz(folder: Path, seed: int) -> Path:
 def test_the_address_of_the_weights_is_torchvisions() -> None:
     from torchvision.models import VGG16_Weights
 
-    assert features._TORCHVISION_URL == VGG16_Weights.IMAGENET1K_V1.url
+    assert features._torchvision_url() == VGG16_Weights.IMAGENET1K_V1.url
 
 
 @pytest.mark.parametrize("layer", list(VGG_LAYERS))

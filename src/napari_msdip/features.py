@@ -5,8 +5,10 @@ VGG-16 is what the paper uses; the offline bank needs no weights at all.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pickle
+import re
 import tempfile
 import warnings
 import zipfile
@@ -62,9 +64,7 @@ _CAFFE_MEAN_RGB = (123.68, 116.779, 103.939)
 _TORCHVISION_MEAN = (0.485, 0.456, 0.406)
 _TORCHVISION_STD = (0.229, 0.224, 0.225)
 _CONVENTION_KEY = "convention"
-# VGG16_Weights.IMAGENET1K_V1.url; importing torchvision.models would import triton, and
-# that kills a process in which Mesa has loaded its own LLVM, as napari's often has.
-_TORCHVISION_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
+_HUB_NAME = "vgg16-397923af.pth"
 _CACHED_NAME = "vgg16_conv1_1_to_conv3_3.npz"
 # What NumPy and PyTorch raise for a file of something else.
 _UNREADABLE = (
@@ -249,11 +249,29 @@ def _advice() -> str:
 
 
 def _hub_file() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(_TORCHVISION_URL).name
+    return Path(torch.hub.get_dir()) / "checkpoints" / _HUB_NAME
+
+
+def _torchvision_url() -> str:
+    """Return where torchvision's own code says that the weights are.
+
+    Read, not imported: torchvision.models imports triton, and that kills a process in
+    which Mesa has loaded its own LLVM, as napari's often has.
+    """
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        raise OSError("torchvision, which knows where they are, is not installed")
+    source = Path(spec.origin).with_name("models") / "vgg.py"
+    found = re.search(
+        rf"https://[^\s\"']*/{re.escape(_HUB_NAME)}", source.read_text("utf-8")
+    )
+    if found is None:
+        raise OSError(f"{source} names no {_HUB_NAME}")
+    return found.group()
 
 
 def _fetch_from_torchvision(target: Path) -> None:
-    url = _TORCHVISION_URL
+    url = _torchvision_url()
     prefix = Path(url).stem.rpartition("-")[2]
     torch.hub.download_url_to_file(url, os.fspath(target), hash_prefix=prefix)
 
