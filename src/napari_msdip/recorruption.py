@@ -269,12 +269,13 @@ def _levelled(
     levelled = _with_levels(model, blocks, simulated)
     overall = _overall(levelled, planar)
     excess = _spread_of(blocks) - _spread(simulated)
-    if _is_correlated(model, planar, overall, sigma, excess, unevenness):
+    highest = cautious_sigma(planar)
+    if _is_correlated(model, planar, overall, sigma, highest, excess, unevenness):
         apart = _told_apart(levelled, planar)
         return _with_levels(apart, blocks, _simulated_variances(apart))
     textured = excess > _SLIGHTLY_UNEVEN_BLOCKS and unevenness < _EVEN_WITHIN
     if textured or excess > _UNEVEN_BLOCKS:
-        sigma = _with_caution(planar, sigma)
+        sigma = _with_caution(planar, sigma, highest)
     steady = dataclasses.replace(levelled, sigmas=_steadied(levelled.sigmas))
     white = NoiseModel.separable(
         correlation=_uncorrelated(),
@@ -290,18 +291,19 @@ def _is_correlated(
     planar: Planar,
     level: float,
     sigma: float,
+    highest: float,
     excess: float,
     unevenness: float,
 ) -> bool:
     """Weigh the evidence that what is alike in neighbours is noise and not texture.
 
-    ``excess`` tells how far the flattest blocks differ, beyond what noise explains,
-    ``unevenness`` the same within them.
+    ``highest`` is the level of white noise in the highest frequencies, infinite where
+    unknown; ``excess`` tells how far the flattest blocks differ, beyond what noise
+    explains, ``unevenness`` the same within them.
     """
     correlation = model.neighbour_correlation
     if correlation <= _CORRELATED:
         return False
-    highest = cautious_sigma(planar)
     if not math.isfinite(highest):
         highest = 0.0
     grainy = unevenness < (_SOMEWHAT_UNEVEN if excess < _SOMEWHAT_EVEN else _UNEVEN)
@@ -320,12 +322,12 @@ def _channel_level(planar: Planar) -> float:
     return float(np.sqrt(np.mean(np.square(levels))))
 
 
-def _with_caution(planar: Planar, sigma: float) -> float:
+def _with_caution(planar: Planar, sigma: float, highest: float) -> float:
     """Return a level for faint white noise to which texture has added less."""
     low, high = np.percentile(planar, _ROBUST_RANGE)
     if sigma > _FAINT * (high - low):
         return sigma
-    return float(np.clip(cautious_sigma(planar), _LEAST_CAUTIOUS * sigma, sigma))
+    return float(np.clip(highest, _LEAST_CAUTIOUS * sigma, sigma))
 
 
 def _overall(model: NoiseModel, planar: Planar) -> float:
