@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,8 @@ import zarr
 
 from napari_msdip import io
 from napari_msdip._commands import Engine, UsageError
-from napari_msdip.cli import build_parser, main, options_from
+from napari_msdip._program import build_parser, options_from
+from napari_msdip.cli import main
 from napari_msdip.events import (
     Progress,
     Result,
@@ -616,6 +619,26 @@ class TestCancel:
 
         assert run(fake, "denoise", image_file, "-o", tmp_path / "out.tif") == 130
         assert os.listdir(tmp_path) == ["cells.tif"]
+
+    @pytest.mark.parametrize("module", ["numpy", "napari_msdip._commands", "tifffile"])
+    def test_interrupt_while_the_program_is_loaded_is_quiet(
+        self, image_file: Path, module: str
+    ) -> None:
+        code = (
+            "import signal, sys\n"
+            "class Interrupting:\n"
+            "    def find_spec(self, name, *rest):\n"
+            f"        if name == {module!r}:\n"
+            "            signal.raise_signal(signal.SIGINT)\n"
+            "sys.meta_path.insert(0, Interrupting())\n"
+            "from napari_msdip.cli import main\n"
+            f"sys.exit(main(['noise', {str(image_file)!r}]))\n"
+        )
+
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+        assert done.returncode == 130
+        assert done.stderr in ("", "error: aborted\n")
 
     def test_signal_handlers_are_put_back(
         self, fake: FakeEngine, image_file: Path, tmp_path: Path

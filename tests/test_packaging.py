@@ -32,7 +32,7 @@ ENGINE = [
     "stack",
     "stopping",
     "tiling",
-    "cli",
+    "_program",
 ]
 
 
@@ -52,9 +52,13 @@ def loaded_by(*modules: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("module", ["napari_msdip", "napari_msdip.cli"])
+@pytest.mark.parametrize("module", ["napari_msdip", "napari_msdip._program"])
 def test_import_is_light(module: str) -> None:
     assert loaded_by(module).isdisjoint(HEAVY)
+
+
+def test_entry_point_is_there_before_anything_slow() -> None:
+    assert loaded_by("napari_msdip.cli").isdisjoint([*HEAVY, "numpy", "argparse"])
 
 
 def test_engine_loads_no_gui() -> None:
