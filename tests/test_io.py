@@ -483,6 +483,16 @@ class TestOutput:
         with pytest.raises(FileError, match="cannot write this type"):
             io.check_output(tmp_path / "out.jpg", overwrite=False)
 
+    def test_unfinished_results_do_not_get_in_each_others_way(self, tmp_path: Path) -> None:
+        names = ["cells.tif", "cells.ome.tif", "cells.zarr", "cells.ome.zarr"]
+        places = {io.partial_path(tmp_path / name) for name in names}
+
+        assert len(places) == len(names)
+        for place in places:
+            zarr.create_group(place)
+        with pytest.raises(FileError, match="no image"):
+            io.expand([tmp_path])
+
     def test_folder_that_cannot_be(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
 

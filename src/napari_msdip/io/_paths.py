@@ -44,8 +44,8 @@ def split_suffix(path: Path) -> tuple[str, str]:
 
 def partial_path(path: Path) -> Path:
     """Return where an unfinished stack waits until it may take its final name."""
-    stem, _ = split_suffix(path)
-    return path.with_name(f"{stem}.partial.ome.zarr")
+    # With its suffix: cells.tif and cells.ome.tif may be on their way at once.
+    return path.with_name(f"{path.name}.partial.ome.zarr")
 
 
 def expand(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
