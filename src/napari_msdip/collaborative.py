@@ -124,7 +124,7 @@ class _Colours:
         whitening = noise.axes / spreads[:, np.newaxis]
         if not noise.is_white:
             return cls(torch.from_numpy(whitening).to(pilot.device, torch.float32))
-        planes = pilot.flatten(1).double().cpu().numpy()
+        planes = pilot.flatten(1).cpu().double().numpy()
         covariance = np.atleast_2d(np.cov(whitening @ planes))
         _, axes = np.linalg.eigh(covariance)
         mixing = torch.from_numpy(axes.T @ whitening)
