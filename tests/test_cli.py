@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from tests.fakes import fake_denoise
 
+from napari_msdip import image as front
 from napari_msdip import io
 from napari_msdip._commands import Engine, UsageError
 from napari_msdip._program import build_parser, options_from
@@ -29,6 +32,7 @@ from napari_msdip.events import (
 from napari_msdip.options import Options, declared_options
 from napari_msdip.plan import Plan, ScalePlan
 from napari_msdip.planes import PlaneLayout, read_plane, select
+from napari_msdip.stack import denoise_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -368,6 +372,141 @@ class TestStack:
         self, stack_file: Path, tmp_path: Path, words: list[str]
     ) -> None:
         assert unloaded("denoise", stack_file, "-o", tmp_path / "o.tif", *words) == 2
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
+class TestPlanesThatFailed:
+    """The engine of stacks is the real one here, with fits that take no time."""
+
+    @pytest.fixture(autouse=True)
+    def quick_fits(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(front, "iter_denoise_part", fake_denoise)
+        self.write(tmp_path, bad=2)
+
+    def stack(self) -> np.ndarray:
+        return np.random.default_rng(0).normal(100, 9, (5, 20, 24)).astype(np.float32)
+
+    def write(self, folder: Path, *, bad: int | None = None) -> None:
+        stack = self.stack()
+        if bad is not None:
+            stack[bad, 3, 4] = np.nan
+        metadata = {"axes": "ZYX"}
+        tifffile.imwrite(folder / "in.tif", stack, imagej=True, metadata=metadata)
+
+    def denoise(self, fake: FakeEngine, folder: Path, name: str, *words: str) -> int:
+        def load() -> Engine:
+            return dataclasses.replace(fake.load(), denoise_stack=denoise_stack)
+
+        command = ["denoise", str(folder / "in.tif"), "-o", str(folder / name), "--json"]
+        return main([*command, *words, "--threads", "1"], load=load)
+
+    def test_resuming_says_what_the_first_run_said(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        name: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        said = []
+        for words in ([], ["--resume"], ["--resume"]):
+            assert self.denoise(fake, tmp_path, name, *words) == 1
+            (file,) = json.loads(capsys.readouterr().out)["files"]
+            said.append({key: file[key] for key in file if key not in ("seconds", "plan")})
+
+        assert said[0]["status"] == "partly failed"
+        assert "NaN" in said[0]["failed"]["2"]
+        assert said[0]["output"] == str(tmp_path / name)
+        assert said[1] == said[2] == said[0]
+        np.testing.assert_array_equal(
+            read(tmp_path / name)[2], read(tmp_path / "in.tif")[2]
+        )
+
+    def test_resuming_tries_them_again_and_no_others(
+        self, fake: FakeEngine, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+        self.write(tmp_path)
+        fitted = []
+
+        def noting(image: Any, *rest: Any, **settings: Any) -> Any:
+            fitted.append(image)
+            return fake_denoise(image, *rest, **settings)
+
+        monkeypatch.setattr(front, "iter_denoise_part", noting)
+        assert self.denoise(fake, tmp_path, name, "--resume") == 0
+
+        np.testing.assert_array_equal(fitted, self.stack()[[2]])
+        assert sorted(os.listdir(tmp_path)) == sorted(["in.tif", name])
+        assert self.denoise(fake, tmp_path, f"whole-{name}") == 0
+        np.testing.assert_array_equal(
+            read(tmp_path / name), read(tmp_path / f"whole-{name}")
+        )
+        fitted.clear()
+        assert self.denoise(fake, tmp_path, name, "--resume") == 0
+        assert fitted == []
+
+    def test_result_is_not_written_again_if_it_stays_the_same(
+        self, fake: FakeEngine, tmp_path: Path, name: str
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+        before = (tmp_path / name).stat().st_ino
+
+        self.denoise(fake, tmp_path, name, "--resume")
+
+        assert (tmp_path / name).stat().st_ino == before
+
+    def test_resuming_with_other_options_leaves_the_result(
+        self, fake: FakeEngine, tmp_path: Path, name: str
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+        before = read(tmp_path / name)
+
+        assert self.denoise(fake, tmp_path, name, "--resume", "--seed", "3") == 1
+
+        np.testing.assert_array_equal(read(tmp_path / name), before)
+
+    def test_interrupted_second_try_is_gone_on_with(
+        self, fake: FakeEngine, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+        self.write(tmp_path)
+
+        def interrupted(*arguments: Any, **settings: Any) -> Any:
+            signal.raise_signal(signal.SIGINT)
+            return fake_denoise(*arguments, **settings)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(front, "iter_denoise_part", interrupted)
+            assert self.denoise(fake, tmp_path, name, "--resume") == 130
+        assert self.denoise(fake, tmp_path, name, "--resume") == 0
+
+        assert self.denoise(fake, tmp_path, f"whole-{name}") == 0
+        np.testing.assert_array_equal(
+            read(tmp_path / name), read(tmp_path / f"whole-{name}")
+        )
+
+    def test_overwriting_begins_anew(
+        self, fake: FakeEngine, tmp_path: Path, name: str
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+        assert self.denoise(fake, tmp_path, name) == 2
+        self.write(tmp_path)
+
+        assert self.denoise(fake, tmp_path, name, "--overwrite", "--seed", "3") == 0
+
+        assert sorted(os.listdir(tmp_path)) == sorted(["in.tif", name])
+
+    def test_unfinished_run_over_another_result_needs_permission(
+        self, tmp_path: Path, name: str, stack_file: Path
+    ) -> None:
+        command = ["denoise", stack_file, "-o", tmp_path / name]
+        run(FakeEngine(), *command)
+        before = read(tmp_path / name)
+
+        assert run(FakeEngine(interrupts_at=2), *command, "--overwrite") == 130
+        assert run(FakeEngine(), *command, "--resume") == 2
+        np.testing.assert_array_equal(read(tmp_path / name), before)
+        assert run(FakeEngine(), *command, "--resume", "--overwrite") == 0
 
 
 def unloaded(*arguments: object) -> int:

@@ -24,11 +24,11 @@ from napari_msdip._judgement import in_words, judgement
 from napari_msdip.events import Status
 from napari_msdip.io import FileError, Source
 from napari_msdip.planes import PlaneLayout, read_plane, select
-from napari_msdip.sinks import ZarrOut
+from napari_msdip.sinks import Leftover, ZarrOut, note_copy
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from napari_msdip._console import Console
     from napari_msdip.events import Progress, Result, StackResult
@@ -128,10 +128,26 @@ class _Task:
 
     source: Path
     target: Path
+    left: Leftover | None
     axes: str | None
     channel_axis: int | None
     planes: slice | list[int] | None
     is_stack: bool
+
+    @property
+    def store(self) -> Path:
+        """Where the planes of a stack go until all are done."""
+        return self.left.store if self.left else io.partial_path(self.target)
+
+    @property
+    def replaces_own(self) -> bool:
+        """Whether a result that is there came of the same planes."""
+        return self.left is not None and self.left.gave(self.target)
+
+    def is_copied(self, failed: Mapping[str, str]) -> bool:
+        """Whether the result that is there lacks just these planes."""
+        copied = self.replaces_own and self.target.exists()
+        return copied and self.left is not None and self.left.failed == failed
 
 
 def denoise_files(
@@ -147,12 +163,13 @@ def denoise_files(
     reports: list[dict[str, Any]] = []
     tasks = []
     for path, target in zip(paths, targets, strict=True):
-        if parsed.resume and target.exists():
+        left = _left_to_do(target) if parsed.resume else None
+        if parsed.resume and target.exists() and left is None:
             reports.append(_report(path, target, "skipped"))
             continue
-        io.check_output(target, overwrite=parsed.overwrite, source=path)
+        _check_target(path, target, left, parsed)
         try:
-            tasks.append(_plan(path, target, parsed, planes, options))
+            tasks.append(_plan(path, target, left, parsed, planes, options))
         except FileError as error:
             if len(paths) == 1:
                 raise
@@ -174,6 +191,32 @@ def denoise_files(
             run = _Run(task, options, engine, console, stop, label, parsed, client)
             reports.append(run.denoise())
     return _finish(reports, console)
+
+
+def _left_to_do(target: Path) -> Leftover | None:
+    """Return where an earlier run left planes of a stack to do, None if nowhere."""
+    unfinished = io.partial_path(target)
+    if unfinished.exists():
+        return Leftover.of(unfinished)
+    if target.suffix.lower() == ".zarr" and target.exists():
+        # All that such a store got when it was finished is another name.
+        left = Leftover.of(target)
+        return None if left.complete else left
+    return None
+
+
+def _check_target(
+    path: Path, target: Path, left: Leftover | None, parsed: argparse.Namespace
+) -> None:
+    """Make sure that the result can be written and replaces nothing of value."""
+    own = left is not None and left.gave(target)
+    if target.exists() and left is not None and not own and not parsed.overwrite:
+        raise UsageError(
+            f"{target}: exists already, and {left.store} is left of another run that did "
+            "not finish; with --overwrite as well, --resume goes on with that and "
+            "replaces the file"
+        )
+    io.check_output(target, overwrite=parsed.overwrite or own, source=path)
 
 
 def ready(load: Callable[[], Engine], options: Options) -> Engine:
@@ -240,6 +283,7 @@ def _parse_planes(text: str | None) -> slice | list[int] | None:
 def _plan(
     path: Path,
     target: Path,
+    left: Leftover | None,
     parsed: argparse.Namespace,
     planes: slice | list[int] | None,
     options: Options,
@@ -259,7 +303,7 @@ def _plan(
         if options.output_dtype == "float32":
             dtype = np.dtype(np.float32)
         io.check_format(target, _selected(source, planes, layout).axes, dtype)
-    return _Task(path, target, parsed.axes, channel_axis, planes, is_stack)
+    return _Task(path, target, left, parsed.axes, channel_axis, planes, is_stack)
 
 
 def _selected(
@@ -446,14 +490,13 @@ class _Run:
         metadata = _selected(source, task.planes, layout)
         if self.parsed.save_scales:
             self.console.note(f"{source.path}: is a stack, so no scales are saved")
-        unfinished = io.partial_path(task.target)
         interim = task.target.suffix.lower() != ".zarr"
         result = self.engine.denoise_stack(
             source.data,
             self.options,
             channel_axis=task.channel_axis,
             planes=task.planes,
-            out=ZarrOut(unfinished, metadata, interim=interim),
+            out=ZarrOut(task.store, metadata, interim=interim),
             on_progress=self._show,
             should_stop=self.stop,
             client=self.client,
@@ -461,8 +504,8 @@ class _Run:
         quality = self._judge_plane(source, layout, result)
         completed = result.status is Status.COMPLETED and not result.pending
         if completed:
-            _settle(unfinished, task.target, result, metadata, self)
-        report = self._stack_report(source, result, unfinished, completed=completed)
+            _settle(task, result, metadata, self)
+        report = self._stack_report(source, result, completed=completed)
         if quality:
             self.console.say(f"  plane {quality['plane']}: {in_words(quality)}")
         return report | {"quality": quality}
@@ -489,16 +532,17 @@ class _Run:
         return {"plane": plane, **judgement(quality)}
 
     def _stack_report(
-        self, source: Source, result: StackResult, unfinished: Path, *, completed: bool
+        self, source: Source, result: StackResult, *, completed: bool
     ) -> dict[str, Any]:
-        target = self.task.target if completed else unfinished
+        target = self.task.target if completed else self.task.store
         say = self.console.say
         say(f"{source.path} -> {target} ({duration(result.seconds)})")
         for plane, reason in result.failed.items():
             self.console.error(f"{source.path}: plane {plane}: {reason}")
         if result.failed:
             n_failed, n_planes = len(result.failed), len(result.planes)
-            say(f"  {n_failed} of {n_planes} planes could not be denoised")
+            hint = f"; --resume tries them again{self._kept()}" if completed else ""
+            say(f"  {n_failed} of {n_planes} planes could not be denoised{hint}")
         status = "partly failed" if result.failed else result.status.value
         if not completed:
             status = "cancelled" if self.stop.asked else "unfinished"
@@ -514,6 +558,12 @@ class _Run:
             seconds=result.seconds,
             plan=result.plan.to_dict() if result.plan else None,
         )
+
+    def _kept(self) -> str:
+        """Name what is kept of a stack beside its result."""
+        store = self.task.store
+        beside = store.exists() and store != self.task.target
+        return f", and {store} is kept for that" if beside else ""
 
 
 def drive(
@@ -546,31 +596,32 @@ def _free_name(target: Path) -> Path:
     return name
 
 
-def _settle(
-    unfinished: Path,
-    target: Path,
-    result: StackResult,
-    metadata: Metadata,
-    run: _Run,
-) -> None:
-    """Give a finished stack its final name and format."""
-    overwrite = run.parsed.overwrite
-    if target.suffix.lower() == ".zarr":
-        io.annotate_zarr(unfinished, metadata, name=io.split_suffix(target)[0])
-        with io.replacing(target, overwrite=overwrite) as temporary:
-            unfinished.rename(temporary)
+def _settle(task: _Task, result: StackResult, metadata: Metadata, run: _Run) -> None:
+    """Give a stack its final name and format once every plane was tried."""
+    overwrite = run.parsed.overwrite or task.replaces_own
+    if task.target.suffix.lower() == ".zarr":
+        if task.store != task.target:
+            io.annotate_zarr(task.store, metadata, name=io.split_suffix(task.target)[0])
+            with io.replacing(task.target, overwrite=overwrite) as temporary:
+                task.store.rename(temporary)
         return
-    provenance = {
-        "options": run.options.to_dict(),
-        "seconds": result.seconds,
-        "planes": list(result.planes),
-        "failed": {str(plane): reason for plane, reason in result.failed.items()},
-        "plan of the last plane": result.plan.to_dict() if result.plan else None,
-    }
-    io.save_image(
-        target, result.image, metadata, overwrite=overwrite, provenance=provenance
-    )
-    shutil.rmtree(unfinished)
+    failed = {str(plane): reason for plane, reason in result.failed.items()}
+    if not task.is_copied(failed):
+        provenance = {
+            "options": run.options.to_dict(),
+            "seconds": result.seconds,
+            "planes": list(result.planes),
+            "failed": failed,
+            "plan of the last plane": result.plan.to_dict() if result.plan else None,
+        }
+        io.save_image(
+            task.target, result.image, metadata, overwrite=overwrite, provenance=provenance
+        )
+    if failed:
+        # Another run may have more luck with them.
+        note_copy(task.store, task.target.name, failed)
+    else:
+        shutil.rmtree(task.store)
 
 
 def _finish(reports: list[dict[str, Any]], console: Console) -> Exit:

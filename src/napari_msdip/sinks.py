@@ -21,11 +21,24 @@ if TYPE_CHECKING:
 
     from napari_msdip.planes import PlaneLayout
 
-__all__ = ["ArraySink", "Sink", "ZarrOut", "ZarrSink", "ZarrWriter", "open_sink"]
+__all__ = [
+    "ArraySink",
+    "Leftover",
+    "Sink",
+    "ZarrOut",
+    "ZarrSink",
+    "ZarrWriter",
+    "note_copy",
+    "open_sink",
+]
 
 Array = npt.NDArray[Any]
 
 JOURNAL = ".napari-msdip.jsonl"
+
+# Attributes of the group: how its planes came about, and which file is a copy of it.
+_OUTCOME = "napari_msdip"
+_COPY = "napari_msdip_copy"
 
 # Larger planes are split, as one huge chunk is slow to open anywhere.
 _CHUNK_BYTES = 64 * 2**20
@@ -247,7 +260,7 @@ class ZarrSink:
 
         group = zarr.open_group(str(self._root), mode="r+")
         try:
-            group.attrs["napari_msdip"] = dict(provenance)
+            group.attrs[_OUTCOME] = dict(provenance)
         except OSError as error:
             # The planes are what matters, and they are written.
             warnings.warn(
@@ -255,6 +268,57 @@ class ZarrSink:
                 f"{error}",
                 stacklevel=2,
             )
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A store in which an earlier run left planes to do.
+
+    Attributes
+    ----------
+    store : Path
+        Its folder.
+    complete : bool
+        Whether nothing is left after all; a store without a note is taken for that.
+    copy : str
+        Name of the file that the store was copied to, failed planes included.
+    failed : mapping of str to str
+        Those failed planes, with the reason.
+    """
+
+    store: Path
+    complete: bool
+    copy: str
+    failed: Mapping[str, str]
+
+    @classmethod
+    def of(cls, store: Path) -> Leftover:
+        """Read what is noted in a store."""
+        import zarr
+
+        try:
+            notes: dict[str, Any] = dict(zarr.open_group(store, mode="r").attrs)
+        except (OSError, ValueError):
+            notes = {}
+        copy = notes.get(_COPY, {})
+        return cls(
+            store=store,
+            complete=notes.get(_OUTCOME, {}).get("complete", True),
+            copy=copy.get("name", ""),
+            failed=copy.get("failed", {}),
+        )
+
+    def gave(self, result: Path) -> bool:
+        """Whether a file that is there came of the store."""
+        return result == self.store or result.name == self.copy
+
+
+def note_copy(store: Path, name: str, failed: Mapping[str, str]) -> None:
+    """Note in a store which file is a copy of it now, and which planes both lack."""
+    import zarr
+
+    copy: dict[str, Any] = {"name": name, "failed": dict(failed)}
+    zarr.open_group(store, mode="r+").attrs[_COPY] = copy
 
 
 def open_sink(
