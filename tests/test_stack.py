@@ -607,6 +607,18 @@ def test_only_unfinished_planes_are_redone(tmp_path: Path) -> None:
     assert [record["plane"] for record in records[1:]] == [0, 1, 2, 3]
 
 
+def test_a_run_with_nothing_to_do_keeps_the_record_of_the_plan(tmp_path: Path) -> None:
+    stack = random_stack(2, 16, 18)
+    out = tmp_path / "o.zarr"
+    denoise_stack(stack, OPTIONS, out=out)
+    before = dict(zarr.open_group(str(out)).attrs["napari_msdip"])
+    assert before["plan"]["threads"] == 1
+
+    denoise_stack(stack, OPTIONS, out=out)
+
+    assert dict(zarr.open_group(str(out)).attrs["napari_msdip"]) == before
+
+
 def test_resuming_refuses_other_options_and_input(tmp_path: Path) -> None:
     stack = random_stack(3, 16, 18)
     out = tmp_path / "o.zarr"

@@ -259,8 +259,11 @@ class ZarrSink:
         import zarr
 
         group = zarr.open_group(str(self._root), mode="r+")
+        before: Any = group.attrs.get(_OUTCOME, {})
+        # A run that finds nothing to do has no plan, and must not wipe out the one noted.
+        known = {key: value for key, value in provenance.items() if value is not None}
         try:
-            group.attrs[_OUTCOME] = dict(provenance)
+            group.attrs[_OUTCOME] = before | known
         except OSError as error:
             # The planes are what matters, and they are written.
             warnings.warn(
