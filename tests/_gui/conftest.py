@@ -42,7 +42,8 @@ class FakeEngine:
 
     Clearing ``gate`` holds a run at its next iteration until the gate is set or the
     run is asked to stop; ``error`` is raised at iteration ``fails_at`` of the finest
-    scale, and a RuntimeError at the next iteration once ``broken`` is set.
+    scale, and a RuntimeError at the next iteration once ``broken`` is set. Planes in
+    ``bad`` are left as they are, for that reason.
     """
 
     n_scales: int = 3
@@ -53,6 +54,7 @@ class FakeEngine:
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
     broken: threading.Event = field(default_factory=threading.Event)
+    bad: dict[int, str] = field(default_factory=dict)
     calls: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self):
@@ -113,16 +115,18 @@ class FakeEngine:
     def iter_denoise_stack(self, stack, options, *, channel_axis, planes, out, should_stop):
         n_image_axes = out.ndim - 1
         plane_shape = stack.shape[: len(stack.shape) - n_image_axes]
-        done = []
+        done, failed = [], {}
         for position, plane in enumerate(planes):
             image = np.asarray(stack[np.unravel_index(plane, plane_shape)])
-            steps = self.iter_denoise(
-                image, options, channel_axis=channel_axis, should_stop=should_stop
-            )
-            result = yield from steps
-            if result.status is Status.CANCELLED:
-                break
-            out[position] = result.image
+            if plane in self.bad:
+                failed[plane], out[position] = self.bad[plane], image
+            else:
+                result = yield from self.iter_denoise(
+                    image, options, channel_axis=channel_axis, should_stop=should_stop
+                )
+                if result.status is Status.CANCELLED:
+                    break
+                out[position] = result.image
             done.append(plane)
             yield Progress(
                 scale=0,
@@ -134,12 +138,12 @@ class FakeEngine:
                 loss=float("nan"),
                 plane=position,
                 n_planes=len(planes),
-                finished_plane=result.image,
+                finished_plane=out[position],
             )
         return StackResult(
             image=out,
             planes=tuple(planes),
-            failed={},
+            failed=failed,
             plan=None,
             status=Status.COMPLETED if len(done) == len(planes) else Status.CANCELLED,
             seconds=1.0,

@@ -769,6 +769,56 @@ def test_cancelling_a_stack_keeps_the_finished_slices(
     assert f"kept {done} of 5 slices" in widget.status.value
 
 
+def test_a_stack_in_which_every_slice_fails_gives_no_layer(
+    viewer, dock, click, idle, engine
+):
+    viewer.add_image(cells((3, 40, 51)), name="stack")
+    widget = dock()
+    widget.slices.value = "whole stack"
+    engine.bad = dict.fromkeys(range(3), "2 of 2040 pixels are NaN or Inf")
+    before = len(notification_manager.records)
+    click(widget.button)
+    idle(widget)
+    assert names(viewer) == ["stack"]
+    assert "Nothing was denoised" in widget.status.value
+    assert "NaN" in widget.status.value
+    assert len(notification_manager.records) == before + 1
+    assert not widget.copy.enabled
+    notification_manager.records.clear()
+
+
+def test_a_stack_in_which_some_slices_fail_says_which_and_why(
+    viewer, dock, click, idle, engine
+):
+    data = cells((3, 40, 51))
+    viewer.add_image(data, name="stack")
+    widget = dock()
+    widget.slices.value = "whole stack"
+    engine.bad = {0: "2 of 2040 pixels are NaN or Inf"}
+    click(widget.button)
+    idle(widget)
+    result = viewer.layers["stack · MS-DIP"].data
+    np.testing.assert_array_equal(result[0], data[0])
+    np.testing.assert_array_equal(result[1:], data[1:] // 2)
+    assert "2 of 3 slices" in widget.status.value
+    assert "(slice 0): 2 of 2040 pixels are NaN" in widget.status.value
+
+
+def test_a_stack_cancelled_before_a_slice_succeeds_gives_no_layer(
+    viewer, dock, held, idle, engine, qtbot, click
+):
+    viewer.add_image(cells((3, 40, 51)), name="stack")
+    widget = dock()
+    widget.slices.value = "whole stack"
+    engine.bad = {0: "2 of 2040 pixels are NaN or Inf"}
+    held(widget)
+    qtbot.waitUntil(lambda: "stack · MS-DIP" in names(viewer), timeout=5000)
+    click(widget.button)
+    idle(widget)
+    assert names(viewer) == ["stack"]
+    assert "Cancelled before anything was denoised" in widget.status.value
+
+
 def test_axes_can_be_corrected(viewer, dock, click, idle, engine):
     data = cells((2, 40, 51))
     viewer.add_image(data, name="two channels")

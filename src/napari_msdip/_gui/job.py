@@ -59,7 +59,7 @@ class Finished:
         Of a single image by the scale's number, 0 being the finest; empty for
         several planes. A cancelled run lacks the finer ones.
     n_done : int
-        Planes denoised; 0 if there is nothing worth showing.
+        Planes denoised, without failed ones; 0 if there is nothing worth showing.
     failed : mapping of int to str
         Planes left as they were, with the reason.
     seconds : float
@@ -271,7 +271,7 @@ class Job:
             box=box,
             status=result.status,
             scales={},
-            n_done=len(done),
+            n_done=sum(result.planes[n] not in result.failed for n in done),
             failed=result.failed,
             seconds=result.seconds,
             provenance=self._provenance(provenance),

@@ -179,9 +179,13 @@ class Run:
         alive = self._alive()
         if alive and outcome.n_done:
             self._show_result(outcome)
+        elif alive and outcome.failed:
+            self._take_back_planes()
         drafts = self._mark_drafts()
         if alive:
             self._message = text.outcome(self.job, outcome, drafts=drafts)
+        if outcome.failed and not outcome.n_done and not self.cancelling:
+            show_error(self._message)
 
     def _on_finished(self) -> None:
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
@@ -251,6 +255,15 @@ class Run:
             self._live = self._put(entry, None)
         elif self._live in self._viewer.layers:
             self._live.refresh()
+
+    def _take_back_planes(self) -> None:
+        """Remove the layer of a stack in which every plane is as it was.
+
+        An unchanged copy that is named like a result would be taken for one.
+        """
+        if self._live in self._viewer.layers:
+            self._viewer.layers.remove(self._live)
+        self._live = None
 
     def _show_result(self, finished: Finished) -> None:
         cancelled = finished.status is Status.CANCELLED

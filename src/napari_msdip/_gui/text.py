@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 _LONGEST_NAME = 32
+_MOST_NAMED = 5
 
 REFUSALS = (ValueError, TypeError, FileNotFoundError)
 """What the engine raises where an argument cannot be right, or weights are missing; the
@@ -136,25 +137,33 @@ def outcome(job: Job, finished: Finished, *, drafts: bool = False) -> str:
     """
     cancelled = finished.status is Status.CANCELLED
     if finished.n_done == 0:
+        if finished.failed:
+            nothing = "Cancelled before anything" if cancelled else "Nothing"
+            return f"{nothing} was denoised {_failures(finished)}"
         if drafts:
             return "Cancelled early: the layer kept is unfinished."
         return "Cancelled before there was anything to keep."
     if job.n_planes > 1:
-        good = finished.n_done - len(finished.failed)
-        text = f"{good} of {job.n_planes} slices in {duration(finished.seconds)}"
+        text = f"{finished.n_done} of {job.n_planes} slices in {duration(finished.seconds)}"
         text = f"Cancelled: kept {text}." if cancelled else f"Done: {text}."
         if finished.failed:
-            which = ", ".join(map(str, list(finished.failed)[:5]))
-            reason = next(iter(finished.failed.values()))
             text += (
                 f"\n{len(finished.failed)} could not be denoised and are as they were "
-                f"(slice {which}): {reason}"
+                f"{_failures(finished)}"
             )
         return text
     if cancelled:
         return f"Cancelled after {duration(finished.seconds)}: kept the best image so far."
     trust = f"\nHow far to trust it: {finished.judgement}" if finished.judgement else ""
     return f"Done in {duration(finished.seconds)}.{trust}"
+
+
+def _failures(finished: Finished) -> str:
+    """Return which slices could not be denoised, and why."""
+    which = ", ".join(map(str, list(finished.failed)[:_MOST_NAMED]))
+    more = ", …" if len(finished.failed) > _MOST_NAMED else ""
+    reason = next(iter(finished.failed.values()))
+    return f"(slice {which}{more}): {reason}"
 
 
 def explain(error: BaseException) -> str:
