@@ -524,6 +524,38 @@ def test_what_a_run_leaves_half_done_is_not_taken_for_a_result(
         assert "unfinished" in widget.status.value
 
 
+@pytest.mark.parametrize("scale_layers", [True, False])
+@pytest.mark.parametrize("ending", ["cancel", "error"])
+def test_an_original_hidden_for_a_result_is_back_if_there_is_none(
+    viewer, dock, click, idle, engine, qtbot, scale_layers, ending
+):
+    viewer.add_image(cells(), name="cells", blending="additive")
+    widget = dock()
+    widget.scale_layers.value = scale_layers
+    engine.iterations, engine.pace = 10_000, 0.02
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10_000)
+    assert [layer.visible for layer in viewer.layers] == [False, True]
+    if ending == "cancel":
+        click(widget.button)
+    else:
+        engine.broken.set()
+    idle(widget)
+    assert [layer.visible for layer in viewer.layers] == [True, False]
+    notification_manager.records.clear()
+
+
+def test_an_original_out_of_view_stays_so(viewer, dock, click, idle, engine, qtbot):
+    viewer.add_image(cells(), name="cells", blending="additive", visible=False)
+    widget = dock()
+    engine.iterations, engine.pace = 10_000, 0.02
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10_000)
+    click(widget.button)
+    idle(widget)
+    assert [layer.visible for layer in viewer.layers] == [False, True]
+
+
 def test_run_may_be_pressed_again_after_a_cancel(viewer, dock, held, click, idle, engine):
     viewer.add_image(cells(), name="cells")
     widget = dock()
@@ -772,7 +804,7 @@ def test_cancelling_a_stack_keeps_the_finished_slices(
 def test_a_stack_in_which_every_slice_fails_gives_no_layer(
     viewer, dock, click, idle, engine
 ):
-    viewer.add_image(cells((3, 40, 51)), name="stack")
+    viewer.add_image(cells((3, 40, 51)), name="stack", blending="additive")
     widget = dock()
     widget.slices.value = "whole stack"
     engine.bad = dict.fromkeys(range(3), "2 of 2040 pixels are NaN or Inf")
@@ -780,6 +812,7 @@ def test_a_stack_in_which_every_slice_fails_gives_no_layer(
     click(widget.button)
     idle(widget)
     assert names(viewer) == ["stack"]
+    assert viewer.layers["stack"].visible
     assert "Nothing was denoised" in widget.status.value
     assert "NaN" in widget.status.value
     assert len(notification_manager.records) == before + 1

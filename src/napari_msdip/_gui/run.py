@@ -98,6 +98,7 @@ class Run:
         self._window = window
         self._scales: dict[int, Layer] = {}
         self._live: Layer | None = None
+        self._hid_original = False
         self._shapes: dict[int, tuple[int, int]] = {}
         self._buffer = job.buffer()
         self._handshake = Handshake()
@@ -172,6 +173,7 @@ class Run:
     def _on_returned(self, outcome: Finished | Failure) -> None:
         if isinstance(outcome, Failure):
             self._mark_drafts()
+            self._bring_back_original()
             self._message = outcome.message
             show_error(self._message)
             return
@@ -182,6 +184,8 @@ class Run:
         elif alive and outcome.failed:
             self._take_back_planes()
         drafts = self._mark_drafts()
+        if not outcome.n_done:
+            self._bring_back_original()
         if alive:
             self._message = text.outcome(self.job, outcome, drafts=drafts)
         if outcome.failed and not outcome.n_done and not self.cancelling:
@@ -290,6 +294,7 @@ class Run:
             if self.job.source.contrast_limits_range is not None:
                 layer.contrast_limits_range = self.job.source.contrast_limits_range
             if state["blending"] in _ADDING_UP and not self._scales and not self._live:
+                self._hid_original = self._layer.visible
                 self._layer.visible = False
             self._viewer.add_layer(layer)
         elif layer in self._viewer.layers:
@@ -299,6 +304,12 @@ class Run:
                     setattr(layer, place, state[place])
             layer.metadata = state["metadata"]
         return layer
+
+    def _bring_back_original(self) -> None:
+        """Show what drafts stood in for, and not them on top: both would add up."""
+        if self._hid_original and self._alive():
+            self._hide(layer for layer in (*self._scales.values(), self._live) if layer)
+            self._layer.visible = True
 
     def _mark_drafts(self) -> bool:
         """Tell apart by name what the run leaves half done; return whether there is any."""
