@@ -909,6 +909,29 @@ def test_copy_as_python_reproduces_the_result(viewer, dock, click, idle, engine)
     assert asked["options"] == engine.calls[0]["options"]
 
 
+@pytest.mark.parametrize("levels", [1, 2])
+def test_copy_as_python_calls_the_layer_what_it_is_called_now(
+    viewer, dock, click, idle, levels
+):
+    data = cells((64, 64))
+    pyramid = [data[:: 2**level, :: 2**level] for level in range(levels)]
+    layer = viewer.add_image(pyramid if levels > 1 else data, name="it's")
+    widget = dock()
+    click(widget.button)
+    idle(widget)
+    gc.collect()
+    layer.name = 'day "3"'
+    click(widget.copy)
+    code = QApplication.clipboard().text()
+    image = next(line for line in code.splitlines() if line.startswith("image = "))
+    np.testing.assert_array_equal(
+        eval(image.removeprefix("image = "), {"viewer": viewer}), data
+    )
+    viewer.layers.remove(layer)
+    click(widget.copy)
+    assert QApplication.clipboard().text() == code.replace(repr(layer.name), '"it\'s"')
+
+
 def test_the_python_of_a_cancelled_run_says_that_it_goes_on_to_the_end(
     viewer, dock, click, idle, engine, qtbot
 ):

@@ -70,6 +70,8 @@ class Run:
 
     Attributes
     ----------
+    layer : napari.layers.Image
+        The layer denoised.
     progressed : Signal(str, float)
         Where the run is, in words and as a share from 0 to 1.
     ended : Signal(str, object)
@@ -92,7 +94,7 @@ class Run:
         self.job = job
         self.cancelling = False
         self._viewer = viewer
-        self._layer = layer
+        self.layer = layer
         self._engine = engine
         self._scale_layers = scale_layers and job.n_planes == 1
         self._window = window
@@ -134,7 +136,7 @@ class Run:
 
     def _alive(self) -> bool:
         """Return whether the viewer and the layer are still there."""
-        return self._window_alive() and self._layer in self._viewer.layers
+        return self._window_alive() and self.layer in self._viewer.layers
 
     def _window_alive(self) -> bool:
         return self._window is None or isalive(self._window)
@@ -294,8 +296,8 @@ class Run:
             if self.job.source.contrast_limits_range is not None:
                 layer.contrast_limits_range = self.job.source.contrast_limits_range
             if state["blending"] in _ADDING_UP and not self._scales and not self._live:
-                self._hid_original = self._layer.visible
-                self._layer.visible = False
+                self._hid_original = self.layer.visible
+                self.layer.visible = False
             self._viewer.add_layer(layer)
         elif layer in self._viewer.layers:
             layer.data = data
@@ -309,7 +311,7 @@ class Run:
         """Show what drafts stood in for, and not them on top: both would add up."""
         if self._hid_original and self._alive():
             self._hide(layer for layer in (*self._scales.values(), self._live) if layer)
-            self._layer.visible = True
+            self.layer.visible = True
 
     def _mark_drafts(self) -> bool:
         """Tell apart by name what the run leaves half done; return whether there is any."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType, ref
 
 from magicgui.widgets import (
     CheckBox,
@@ -74,7 +76,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._run: Run | None = None
         self._measuring = False
         self._outdated = False
-        self._last_code = ""
+        self._last: _Code | None = None
         self.extents: list[RangeSlider] = []
         self._ranges_of: Axes | None = None
         self._build()
@@ -210,7 +212,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             source=self.picker.source(),
             box=self._box(axes),
             options=self.form.chosen(),
-            data_code=f"viewer.layers[{layer.name!r}].data{level}",
+            data_code=f"{_layer_code(layer.name)}.data{level}",
         )
 
     def _box(self, axes: Axes) -> Box:
@@ -252,7 +254,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         }[state]
         self.button.enabled = state is State.RUNNING or (idle and job is not None)
         self.bar.visible = not idle
-        self.copy.enabled = idle and bool(self._last_code)
+        self.copy.enabled = idle and self._last is not None
         if idle and (problem or self._outdated):
             self.forecast.value = problem or _MEASURING
 
@@ -304,8 +306,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             self.cancel()
 
     def _on_copy(self) -> None:
-        if self._last_code:
-            QApplication.clipboard().setText(self._last_code)
+        if self._last is not None:
+            QApplication.clipboard().setText(self._last.now(self._viewer))
             self.status.value = "Copied; paste it into napari's console."
 
     def _on_progress(self, words: str, fraction: float) -> None:
@@ -315,8 +317,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             self._show_state()
 
     def _on_ended(self, message: str, finished: Finished | None) -> None:
-        if finished is not None and finished.n_done:
-            self._last_code = finished.provenance["python"]
+        if finished is not None and finished.n_done and self._run is not None:
+            self._last = _Code.of(finished, self._run.layer)
         self._run = None
         if isalive(self.native):
             self.status.value = message
@@ -354,6 +356,45 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             self.forecast.value = answer.message
         else:
             self.forecast.value = text.forecast(answer.job, answer.sigma, answer.cost)
+
+
+@dataclass(frozen=True)
+class _Code:
+    """The Python of the last result, and the layer that it denoises.
+
+    Attributes
+    ----------
+    text : str
+        The code, with the name that the layer had.
+    name : str
+        That name.
+    layer : weakref
+        The layer; its pixels must not outlive it.
+    """
+
+    text: str
+    name: str
+    layer: ReferenceType[Any]
+
+    @classmethod
+    def of(cls, finished: Finished, layer: Any) -> _Code:
+        """Keep the code of a result."""
+        made = finished.provenance
+        # Plugins get layers in wrappers, which are made anew now and then.
+        layer = getattr(layer, "__wrapped__", layer)
+        return cls(made["python"], made["source"], ref(layer))
+
+    def now(self, viewer: napari.viewer.Viewer) -> str:
+        """Return the code with the name that the layer has now, if it is still there."""
+        layer = self.layer()
+        if layer is None or layer not in viewer.layers:
+            return self.text
+        return self.text.replace(_layer_code(self.name), _layer_code(layer.name))
+
+
+def _layer_code(name: str) -> str:
+    """Return Python code for a layer."""
+    return f"viewer.layers[{name!r}]"
 
 
 class _Closing(QObject):
