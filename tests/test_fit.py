@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from tests.pretended import DEVICE, pretended_device
 from tests.samples import TINY, clean_picture
 from torch import Tensor, nn
 
-from napari_msdip import StopReason, fit
+from napari_msdip import StopReason, devices, fit
 from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale, turned, turned_back
 from napari_msdip.generator import Generator, GeneratorConfig
 from napari_msdip.losses import ScaleConsistency
@@ -405,3 +406,31 @@ def test_bfloat16_gives_float32_images_close_to_float32() -> None:
     assert rough.dtype == torch.float32
     assert bool(rough.isfinite().all())
     torch.testing.assert_close(rough, exact, atol=0.1, rtol=0)
+
+
+def test_a_step_happens_where_the_image_is() -> None:
+    here = problem(noise=bank())
+    _, expected = driven(here, RECORRUPTED)
+    with pretended_device():
+        noise = NoiseBank(bank().fields.to(DEVICE), bank().sigma.to(DEVICE))
+        there = problem(target=here.target.to(DEVICE), noise=noise)
+        fit, steps = driven(there, RECORRUPTED, network(1).to(DEVICE))
+        assert fit.image.device == DEVICE
+        assert {step.average.device for step in steps} == {DEVICE}
+    losses = [step.loss for step in steps]
+    assert losses == pytest.approx([step.loss for step in expected], rel=1e-2)
+
+
+def test_the_generator_is_shown_what_its_device_convolves_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = problem(noise=bank(), guide=picture())
+    options = RECORRUPTED.replace(guidance=True)
+    for proven, order in (
+        (("cpu",), torch.channels_last),
+        ((), torch.contiguous_format),
+    ):
+        monkeypatch.setattr(devices, "_PROVEN", proven)
+        net = Recorder()
+        driven(given, options, net)
+        assert all(shown.is_contiguous(memory_format=order) for shown in net.shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,15 @@ import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = [
     "available_memory",
+    "casting",
     "cpu_count",
+    "is_proven",
     "limited_threads",
+    "memory_format",
     "select",
     "select_precision",
 ]
@@ -24,6 +28,8 @@ __all__ = [
 _PROBE_CHANNELS = 64
 _PROBE_SIZE = 96
 _PROBE_ROUNDS = 5
+# Only MPS is not among them: see is_proven.
+_PROVEN = ("cpu", "cuda")
 # bfloat16 also costs accuracy, so a small gain does not pay.
 _WORTHWHILE_SPEEDUP = 1.25
 
@@ -57,6 +63,25 @@ def select(device: str) -> str:
             f"choose auto or one of: {usable}"
         )
     return device
+
+
+def is_proven(device: torch.device) -> bool:
+    """Return whether a device does all that PyTorch offers, and does it right.
+
+    On MPS some operations are missing from older versions, others have silently
+    computed something else: there the engine keeps to what is simple.
+    """
+    return device.type in _PROVEN
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Return the order in memory in which a device convolves.
+
+    Channels last is faster. But on MPS the gradients of batch normalisation were wrong
+    in that order before PyTorch 2.14 (pytorch/pytorch#175189), and so were convolutions
+    whose weights are not contiguous (#192212).
+    """
+    return torch.channels_last if is_proven(device) else torch.contiguous_format
 
 
 def select_precision(precision: str, device: str) -> str:
@@ -99,6 +124,23 @@ def _seconds(dtype: torch.dtype) -> float:
     start = time.thread_time()
     torch.nn.functional.conv2d(image, kernel, padding=1).sum().backward()  # type: ignore[no-untyped-call]
     return time.thread_time() - start
+
+
+def casting(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Return a context in which convolutions and products compute in this format.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where they are computed.
+    precision : {"float32", "bfloat16"}
+        ``float32`` also undoes what surrounds it.
+    """
+    wanted = precision == "bfloat16"
+    # Older versions of PyTorch refuse even not to cast on MPS.
+    if not wanted and not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
 
 
 def cpu_count() -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from napari_msdip.devices import limited_threads
+from napari_msdip.devices import casting, limited_threads, memory_format
 from napari_msdip.events import StopReason
 from napari_msdip.losses import ScaleConsistency, reconstruction_loss
 from napari_msdip.stopping import HeldOut, Plateau, Settled
@@ -300,7 +300,7 @@ class _Inputs:
         turn = self._draw_turn()
         shown = turned(torch.cat(maps, 1), turn)
         return (
-            shown.contiguous(memory_format=torch.channels_last),
+            shown.contiguous(memory_format=memory_format(shown.device)),
             turned(asked, turn),
             turn,
         )
@@ -386,8 +386,6 @@ def _schedule(problem: Problem, options: Options) -> Callable[[int], float]:
 @contextmanager
 def _computing(device: torch.device, precision: str, threads: int | None) -> Iterator[None]:
     """Gradients on, and the wanted format and threads, for the length of one step."""
-    autocast = torch.autocast(
-        device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
-    )
-    with limited_threads(threads or torch.get_num_threads()), torch.enable_grad(), autocast:
+    limited = limited_threads(threads or torch.get_num_threads())
+    with limited, torch.enable_grad(), casting(device, precision):
         yield

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from napari_msdip import __version__
 from napari_msdip.collaborative import collaborative_wiener
-from napari_msdip.devices import limited_threads
+from napari_msdip.devices import limited_threads, memory_format
 from napari_msdip.events import (
     Progress,
     Result,
@@ -47,6 +47,7 @@ __all__ = ["as_options", "denoise", "iter_denoise"]
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
 ShouldStop = Callable[[], bool]
+M = TypeVar("M", bound=torch.nn.Module)
 
 _PREVIEW_SECONDS = 0.3
 _NOISE_FIELDS = 8
@@ -449,7 +450,7 @@ class Run:
             network = Network(config)
         network.initialise(rng)
         network.start_at(problem.target.mean(dim=(0, 2, 3)).cpu())
-        return network.to(self.plan.device)
+        return _placed(network, self.plan.device)
 
     def _noise_fields(self) -> Tensor | None:
         """Fields of unit variance at the finest scale, unless the noise is not shown."""
@@ -659,10 +660,16 @@ def _features(
         return None
     if options.consistency == "vgg16":
         weights = load_vgg16(options.vgg_weights)
-        return Vgg16Features(weights, options.feature_layer).to(device)
+        return _placed(Vgg16Features(weights, options.feature_layer), device)
     if options.consistency == "offline":
         return DerivativeBank()
     return None
+
+
+def _placed(module: M, device: str) -> M:
+    """Move a network to a device, in the order in memory that suits it."""
+    target = torch.device(device)
+    return module.to(target).to(memory_format=memory_format(target))
 
 
 def _versions() -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from napari_msdip.devices import limited_threads
+from napari_msdip.devices import limited_threads, memory_format
 from napari_msdip.fit import turned, turned_back
 from napari_msdip.pyramid import resize
 
@@ -150,7 +150,7 @@ def _noise_covariances(
         for total, candidate in zip(sums, candidates, strict=True):
             own_size = (candidate.image.shape[-2], candidate.image.shape[-1])
             shown = turned(resize(corrupted, own_size), turn)
-            shown = shown.contiguous(memory_format=torch.channels_last)
+            shown = shown.contiguous(memory_format=memory_format(shown.device))
             output = turned_back(candidate.generate(shown).float(), turn)
             total.addcmul_(drawn, resize(output, size), value=1 / (_DRAWS * recorruption))
     return sums
