@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
+from tests.pretended import DEVICE, pretended_device
 from tests.samples import TINY, clean_picture, driven, noisy_picture, rms
 
 from napari_msdip import (
@@ -19,6 +21,7 @@ from napari_msdip import (
     Status,
     StopReason,
     denoise,
+    devices,
     ensemble,
     image,
     iter_denoise,
@@ -108,6 +111,79 @@ def test_denoise_only_drives_iter_denoise() -> None:
     result, steps = run(noisy)
     np.testing.assert_array_equal(found.image, result.image)
     assert [step.fraction for step in seen] == [step.fraction for step in steps]
+
+
+# --- on another device ------------------------------------------------------------
+
+
+@pytest.fixture
+def accelerated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let "cuda" stand for a device that needs no accelerator, but is none the less one."""
+    real = devices.select
+
+    def select(device: str) -> str:
+        return DEVICE.type if device == "cuda" else real(device)
+
+    monkeypatch.setattr(devices, "select", select)
+
+
+def assert_same_on_a_device(
+    noisy: Any, options: Options, channel_axis: int | None = None
+) -> set[str]:
+    """Return what the device computed."""
+    expected = denoise(noisy, options, channel_axis=channel_axis).image
+    with pretended_device() as calls:
+        result = denoise(noisy, options.replace(device="cuda"), channel_axis=channel_axis)
+    assert result.plan.device == DEVICE.type
+    # The first steps of Adam go by the signs of the gradients: rounding matters a little.
+    assert rms(result.image - expected) < 0.1 * rms(noisy - expected)
+    return set(calls)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fold": 2, "stopping": "held-out", "guidance": True},
+        {"upsampling": "bilinear", "padding": "reflection", "stopping": "settled"},
+        {"scale_weights": "equal", "consistency": "pixels", "bounded": False},
+    ],
+)
+@pytest.mark.usefixtures("accelerated")
+def test_a_device_computes_all_by_itself(changes: dict[str, Any]) -> None:
+    options = TINY.replace(iterations=2, **changes)
+    calls = assert_same_on_a_device(noisy_picture(SHAPE), options)
+    assert "aten.convolution_backward.default" in calls
+    assert not any("bicubic" in name or "_aa" in name for name in calls)
+
+
+@pytest.mark.usefixtures("accelerated")
+def test_a_device_computes_channels_by_itself() -> None:
+    assert_same_on_a_device(noisy_picture(SHAPE, 3), TINY, channel_axis=-1)
+
+
+@pytest.mark.usefixtures("accelerated")
+def test_a_device_that_resamples_computes_all_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "_PROVEN", ("cpu", DEVICE.type))
+    calls = assert_same_on_a_device(noisy_picture(SHAPE), TINY)
+    assert "aten._upsample_bilinear2d_aa_backward.default" in calls
+
+
+@pytest.mark.parametrize("kind", ["skewed", "correlated"])
+@pytest.mark.usefixtures("accelerated")
+def test_a_device_computes_other_noise_by_itself(kind: str) -> None:
+    rng, clean = np.random.default_rng(0), clean_picture((64, 64))
+    if kind == "skewed":
+        noisy = rng.poisson(20 + 10 * clean).astype(np.float32)
+    else:
+        noisy = 100 * clean + gaussian_filter(rng.normal(0, 60, clean.shape), 1)
+    assert_same_on_a_device(noisy, TINY.replace(max_scales=2))
+
+
+@pytest.mark.usefixtures("accelerated")
+def test_a_device_computes_the_paper_preset_by_itself(paper: Options) -> None:
+    assert_same_on_a_device(noisy_picture(SHAPE), paper)
 
 
 # --- nothing else changes ---------------------------------------------------------

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from napari_msdip import devices
 from napari_msdip.pyramid import resize, scale_shapes
 
 
@@ -105,3 +106,28 @@ def test_gradients_flow_through_both_directions() -> None:
     (resize(image, (8, 8)).sum() + resize(image, (24, 24)).sum()).backward()
     assert image.grad is not None
     assert float(image.grad.abs().min()) > 0
+
+
+@pytest.mark.parametrize("new", [(12, 9), (31, 40), (20, 47), (40, 60)])
+def test_a_device_that_does_not_resample_gives_the_same(
+    new: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = torch.rand((1, 2, 31, 47))
+    images = [image.clone(), image.clone()]
+    results = []
+    for each, proven in zip(images, (("cpu",), ()), strict=True):
+        monkeypatch.setattr(devices, "_PROVEN", proven)
+        results.append(resize(each.requires_grad_(), new))
+        results[-1].square().sum().backward()
+    torch.testing.assert_close(results[1], results[0])
+    torch.testing.assert_close(images[1].grad, images[0].grad)
+
+
+def test_half_precision_around_it_does_not_reach_the_resampling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = torch.rand((1, 1, 31, 47))
+    expected = resize(image, (12, 9))
+    monkeypatch.setattr(devices, "_PROVEN", ())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(resize(image, (12, 9)), expected)

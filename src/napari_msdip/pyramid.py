@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
+
+from napari_msdip.devices import casting, is_proven
 
 __all__ = ["resize", "scale_shapes"]
 
@@ -62,5 +66,30 @@ def resize(image: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     if tuple(image.shape[-2:]) == shape:
         return image
     shrinks = shape[0] < image.shape[-2] or shape[1] < image.shape[-1]
+    if is_proven(image.device):
+        return _interpolated(image, shape, shrinks)
+    down, across = (
+        _weights(old, new, shrinks, image.device)
+        for old, new in zip(image.shape[-2:], shape, strict=True)
+    )
+    with casting(image.device, "float32"):
+        return down @ image @ across.T.contiguous()
+
+
+def _interpolated(
+    image: torch.Tensor, shape: tuple[int, int], shrinks: bool
+) -> torch.Tensor:
     mode = "bilinear" if shrinks else "bicubic"
     return F.interpolate(image, shape, mode=mode, antialias=shrinks, align_corners=False)
+
+
+# Two for each scale and direction.
+@lru_cache(maxsize=64)
+def _weights(old: int, new: int, shrinks: bool, device: torch.device) -> torch.Tensor:
+    """Return ``(new, old)``: how much each old pixel of an axis counts in each new one.
+
+    Older versions of PyTorch lack the gradients of antialiased resampling on MPS, or all
+    of it; a product of matrices is the same, and everywhere.
+    """
+    unit = torch.eye(old)[None, None]
+    return _interpolated(unit, (new, old), shrinks)[0, 0].to(device)
