@@ -20,9 +20,17 @@ if TYPE_CHECKING:
 def machine_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that makes PyTorch see these accelerators and no others."""
 
-    def see(*names: str) -> None:
+    def see(*names: str, broken: str = "", reason: str = "no kernel image") -> None:
         monkeypatch.setattr("torch.cuda.is_available", lambda: "cuda" in names)
         monkeypatch.setattr("torch.backends.mps.is_available", lambda: "mps" in names)
+        real = torch.ones
+
+        def ones(*size: int, device: str = "cpu") -> torch.Tensor:
+            if device == broken:
+                raise RuntimeError(f"CUDA error: {reason}\nMore")
+            return real(*size)
+
+        monkeypatch.setattr("torch.ones", ones)
 
     return see
 
@@ -51,6 +59,28 @@ def test_missing_device_names_the_usable_ones(
     machine_with()
     with pytest.raises(ValueError, match=f"device='{name}'.*cpu"):
         devices.select(name)
+
+
+def test_auto_passes_over_what_pytorch_sees_but_cannot_use(
+    machine_with: Callable[..., None],
+) -> None:
+    machine_with("cuda", broken="cuda")
+    assert devices.select("auto") == "cpu"
+    machine_with("cuda", "mps", broken="cuda")
+    assert devices.select("auto") == "mps"
+
+
+def test_device_of_no_use_is_refused_with_the_reason(
+    machine_with: Callable[..., None],
+) -> None:
+    machine_with("cuda", broken="cuda")
+    with pytest.raises(ValueError, match=r"device='cuda'.*no kernel image.*cpu$"):
+        devices.select("cuda")
+
+
+def test_a_full_device_is_not_a_broken_one(machine_with: Callable[..., None]) -> None:
+    machine_with("cuda", broken="cuda", reason="out of memory")
+    assert devices.select("auto") == devices.select("cuda") == "cuda"
 
 
 def test_unknown_device_names_the_known_ones() -> None:
@@ -109,3 +139,60 @@ def test_cpu_count_is_what_this_process_may_use() -> None:
 
 def test_memory_is_there() -> None:
     assert devices.available_memory("cpu") > 2**20
+
+
+def test_memory_that_pytorch_keeps_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (500, 1000))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda: 300)
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda: 50)
+    assert devices.available_memory("cuda") == 500 + 250
+
+
+@pytest.mark.parametrize(("machine", "expected"), [(10_000, 700), (400, 600)])
+def test_memory_of_mps_is_the_machines_own(
+    monkeypatch: pytest.MonkeyPatch, machine: int, expected: int
+) -> None:
+    monkeypatch.setattr("torch.mps.recommended_max_memory", lambda: 1000)
+    monkeypatch.setattr("torch.mps.current_allocated_memory", lambda: 300)
+    monkeypatch.setattr("torch.mps.driver_allocated_memory", lambda: 500)
+    monkeypatch.setattr(devices, "_available_cpu_memory", lambda: machine)
+    assert devices.available_memory("mps") == expected
+
+
+@pytest.mark.parametrize("present", [(), ("cuda",), ("mps",), ("cuda", "mps")])
+def test_memory_is_given_back_by_whoever_is_there(
+    machine_with: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    present: tuple[str, ...],
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: asked.append("cuda"))
+    monkeypatch.setattr("torch.mps.empty_cache", lambda: asked.append("mps"))
+    machine_with(*present)
+    devices.release_cached_memory()
+    assert tuple(asked) == present
+
+
+@pytest.mark.parametrize(
+    ("device", "last"), [("cpu", True), ("cuda", True), ("mps", False)]
+)
+def test_channels_come_last_where_gradients_are_right_so(device: str, last: bool) -> None:
+    order = devices.memory_format(torch.device(device))
+    assert order == (torch.channels_last if last else torch.contiguous_format)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_products_are_cast_only_if_wanted(precision: str) -> None:
+    matrix = torch.eye(4)
+    with (
+        torch.autocast("cpu", dtype=torch.float16),
+        devices.casting(torch.device("cpu"), precision),
+    ):
+        assert (matrix @ matrix).dtype == getattr(torch, precision)
+
+
+def test_a_device_that_never_casts_is_not_asked_not_to() -> None:
+    with devices.casting(torch.device("meta"), "float32"):
+        pass
+    with pytest.raises(RuntimeError, match="meta"):
+        devices.casting(torch.device("meta"), "bfloat16")

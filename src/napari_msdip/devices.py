@@ -21,6 +21,7 @@ __all__ = [
     "is_proven",
     "limited_threads",
     "memory_format",
+    "release_cached_memory",
     "select",
     "select_precision",
 ]
@@ -40,12 +41,12 @@ def select(device: str) -> str:
     Parameters
     ----------
     device : {"auto", "cpu", "cuda", "mps"}
-        ``auto`` takes CUDA if there is one, then MPS, then the CPU.
+        ``auto`` takes CUDA if there is one that works, then MPS, then the CPU.
 
     Raises
     ------
     ValueError
-        If the device is unknown or not there.
+        If the device is unknown, not there, or of no use to PyTorch.
     """
     present = {
         "cuda": torch.cuda.is_available(),
@@ -53,7 +54,9 @@ def select(device: str) -> str:
         "cpu": True,
     }
     if device == "auto":
-        return next(name for name, there in present.items() if there)
+        return next(
+            name for name, there in present.items() if there and _fault(name) is None
+        )
     if device not in present:
         raise ValueError(f"device={device!r}: choose auto, {', '.join(present)}")
     if not present[device]:
@@ -62,7 +65,29 @@ def select(device: str) -> str:
             f"device={device!r} is not available to PyTorch on this machine; "
             f"choose auto or one of: {usable}"
         )
+    fault = _fault(device)
+    if fault is not None:
+        raise ValueError(
+            f"device={device!r} is there, but PyTorch cannot compute on it ({fault}); "
+            "choose auto or cpu"
+        )
     return device
+
+
+def _fault(device: str) -> str | None:
+    """Return why PyTorch cannot compute on a device it sees, or None if it can.
+
+    It sees GPUs that are too old, or too new, for the kernels it was built with.
+    """
+    if device == "cpu":
+        return None
+    try:
+        torch.ones(1, device=device).add(1).item()
+    except RuntimeError as error:
+        # One that is full works; those who run out of memory have an answer to that.
+        reason = str(error).partition("\n")[0]
+        return None if "out of memory" in reason else reason
+    return None
 
 
 def is_proven(device: torch.device) -> bool:
@@ -168,13 +193,29 @@ def limited_threads(threads: int) -> Iterator[None]:
 
 
 def available_memory(device: str) -> int:
-    """Return the free memory of a device in bytes."""
+    """Return the free memory of a device in bytes.
+
+    What PyTorch keeps from earlier runs is free for the next one.
+    """
     if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
+        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int(torch.cuda.mem_get_info()[0] + cached)
     if device == "mps":
-        limit = torch.mps.recommended_max_memory()
-        return int(limit - torch.mps.driver_allocated_memory())
+        used = torch.mps.current_allocated_memory()
+        cached = torch.mps.driver_allocated_memory() - used
+        # The GPU has no memory of its own; other programs may need most of it.
+        return int(
+            min(torch.mps.recommended_max_memory() - used, _available_cpu_memory() + cached)
+        )
     return _available_cpu_memory()
+
+
+def release_cached_memory() -> None:
+    """Give back what PyTorch keeps of the accelerators' memory for later use."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def _available_cpu_memory() -> int:

@@ -59,6 +59,15 @@ _LEAST_OVERLAP = 48
 # Part of the overlap, at the very edge of a tile, that is thrown away: 16 pixels or
 # more, as far as the error of a fit was seen to be raised.
 _RIM = 1 / 3
+# Of CUDA and MPS, of CUDA's libraries, of MPS for a single tensor, and of the CPU on
+# Linux and on Windows.
+_SIGNS_OF_NO_MEMORY = (
+    "out of memory",
+    "_alloc_failed",
+    "invalid buffer size",
+    "can't allocate memory",
+    "not enough memory",
+)
 # Weights add up to one but for rounding; below this, tiles are missing.
 _COVERED = 1 - 1e-4
 
@@ -234,15 +243,14 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     words = str(error).lower()
-    return "out of memory" in words or "can't allocate memory" in words
+    return any(sign in words for sign in _SIGNS_OF_NO_MEMORY)
 
 
 def _retreat(
     options: Options, image: Array, channel_axis: int | None, tile: int | None, why: str
 ) -> tuple[Options, int | None]:
     """Return what to try next, with a warning."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    devices.release_cached_memory()
     device = devices.select(options.device)
     height, width, channels = _extent(image, channel_axis)
     smaller = _smaller(min(tile or max(height, width), max(height, width)))
