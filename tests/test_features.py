@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
+import sys
+import threading
 import urllib.error
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +30,11 @@ from napari_msdip.features import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor, nn
 
+DOWNLOAD = torch.hub.download_url_to_file
 HUB_NAME = "vgg16-397923af.pth"
 # Position behind each layer's ReLU in torchvision's stack.
 ENDS = {"relu1_2": 4, "relu2_2": 9, "relu3_3": 16}
@@ -81,6 +91,56 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     checkpoints = tmp_path / "torch" / "hub" / "checkpoints"
     checkpoints.mkdir(parents=True)
     return checkpoints
+
+
+@contextmanager
+def served(monkeypatch: pytest.MonkeyPatch, how: str = "whole") -> Iterator[list[str]]:
+    """Let this machine serve the weights in torchvision's place; yields what is asked.
+
+    Whole, or in one of the ways in which a server, or what lies before it, fails.
+    """
+    stored = io.BytesIO()
+    torch.save(state_dict(6), stored)
+    content = stored.getvalue()
+    digest = "0" * 64 if how == "other" else hashlib.sha256(content).hexdigest()
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.close_connection = True
+            if how == "missing":
+                self.send_error(404)
+            elif how == "no HTTP":
+                self.wfile.write(b"Dear reader\r\n\r\n")
+            elif how == "cut off in a chunk":
+                self.send_response(200)
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.wfile.write(b"%x\r\n" % len(content) + content[:1000])
+            else:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[:1000] if how == "cut off" else content)
+
+        def log_message(self, *args: Any) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        url = f"http://127.0.0.1:{server.server_port}/vgg16-{digest[:8]}.pth"
+        monkeypatch.setattr(features, "_torchvision_url", lambda: url)
+        monkeypatch.setattr("torch.hub.download_url_to_file", DOWNLOAD)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        try:
+            yield asked
+        finally:
+            server.shutdown()
+            serving.join()
 
 
 def written_npz(folder: Path, seed: int) -> Path:
@@ -243,6 +303,94 @@ def test_download_checks_the_hash_and_shows_progress(
     assert asked["url"].endswith(HUB_NAME)
     assert asked["hash_prefix"] == "397923af"
     assert asked.get("progress", True)
+
+
+def test_download_comes_over_http_and_once(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(monkeypatch) as asked:
+        for _ in range(2):
+            np.testing.assert_array_equal(load_vgg16()["conv1_1.bias"], bias_of(6))
+    assert len(asked) == 1
+    assert "100%" in capsys.readouterr().err
+
+
+def test_download_needs_no_terminal(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a program for Windows that has a window only.
+    monkeypatch.setattr(sys, "stderr", None)
+    with served(monkeypatch):
+        np.testing.assert_array_equal(load_vgg16()["conv1_1.bias"], bias_of(6))
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("other", "hash"),
+        ("cut off", "hash"),
+        ("cut off in a chunk", "IncompleteRead"),
+        ("missing", "404"),
+        ("no HTTP", "Dear reader"),
+    ],
+)
+def test_download_that_fails_leaves_nothing_and_says_why(
+    machine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    reason: str,
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with (
+        served(monkeypatch, how) as asked,
+        pytest.raises(WeightsNotFoundError, match=reason) as caught,
+    ):
+        load_vgg16()
+    assert len(asked) == 1
+    assert "consistency='offline'" in str(caught.value)
+    assert not cache_directory().exists()
+    assert not list(machine.iterdir())
+    assert not list(temporary.iterdir())
+
+    with served(monkeypatch):
+        np.testing.assert_array_equal(load_vgg16()["conv1_1.bias"], bias_of(6))
+
+
+def test_download_is_used_where_it_cannot_be_kept(
+    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(in_the_way))
+    with (
+        served(monkeypatch),
+        pytest.warns(UserWarning, match=r"could not be kept in .*file"),
+    ):
+        np.testing.assert_array_equal(load_vgg16()["conv1_1.bias"], bias_of(6))
+
+
+def test_cache_that_cannot_be_looked_into_does_not_stop_anybody(
+    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ("x" * 300)))
+    torch.save(state_dict(2), machine / HUB_NAME)
+
+    with pytest.warns(UserWarning, match="could not be kept"):
+        weights = load_vgg16()
+
+    np.testing.assert_array_equal(weights["conv1_1.bias"], bias_of(2))
+
+
+def test_download_without_room_for_it_says_so(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
+    with pytest.raises(WeightsNotFoundError, match="No usable temporary directory"):
+        load_vgg16()
 
 
 def test_cache_is_trimmed_whole_and_read_again(machine: Path) -> None:

@@ -9,10 +9,12 @@ import importlib.util
 import os
 import pickle
 import re
+import sys
 import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -222,16 +224,17 @@ def load_vgg16(
         If the file at ``path`` holds something else.
     """
     if path is not None:
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise WeightsNotFoundError(
                 f"vgg_weights={os.fspath(path)!r}: there is no such file. {_advice()}"
             )
         return _read(Path(path))
     cached = cache_directory() / _CACHED_NAME
-    if cached.is_file():
+    # Not Path.is_file, which fails for a folder that must not be looked into.
+    if os.path.isfile(cached):
         return _read(cached)
     hub = _hub_file()
-    if hub.is_file():
+    if os.path.isfile(hub):
         return _kept(_read(hub), cached)
     if not download:
         raise WeightsNotFoundError(
@@ -273,19 +276,23 @@ def _torchvision_url() -> str:
 def _fetch_from_torchvision(target: Path) -> None:
     url = _torchvision_url()
     prefix = Path(url).stem.rpartition("-")[2]
-    torch.hub.download_url_to_file(url, os.fspath(target), hash_prefix=prefix)
+    # A program for Windows that has a window only has nowhere to show progress.
+    shown = sys.stderr is not None
+    torch.hub.download_url_to_file(
+        url, os.fspath(target), hash_prefix=prefix, progress=shown
+    )
 
 
 def _downloaded(fetch: Callable[[Path], None]) -> Weights:
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "vgg16.pth"
-        try:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / "vgg16.pth"
             fetch(target)
-        except (OSError, RuntimeError) as error:
-            raise WeightsNotFoundError(
-                f"VGG-16 weights could not be downloaded ({error}). {_advice()}"
-            ) from error
-        return _read(target)
+            return _read(target)
+    except (OSError, RuntimeError, HTTPException) as error:
+        raise WeightsNotFoundError(
+            f"VGG-16 weights could not be downloaded ({error}). {_advice()}"
+        ) from error
 
 
 def _kept(weights: Weights, cached: Path) -> Weights:
