@@ -445,6 +445,24 @@ class TestPlanesThatFailed:
         assert self.denoise(fake, tmp_path, name, "--resume") == 0
         assert fitted == []
 
+    def test_stack_without_a_good_plane_gives_no_result(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        name: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        nothing = np.full((3, 20, 24), np.nan, np.float32)
+        metadata = {"axes": "ZYX"}
+        tifffile.imwrite(tmp_path / "in.tif", nothing, imagej=True, metadata=metadata)
+
+        for words in ([], ["--resume"]):
+            assert self.denoise(fake, tmp_path, name, *words) == 1
+            (file,) = json.loads(capsys.readouterr().out)["files"]
+            assert file["status"] == "failed"
+            assert "480 of 480 pixels are NaN" in file["error"]
+        assert os.listdir(tmp_path) == ["in.tif"]
+
     def test_result_is_not_written_again_if_it_stays_the_same(
         self, fake: FakeEngine, tmp_path: Path, name: str
     ) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata as packages
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -501,14 +501,25 @@ class _Run:
             should_stop=self.stop,
             client=self.client,
         )
-        quality = self._judge_plane(source, layout, result)
         completed = result.status is Status.COMPLETED and not result.pending
+        if completed and len(result.failed) == len(result.planes):
+            self._refuse_copy(result)
+        quality = self._judge_plane(source, layout, result)
         if completed:
             _settle(task, result, metadata, self)
         report = self._stack_report(source, result, completed=completed)
         if quality:
             self.console.say(f"  plane {quality['plane']}: {in_words(quality)}")
         return report | {"quality": quality}
+
+    def _refuse_copy(self, result: StackResult) -> NoReturn:
+        """Take nothing for a result if no plane could be denoised."""
+        shutil.rmtree(self.task.store)
+        plane, reason = next(iter(result.failed.items()))
+        raise FileError(
+            f"{self.task.source}: none of its {len(result.planes)} planes could be "
+            f"denoised (plane {plane}: {reason})"
+        )
 
     def _judge_plane(
         self, source: Source, layout: PlaneLayout, result: StackResult
