@@ -304,6 +304,31 @@ class TestStack:
         assert file["quality"] == {"plane": 4, "verdict": "safe", "reason": "It is."}
         assert [float(plane.mean()) for plane in fake.judged] == [40, 20]
 
+    @pytest.mark.parametrize("name", ["cells.tif", "stack.ome.tif"])
+    def test_judgement_that_fails_does_not_cost_the_result(
+        self,
+        fake: FakeEngine,
+        image_file: Path,
+        stack_file: Path,
+        tmp_path: Path,
+        name: str,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def failing(*images: object, channel_axis: int | None) -> None:
+            raise MemoryError("no room to look")
+
+        monkeypatch.setattr(fake, "assess", failing)
+
+        assert (
+            run(fake, "denoise", tmp_path / name, "-o", tmp_path / "o.tif", "--json") == 0
+        )
+
+        (file,) = json.loads(capsys.readouterr().out)["files"]
+        assert file["quality"]["verdict"] == "undecided"
+        assert "no room to look" in file["quality"]["reason"]
+        assert (tmp_path / "o.tif").exists()
+
     def test_planes_to_zarr(
         self, fake: FakeEngine, stack_file: Path, tmp_path: Path
     ) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from napari_msdip import io
 from napari_msdip._console import Interrupt, duration
-from napari_msdip._judgement import in_words, judgement
+from napari_msdip._judgement import in_words, judgement, undecided
 from napari_msdip.events import Status
 from napari_msdip.io import FileError, Source
 from napari_msdip.planes import PlaneLayout, read_plane, select
@@ -467,9 +467,9 @@ class _Run:
             for number, scale in enumerate(result.scales):
                 metadata = source.metadata.resampled(scale.zoom)
                 save(scale_path(target, number), scale.image, metadata)
-        quality = self.engine.assess(image, result.image, channel_axis=axis)
+        quality = self._judge(image, result.image, axis)
         self.console.say(f"{source.path} -> {target} ({duration(result.seconds)})")
-        self.console.say(f"  {in_words(judgement(quality))}")
+        self.console.say(f"  {in_words(quality)}")
         if not completed:
             self.console.say(
                 "  cancelled: this is the best image so far, not the final one"
@@ -480,7 +480,7 @@ class _Run:
             result.status.value,
             sigma=result.sigma,
             seconds=result.seconds,
-            quality=judgement(quality),
+            quality=quality,
             provenance=result.provenance(),
         )
 
@@ -535,12 +535,18 @@ class _Run:
         else:
             position = result.planes.index(plane)
             denoised_layout = layout.selection(len(result.planes))
-        quality = self.engine.assess(
+        quality = self._judge(
             read_plane(source.data, layout, plane),
             read_plane(result.image, denoised_layout, position),
-            channel_axis=layout.plane_channel_axis,
+            layout.plane_channel_axis,
         )
-        return {"plane": plane, **judgement(quality)}
+        return {"plane": plane, **quality}
+
+    def _judge(self, noisy: Any, denoised: Any, channel_axis: int | None) -> dict[str, str]:
+        try:
+            return judgement(self.engine.assess(noisy, denoised, channel_axis=channel_axis))
+        except _REFUSALS as error:
+            return undecided(error)
 
     def _stack_report(
         self, source: Source, result: StackResult, *, completed: bool

@@ -14,7 +14,7 @@ import psutil
 
 from napari_msdip._gui.axes import Box, transposed
 from napari_msdip._gui.text import memory
-from napari_msdip._judgement import in_words, judgement
+from napari_msdip._judgement import in_words, judgement, undecided
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
 
@@ -387,8 +387,7 @@ def _judged(
         return judgement(engine.assess(noisy, denoised, channel_axis=channel_axis))
     except Exception as error:
         _log.error("%s", "".join(traceback.format_exception(error)))
-        reason = f"It could not be judged ({type(error).__name__}: {error})."
-        return {"verdict": "undecided", "reason": reason}
+        return undecided(error)
 
 
 def _numbered(result: Result) -> dict[int, ScaleResult]:
