@@ -590,6 +590,11 @@ class TestChecksBeforeWork:
             ["{stack}", "-o", "out.tif", "--axes", "YXZ"],
             ["{stack}", "-o", "out.ome.tif", "--axes", "QYX"],
             ["{image}", "-o", "out.v2"],
+            ["{image}", "-o", ""],
+            ["", "-o", "out/"],
+            ["{image}", "-o", f"{'long' * 70}.tif"],
+            ["{image}", "-o", f"{'long' * 70}/out.tif"],
+            [f"{'long' * 70}.tif", "-o", "out.tif"],
             ["{image}", "-o", "out.tif", "--iterations", "0"],
         ],
     )
@@ -881,6 +886,17 @@ class TestNoise:
         (file,) = json.loads(capsys.readouterr().out)["files"]
         assert file["sigma"] == 25
         assert file["sigma_of_planes"] == [0, 10, 20, 30, 40, 50]
+
+    def test_what_the_system_refuses_is_one_clear_error(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        name = f"{'long' * 70}.tif"
+
+        assert unloaded("noise", name) == 2
+
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {name}: ")
+        assert error.count("\n") == 1
 
     def test_failure_is_reported(
         self, fake: FakeEngine, image_file: Path, tmp_path: Path

@@ -28,7 +28,7 @@ from napari_msdip.sinks import Leftover, ZarrOut, note_copy
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from napari_msdip._console import Console
     from napari_msdip.events import Progress, Result, StackResult
@@ -44,6 +44,7 @@ __all__ = [
     "load_engine",
     "measure_noise",
     "ready",
+    "refusing",
     "scale_path",
     "show_info",
 ]
@@ -157,6 +158,35 @@ def denoise_files(
     load: Callable[[], Engine],
 ) -> Exit:
     """Denoise every input; one that fails does not keep the others from being done."""
+    tasks, reports = _prepare(parsed, options, console)
+    engine = ready(load, options) if tasks else None
+    client = _connect(parsed.scheduler) if parsed.scheduler else None
+    stop = Interrupt(console)
+    with client or contextlib.nullcontext(), stop.listening():
+        for number, task in enumerate(tasks, 1):
+            if stop.asked or engine is None:
+                reports.append(_report(task.source, task.target, "not begun"))
+                continue
+            label = f"[{number}/{len(tasks)}] {task.source.name}"
+            run = _Run(task, options, engine, console, stop, label, parsed, client)
+            reports.append(run.denoise())
+    return _finish(reports, console)
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """Refuse what the system does not allow before any work, such as a long name."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(_in_words(error)) from error
+
+
+@refusing()
+def _prepare(
+    parsed: argparse.Namespace, options: Options, console: Console
+) -> tuple[list[_Task], list[dict[str, Any]]]:
+    """Return what to do, and reports on what needs or allows no work."""
     paths = io.expand(parsed.inputs)
     targets = _targets(paths, parsed.output, options)
     planes = _parse_planes(parsed.planes)
@@ -179,18 +209,7 @@ def denoise_files(
         _check_scales(task, parsed)
     for task in tasks:
         _check_partial(task, parsed)
-    engine = ready(load, options) if tasks else None
-    client = _connect(parsed.scheduler) if parsed.scheduler else None
-    stop = Interrupt(console)
-    with client or contextlib.nullcontext(), stop.listening():
-        for number, task in enumerate(tasks, 1):
-            if stop.asked or engine is None:
-                reports.append(_report(task.source, task.target, "not begun"))
-                continue
-            label = f"[{number}/{len(tasks)}] {task.source.name}"
-            run = _Run(task, options, engine, console, stop, label, parsed, client)
-            reports.append(run.denoise())
-    return _finish(reports, console)
+    return tasks, reports
 
 
 def _left_to_do(target: Path) -> Leftover | None:
@@ -230,6 +249,8 @@ def ready(load: Callable[[], Engine], options: Options) -> Engine:
 
 
 def _targets(paths: Sequence[Path], output: str, options: Options) -> list[Path]:
+    if not output:
+        raise UsageError("--output: is empty; name a file or a folder")
     out = Path(output)
     names_folder = output.endswith(("/", os.sep)) or not out.suffix
     if not names_folder and (not out.is_dir() or out.suffix.lower() == ".zarr"):
@@ -403,8 +424,14 @@ def _connect(address: str) -> Any:
 
 def _naming(source: Path, error: Exception) -> str:
     """Say an error, and of which file, once."""
-    text = str(error) or type(error).__name__
+    text = _in_words(error)
     return text if text.startswith(str(source)) else f"{source}: {text}"
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _report(source: Path, target: Path, status: str, **rest: Any) -> dict[str, Any]:
@@ -661,7 +688,8 @@ def measure_noise(
     parsed: argparse.Namespace, console: Console, load: Callable[[], Engine]
 ) -> Exit:
     """Estimate the noise level of every input."""
-    paths = io.expand(parsed.inputs)
+    with refusing():
+        paths = io.expand(parsed.inputs)
     planes = _parse_planes(parsed.planes)
     engine = load()
     reports = []

@@ -16,6 +16,7 @@ from napari_msdip._commands import (
     Exit,
     drive,
     ready,
+    refusing,
     scale_path,
 )
 from napari_msdip._console import Interrupt, duration
@@ -62,8 +63,9 @@ def run_demo(
     folder = Path(parsed.output)
     targets = {name: folder / name for name in ("noisy.tif", "denoised.tif")}
     targets |= {name: folder / name for name in ("side-by-side.png", "report.json")}
-    for target in (*targets.values(), *folder.glob("denoised.scale[0-9]*.tif")):
-        _check(target, overwrite=parsed.overwrite)
+    with refusing():
+        for target in (*targets.values(), *folder.glob("denoised.scale[0-9]*.tif")):
+            _check(target, overwrite=parsed.overwrite)
     noisy = demo_image()
     console.say(_WHAT)
     console.say(f"Denoising it with the preset {parsed.preset} ...")

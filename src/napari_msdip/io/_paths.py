@@ -74,6 +74,9 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _expand_one(text: str) -> list[Path]:
+    if not text:
+        # A variable of a script that was never set, say; not the current folder.
+        raise FileError("an input is empty; name a file or a folder")
     path = Path(text)
     if path.is_dir() and not is_zarr(path):
         images = [child for child in path.iterdir() if _is_image(child)]
