@@ -392,11 +392,21 @@ class TestStack:
         assert [call["channel_axis"] for call in fake.calls] == [None, 1]
         assert metadata_of(tmp_path / "b.tif").axes == "ZCYX"
 
-    @pytest.mark.parametrize("words", [["--planes", "6"], ["--planes", "9:"]])
+    @pytest.mark.parametrize("text", ["6", "9:", "5:2", "1,1", "0:6:0", "-7"])
     def test_planes_that_are_not_there(
-        self, stack_file: Path, tmp_path: Path, words: list[str]
+        self,
+        stack_file: Path,
+        tmp_path: Path,
+        text: str,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
-        assert unloaded("denoise", stack_file, "-o", tmp_path / "o.tif", *words) == 2
+        words = ["-o", tmp_path / "o.tif", "--planes", text]
+
+        assert unloaded("denoise", stack_file, *words) == 2
+
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {stack_file}: --planes {text}: ")
+        assert "=" not in said
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])

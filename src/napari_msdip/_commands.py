@@ -319,7 +319,7 @@ def _plan(
     with io.open_image(path, axes=parsed.axes) as source:
         channel_axis, layout = _layout(source, parsed.channel_axis)
         is_stack = bool(layout.plane_axes)
-        _check_planes(path, planes, layout)
+        _check_planes(path, parsed.planes, planes, layout)
         dtype = np.dtype(source.data.dtype)
         if options.output_dtype == "float32":
             dtype = np.dtype(np.float32)
@@ -375,16 +375,18 @@ def _channel_axis(source: Source, wanted: str | None) -> int | None:
 
 
 def _check_planes(
-    path: Path, planes: slice | list[int] | None, layout: PlaneLayout
+    path: Path, text: str, planes: slice | list[int] | None, layout: PlaneLayout
 ) -> None:
     if planes is None:
         return
     if not layout.plane_axes:
-        raise FileError(f"{path}: --planes: this is a single image, not a stack")
+        raise FileError(f"{path}: --planes {text}: this is a single image, not a stack")
     try:
         select(planes, layout.n_planes)
     except ValueError as error:
-        raise FileError(f"{path}: {error}") from error
+        # Without the Python in front, which nobody typed here.
+        reason = str(error).partition(": ")[2]
+        raise FileError(f"{path}: --planes {text}: {reason}") from error
 
 
 def _check_partial(task: _Task, parsed: argparse.Namespace) -> None:
@@ -722,7 +724,7 @@ def _noise_of(
 ) -> dict[str, Any]:
     with io.open_image(path, axes=parsed.axes) as source:
         _, layout = _layout(source, parsed.channel_axis)
-        _check_planes(path, planes, layout)
+        _check_planes(path, parsed.planes, planes, layout)
         sigmas, low, high = [], np.inf, -np.inf
         for index in select(planes, layout.n_planes):
             plane = read_plane(source.data, layout, index)
