@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from io import StringIO
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -862,6 +864,42 @@ class TestOutputForMachines:
         assert report["exit_code"] == 0
         assert file["quality"]["verdict"] == "safe"
         assert file["provenance"]["plan"]["sigma"] is None
+
+    @pytest.mark.parametrize("words", [[], ["--json"]])
+    @pytest.mark.parametrize(("number", "code"), [(errno.EPIPE, 0), (errno.ENOSPC, 1)])
+    def test_results_that_nobody_can_read_do_not_cost_the_images(
+        self,
+        fake: FakeEngine,
+        image_file: Path,
+        stack_file: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        words: list[str],
+        number: int,
+        code: int,
+    ) -> None:
+        class Closed(StringIO):
+            def write(self, text: str) -> int:
+                raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(sys, "stdout", Closed())
+        files = [image_file, stack_file]
+
+        assert run(fake, "denoise", *files, "-o", f"{tmp_path}/out/", *words) == code
+
+        assert sorted(os.listdir(tmp_path / "out")) == ["cells.tif", "stack.ome.tif"]
+
+    def test_nowhere_to_write_is_no_reason_to_stop(
+        self,
+        fake: FakeEngine,
+        image_file: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(sys, "stdout", None)
+        monkeypatch.setattr(sys, "stderr", None)
+
+        assert run(fake, "denoise", image_file, "-o", tmp_path / "out.tif") == 0
 
     def test_what_tifffile_complains_about_is_a_note(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
 import shutil
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -33,28 +35,37 @@ def duration(seconds: float) -> str:
 class Console:
     """The only place that writes to the terminal.
 
+    Where that fails, because nobody reads along any more or the disk is full, the
+    work goes on in silence.
+
     Parameters
     ----------
-    out, err : file
-        Where results and where notes go.
+    out, err : file or None
+        Where results and where notes go; None for nowhere.
     as_json : bool
         Whether the result is JSON; then words for people go to ``err``.
     progress : bool or None
         Whether to show progress; None: if ``err`` is a terminal.
+
+    Attributes
+    ----------
+    lost : bool
+        Whether a result that somebody may wait for could not be written.
     """
 
     def __init__(
         self,
-        out: TextIO,
-        err: TextIO,
+        out: TextIO | None,
+        err: TextIO | None,
         *,
         as_json: bool = False,
         progress: bool | None = None,
     ) -> None:
         self.as_json = as_json
-        self._out = out
-        self._err = err
-        self._terminal = err.isatty()
+        self.lost = False
+        self._out = io.StringIO() if out is None else out
+        self._err = io.StringIO() if err is None else err
+        self._terminal = self._err.isatty()
         self._progress = self._terminal if progress is None else progress
         self._drawn = False
         self._last = -math.inf
@@ -84,8 +95,7 @@ class Console:
         if not self._terminal:
             if int(fraction * 10) != self._step:
                 self._step = int(fraction * 10)
-                self._err.write(f"{label}: {fraction:.0%}{_left(eta)}\n")
-                self._err.flush()
+                self._put(self._err, f"{label}: {fraction:.0%}{_left(eta)}\n")
             return
         now = time.monotonic()
         if now - self._last < _REDRAW_SECONDS and fraction < 1:
@@ -97,8 +107,7 @@ class Console:
         """Take the progress bar away."""
         self._step = -1
         if self._drawn:
-            self._err.write("\r\x1b[K")
-            self._err.flush()
+            self._put(self._err, "\r\x1b[K")
             self._drawn = False
 
     def _draw(self, label: str, fraction: float, eta: float | None) -> None:
@@ -107,14 +116,31 @@ class Console:
         width = max(min(30, columns - len(label) - len(tail) - 4), 5)
         filled = round(width * min(fraction, 1.0))
         line = f"{label} [{'#' * filled}{'.' * (width - filled)}]{tail}"
-        self._err.write(f"\r\x1b[K{line[: columns - 1]}")
-        self._err.flush()
+        self._put(self._err, f"\r\x1b[K{line[: columns - 1]}")
         self._drawn = True
 
     def _write(self, stream: TextIO, text: str) -> None:
         self.clear()
-        stream.write(f"{text}\n")
-        stream.flush()
+        self._put(stream, f"{text}\n")
+
+    def _put(self, stream: TextIO, text: str) -> None:
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError as error:
+            _mute(stream)
+            if stream is self._out and not isinstance(error, BrokenPipeError):
+                self.lost = True
+                self.error(f"the results could not be written: {error.strerror}")
+
+
+def _mute(stream: TextIO) -> None:
+    """Send to nowhere what follows, and what is stuck on its way."""
+    with suppress(OSError):
+        number = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def _left(eta: float | None) -> str:

@@ -51,7 +51,8 @@ def run(arguments: Sequence[str] | None, load: Callable[[], Engine] | None) -> i
     with warnings.catch_warnings(), _listening_to_tifffile(console):
         warnings.showwarning = partial(_show_warning, console)
         try:
-            return int(parsed.run(parsed, console, load or load_engine))
+            code = int(parsed.run(parsed, console, load or load_engine))
+            return code or (Exit.FAILED if console.lost else Exit.OK)
         except (UsageError, FileError) as error:
             if parsed.debug:
                 traceback.print_exc()
