@@ -419,9 +419,56 @@ class TestSelect:
     def test_channels_within_planes_stay(self) -> None:
         before = Metadata("TCZYX", channel_names=("a", "b"))
 
-        after = before.select([0, 1], (3, 2, 4, 20, 24), 1)
+        after = before.select([0, 5], (3, 2, 4, 20, 24), 1)
 
         assert (after.axes, after.channel_names) == ("QCYX", ("a", "b"))
+
+    @pytest.mark.parametrize(
+        ("planes", "axes", "scale", "origin"),
+        [
+            ([6], "ZYX", {"Z": 0.5}, 8.0),
+            ([4, 5, 6], "ZYX", {"Z": 0.5}, 7.0),
+            ([5, 7], "ZYX", {"Z": 1.0}, 7.5),
+            ([1, 5, 9], "TYX", {"T": 2.0}, None),
+            ([3, 4], "QYX", {}, None),
+        ],
+    )
+    def test_planes_are_called_what_they_differ_along(
+        self,
+        planes: list[int],
+        axes: str,
+        scale: dict[str, float],
+        origin: float | None,
+    ) -> None:
+        before = Metadata("TZYX", {"T": 2.0, "Z": 0.5}, origin={"Z": 7.0})
+
+        after = before.select(planes, (3, 4, 20, 24), None)
+
+        assert (after.axes, after.scale) == (axes, scale)
+        assert after.origin.get("Z") == origin
+
+    def test_one_channel_of_several_dimensions_keeps_its_name(self) -> None:
+        extra = {"Channel": {"Color": ["1", "2"]}}
+        before = Metadata("ZCYX", channel_names=("a", "b"), extra=extra)
+
+        after = before.select([3], (3, 2, 20, 24), None)
+        assert (after.axes, after.channel_names) == ("CYX", ("b",))
+        assert after.extra == {"Channel": {"Color": ["2"]}}
+
+        after = before.select([1, 3], (3, 2, 20, 24), None)
+        assert (after.axes, after.channel_names, after.extra) == ("ZYX", (), {})
+
+    def test_one_plane_of_several_dimensions_fits_ome_tiff(
+        self, ome_file: Path, tmp_path: Path
+    ) -> None:
+        with io.open_image(ome_file) as source:
+            shape = source.data.shape
+            after = source.metadata.select([1], shape, None)
+            plane = np.asarray(source.data).reshape(-1, *shape[-2:])[[1]]
+        io.save_image(tmp_path / "one.ome.tif", plane, after)
+
+        found = metadata_of(tmp_path / "one.ome.tif")
+        assert found.scale == {"X": 0.065, "Y": 65.0, "Z": 0.3}
 
     def test_labels_follow_their_planes(self, imagej_file: Path) -> None:
         after = metadata_of(imagej_file).select([5, 7], (3, 4, 20, 24), None)

@@ -103,7 +103,8 @@ class Metadata:
     ) -> Metadata:
         """Return what holds for some planes of a stack.
 
-        The axes that number planes become one, at the place of the first of them.
+        The axes that number planes become one, at the place of the first of them. It
+        is called what they differ along, and Q if that is more than one axis.
 
         Parameters
         ----------
@@ -119,25 +120,29 @@ class Metadata:
         if channel_axis is not None:
             within.append(channel_axis % len(shape))
         outer = [axis for axis in range(len(shape)) if axis not in within]
-        letter = self.axes[outer[0]] if len(outer) == 1 else "Q"
+        axis, along = _common_axis(planes, shape, outer)
+        letter = "Q" if axis is None else self.axes[axis]
         letters = [self.axes[axis] for axis in sorted(within)]
         letters.insert(outer[0] if outer else 0, letter)
         axes = "".join(letters)
         scale = {key: size for key, size in self.scale.items() if key in axes}
         origin = {key: start for key, start in self.origin.items() if key in axes}
         if letter in origin:
-            origin[letter] += min(planes) * scale.get(letter, 1.0)
-        steps = set(np.diff(planes).tolist())
+            origin[letter] += min(along) * scale.get(letter, 1.0)
+        steps = set(np.diff(along).tolist())
         if letter in scale and steps:
             if len(steps) == 1 and min(steps) > 0:
                 scale[letter] *= min(steps)
             else:
                 del scale[letter]
-        names = self.channel_names
+        channels: Sequence[int] | None = None
         if letter == "C":
-            names = tuple(names[p] for p in planes) if names else ()
-        elif "C" not in axes:
-            names = ()
+            channels = along
+        elif "C" in self.axes and "C" not in axes:
+            channels = ()
+        names = self.channel_names
+        if names and channels is not None:
+            names = tuple(names[channel] for channel in channels)
         return dataclasses.replace(
             self,
             axes=axes,
@@ -146,7 +151,10 @@ class Metadata:
             channel_names=names,
             origin=origin,
             extra=_select_extra(
-                self.extra, planes, [shape[axis] for axis in outer], letter
+                self.extra,
+                planes,
+                math.prod(shape[axis] for axis in outer),
+                channels,
             ),
         )
 
@@ -163,20 +171,45 @@ class Metadata:
         return dataclasses.replace(self, scale=scale, origin=origin, extra=extra)
 
 
+def _common_axis(
+    planes: Sequence[int], shape: Sequence[int], outer: Sequence[int]
+) -> tuple[int | None, Sequence[int]]:
+    """Return the one axis that planes differ along, and where they lie on it.
+
+    Where they differ along several, it is None, and they lie where they are counted.
+    """
+    places = np.unravel_index(planes, [shape[axis] for axis in outer])
+    differing = [n for n, along in enumerate(places) if len(set(along.tolist())) > 1]
+    if len(differing) > 1:
+        return None, planes
+    chosen = differing[0] if differing else len(outer) - 1
+    return outer[chosen], places[chosen].tolist()
+
+
 def _select_extra(
-    extra: Mapping[str, Any], planes: Sequence[int], lengths: Sequence[int], letter: str
+    extra: Mapping[str, Any],
+    planes: Sequence[int],
+    n_planes: int,
+    channels: Sequence[int] | None,
 ) -> dict[str, Any]:
+    """Return what only a dialect knows of some planes.
+
+    ``channels`` are those that are left where planes are channels, None for all.
+    """
     kept = dict(extra)
     kept.pop("Plane", None)
-    for key in ("Labels", "LUTs", "Channel"):
-        value = kept.pop(key, None)
-        along_planes = key == "Labels" or letter == "C"
-        if isinstance(value, list) and along_planes and len(value) == math.prod(lengths):
-            kept[key] = [value[plane] for plane in planes]
-        elif isinstance(value, dict) and letter == "C":
-            kept[key] = {name: [row[p] for p in planes] for name, row in value.items()}
-        elif value is not None and not along_planes:
-            kept[key] = value
+    labels = kept.pop("Labels", None)
+    if isinstance(labels, list) and len(labels) == n_planes:
+        kept["Labels"] = [labels[plane] for plane in planes]
+    if channels is None:
+        return kept
+    tables, columns = kept.pop("LUTs", None), kept.pop("Channel", None)
+    if isinstance(tables, list) and channels and max(channels) < len(tables):
+        kept["LUTs"] = [tables[channel] for channel in channels]
+    if isinstance(columns, dict) and channels:
+        kept["Channel"] = {
+            name: [row[channel] for channel in channels] for name, row in columns.items()
+        }
     return kept
 
 

@@ -229,9 +229,10 @@ def _pages(data: Any, axes: str) -> Iterator[npt.NDArray[Any]]:
 def check_tiff(path: Path, axes: str, dtype: np.dtype[Any]) -> None:
     """Raise FileError if the name asks for OME-TIFF and that cannot hold the image."""
     if _is_named_ome(path) and not _ome_can(axes, dtype):
+        several = " (Q: several dimensions, or one without a name)" if "Q" in axes else ""
         raise FileError(
             f"{path}: OME-TIFF holds integers up to 32 bits or floats along T, Z, C, Y and "
-            f"X, not {dtype} along {axes}; write .tif instead"
+            f"X, not {dtype} along {axes}{several}; write .tif instead"
         )
 
 
