@@ -73,3 +73,10 @@ def driven(steps: Generator[Progress, None, Result]) -> tuple[Result, list[Progr
 def rms(difference: npt.NDArray[Any]) -> float:
     """Return the root mean square."""
     return float(np.sqrt(np.mean(np.square(np.asarray(difference, dtype=np.float64)))))
+
+
+def neighbour_correlation(fields: Any) -> float:
+    """Correlation of pixels that share a side, fields being periodic."""
+    down = np.mean(fields * np.roll(fields, 1, axis=-2))
+    across = np.mean(fields * np.roll(fields, 1, axis=-1))
+    return float((down + across) / 2 / np.mean(np.square(fields)))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from napari_msdip import collaborative
 from napari_msdip.collaborative import collaborative_wiener
-from napari_msdip.recorruption import NoiseModel
+from napari_msdip.noise_model import NoiseModel
 
 SIGMA = 0.1
 

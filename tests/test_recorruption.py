@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from skimage import data
-from tests.samples import clean_picture, rms
+from tests.samples import clean_picture, neighbour_correlation, rms
 
 from napari_msdip.noise import estimate_sigma
-from napari_msdip.recorruption import NoiseModel, measure_noise
+from napari_msdip.recorruption import measure_noise
 
 SHAPE = (192, 176)
 
@@ -31,13 +31,6 @@ def white(sigma: float = 0.1, channels: int = 1, seed: int = 0) -> Any:
 def correlated(width: float, sigma: float = 0.1, channels: int = 1, seed: int = 0) -> Any:
     noise = gaussian_filter(white(1.0, channels, seed), (0, width, width), mode="wrap")
     return sigma * noise / noise.std()
-
-
-def neighbour_correlation(fields: Any) -> float:
-    """Correlation of pixels that share a side, fields being periodic."""
-    down = np.mean(fields * np.roll(fields, 1, axis=-2))
-    across = np.mean(fields * np.roll(fields, 1, axis=-1))
-    return float((down + across) / 2 / np.mean(np.square(fields)))
 
 
 @pytest.mark.parametrize("sigma", [0.03, 0.1, 0.3])
@@ -300,51 +293,6 @@ def test_measurement_follows_the_units(gain: float) -> None:
     np.testing.assert_allclose(scaled.sigmas, gain * model.sigmas, rtol=1e-3)
     assert scaled.asymmetry == pytest.approx(gain * model.asymmetry, rel=1e-3)
     np.testing.assert_allclose(scaled.correlation, model.correlation, atol=1e-3)
-
-
-def made_model(width: float, channels: Any) -> NoiseModel:
-    offsets = np.arange(-4, 5)
-    square = offsets[:, np.newaxis] ** 2 + offsets**2
-    correlation = np.exp(-square / (4 * width**2)) if width else (square == 0) * 1.0
-    return NoiseModel.separable(
-        correlation=correlation,
-        channels=np.asarray(channels, dtype=float),
-        intensities=np.array([0.0]),
-        sigmas=np.array([1.0]),
-    )
-
-
-@pytest.mark.parametrize("width", [0.0, 0.6, 0.9])
-@pytest.mark.parametrize("shape", [(96, 96), (61, 130)])
-def test_fields_have_unit_variance_and_the_correlation_asked_for(
-    width: float, shape: tuple[int, int]
-) -> None:
-    model = made_model(width, np.eye(1))
-
-    fields = model.fields(shape, 6, np.random.default_rng(0))
-
-    assert fields.shape == (6, 1, *shape)
-    assert fields.dtype == np.float32
-    assert rms(fields) == pytest.approx(1, abs=1e-3)
-    expected = math.exp(-1 / (4 * width**2)) if width else 0.0
-    assert neighbour_correlation(fields) == pytest.approx(expected, abs=0.05)
-    assert model.neighbour_correlation == pytest.approx(expected)
-
-
-def test_fields_share_channels_as_asked() -> None:
-    wanted = np.array([[1.2, 0.6], [0.6, 0.8]])
-    fields = made_model(0.0, wanted).fields((96, 96), 4, np.random.default_rng(0))
-    found = np.einsum("kcyx,kdyx->cd", fields, fields) / fields[:, 0].size
-    np.testing.assert_allclose(found, wanted, atol=0.05)
-
-
-def test_fields_are_independent_and_depend_on_their_random_numbers_alone() -> None:
-    model = made_model(0.8, np.eye(1))
-    fields = model.fields((64, 64), 2, np.random.default_rng(0))
-    again = model.fields((64, 64), 2, np.random.default_rng(0))
-
-    np.testing.assert_array_equal(fields, again)
-    assert abs(float(np.mean(fields[0] * fields[1]))) < 0.15
 
 
 @pytest.mark.parametrize("width", [0.0, 0.8])

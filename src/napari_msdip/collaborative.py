@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_msdip.recorruption import NoiseModel
+    from napari_msdip.noise_model import NoiseModel
 
 __all__ = ["collaborative_wiener"]
 

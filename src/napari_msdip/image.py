@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +39,11 @@ from napari_msdip.options import Options
 from napari_msdip.pixels import Layout, Normalisation, as_planar, checked_image, restored
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.pyramid import resize
-from napari_msdip.recorruption import NoiseModel, measure_noise
+from napari_msdip.recorruption import measure_noise
 from napari_msdip.trust import Candidate, Trust, weigh, with_local_means
+
+if TYPE_CHECKING:
+    from napari_msdip.noise_model import NoiseModel
 
 __all__ = ["as_options", "denoise", "iter_denoise"]
 

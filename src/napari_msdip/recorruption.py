@@ -20,29 +20,34 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
 
+from napari_msdip.blocks import (
+    LEVEL_BLOCK,
+    Blocks,
+    autocorrelation,
+    cut_blocks,
+    simulated_fields,
+    simulated_variances,
+)
 from napari_msdip.noise import cautious_sigma, estimate_sigma
+from napari_msdip.noise_model import NoiseModel
 
-__all__ = ["NoiseModel", "measure_noise"]
+__all__ = ["measure_noise"]
 
 Array = npt.NDArray[np.float64]
 Planar = npt.NDArray[np.float32]
 
-# Correlations need room; levels need blocks small enough to lie within flat areas.
+# Correlations need room.
 _CORRELATION_BLOCK = 16
-_LEVEL_BLOCK = 8
 # Real noise is correlated over one to three pixels; beyond, the estimate is noise.
 _REACH = 4
 _INTENSITY_BINS = 8
 _BLOCKS_PER_BIN = 12
 _FLATTEST_SHARE = 0.25
 _LEVEL_SHARE = 0.1
-_SMOOTHING = 2.0
 # Blocks whose surroundings are calm, less those that hold structure all the same.
 _CALM_SHARE = 0.25
 _PLAIN = 2.0
@@ -75,8 +80,6 @@ _SLIGHTLY_UNEVEN_BLOCKS = 0.05
 _LEAST_CAUTIOUS = 1 / 3
 _CELL = 4
 _GAUSSIAN_KURTOSIS = 3.0
-_SIMULATED_SIDE = 128
-_SIMULATIONS = 3
 # A combination of channels with less of the strongest one's variance holds little of the
 # picture's detail, so that its noise shows in blocks wide enough for blotches.
 _WEAK = 0.5
@@ -84,149 +87,6 @@ _LEAST_POWER = 1e-6
 _LEAST_SURVEYED = 4
 _HARDLY_CORRELATED = 0.25
 _HARDLY_RISING = 1.25
-
-
-@dataclass(frozen=True)
-class NoiseModel:
-    """Second moments of an image's noise.
-
-    Attributes
-    ----------
-    axes : ndarray
-        ``(C, C)`` orthonormal rows: the combinations of channels whose noise is
-        independent.
-    powers : ndarray
-        ``(C,)`` variance of each combination, 1 on average.
-    correlations : ndarray
-        ``(C, 2r+1, 2r+1)`` autocorrelation of each between pixels, 1 in the middle.
-    intensities, sigmas : ndarray
-        ``(K,)`` standard deviation of the noise by local intensity, in the
-        image's units, intensities rising.
-    asymmetry : float
-        Third central moment over variance, in the image's units: 0 if symmetric; for
-        photon noise the value of one photon, whatever the intensity.
-    """
-
-    axes: Array
-    powers: Array
-    correlations: Array
-    intensities: Array
-    sigmas: Array
-    asymmetry: float = 0.0
-
-    @classmethod
-    def separable(
-        cls, correlation: Array, channels: Array, intensities: Array, sigmas: Array
-    ) -> NoiseModel:
-        """Model noise that is correlated alike in all combinations of channels.
-
-        Parameters
-        ----------
-        correlation : ndarray
-            ``(2r+1, 2r+1)`` autocorrelation between pixels, 1 in the middle.
-        channels : ndarray
-            ``(C, C)`` covariance between channels, its diagonal 1 on average.
-        intensities, sigmas : ndarray
-            ``(K,)``, as of the model.
-        """
-        powers, vectors = np.linalg.eigh(channels)
-        return cls(
-            axes=vectors.T,
-            powers=np.maximum(powers, 0.0),
-            correlations=np.broadcast_to(correlation, (len(powers), *correlation.shape)),
-            intensities=intensities,
-            sigmas=sigmas,
-        )
-
-    @property
-    def channels(self) -> Array:
-        """``(C, C)`` covariance between channels, its diagonal 1 on average."""
-        covariance: Array = (self.axes.T * self.powers) @ self.axes
-        return covariance
-
-    @property
-    def correlation(self) -> Array:
-        """``(2r+1, 2r+1)`` autocorrelation of the channels, on average."""
-        mean: Array = np.average(self.correlations, axis=0, weights=self.powers)
-        return mean
-
-    @property
-    def _slope(self) -> float:
-        """Rise of the variance with the intensity, as of photons, above the last known."""
-        rise = self.sigmas[-1] ** 2 - self.sigmas[0] ** 2
-        run = self.intensities[-1] - self.intensities[0]
-        return max(float(rise / run), 0.0) if run > 0 else 0.0
-
-    @property
-    def neighbour_correlation(self) -> float:
-        """Mean correlation between pixels that share a side."""
-        correlation = self.correlation
-        middle = len(correlation) // 2
-        near = correlation[middle + 1, middle] + correlation[middle, middle + 1]
-        return float(near) / 2
-
-    @property
-    def is_white(self) -> bool:
-        """Whether neighbouring pixels have independent noise."""
-        return self.neighbour_correlation == 0
-
-    def reach(self, threshold: float = 0.15) -> int:
-        """Return the distance in pixels over which the noise is clearly correlated."""
-        correlation = self.correlation
-        middle = len(correlation) // 2
-        along = correlation[middle, middle + 1 :] + correlation[middle + 1 :, middle]
-        return int(np.count_nonzero(np.cumprod(along / 2 > threshold)))
-
-    def sigma_map(self, planar: Planar) -> Planar:
-        """Return the noise level at each pixel of an image.
-
-        Parameters
-        ----------
-        planar : ndarray
-            ``(C, Y, X)``.
-
-        Returns
-        -------
-        ndarray
-            ``(1, Y, X)`` float32, in the image's units.
-        """
-        smooth = gaussian_filter(planar.mean(axis=0, dtype=np.float64), _SMOOTHING)
-        variances: Array = np.interp(smooth, self.intensities, np.square(self.sigmas))
-        variances += self._slope * np.clip(smooth - self.intensities[-1], 0, None)
-        sigmas: Planar = np.sqrt(variances)[np.newaxis].astype(np.float32)
-        return sigmas
-
-    def fields(
-        self, shape: tuple[int, int], count: int, rng: np.random.Generator
-    ) -> Planar:
-        """Draw noise fields of unit variance with the measured correlations.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            ``(Y, X)``; the fields are periodic, so they may be rolled.
-        count : int
-            How many.
-        rng : numpy.random.Generator
-            Source of randomness.
-
-        Returns
-        -------
-        ndarray
-            ``(count, C, Y, X)`` float32.
-        """
-        wrapped = np.stack([_wrapped(each, shape) for each in self.correlations])
-        spectra = np.maximum(np.fft.fft2(wrapped).real, 0.0)
-        amplitudes = np.sqrt(spectra * self.powers[:, np.newaxis, np.newaxis])
-        drawn = np.empty((count, len(self.axes), *shape), np.float32)
-        for field in drawn:
-            white = rng.standard_normal(field.shape)
-            coloured = np.fft.ifft2(np.fft.fft2(white) * amplitudes).real
-            field[...] = np.tensordot(self.axes.T, coloured, axes=1)
-        spread = float(drawn.std(dtype=np.float64))
-        if spread > 0:
-            drawn /= spread
-        return drawn
 
 
 def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
@@ -241,16 +101,16 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
         blocks agree that there is much more noise, and that it is correlated.
     """
     side = min(_CORRELATION_BLOCK, min(planar.shape[1:]) // 2)
-    if side < _LEVEL_BLOCK:
+    if side < LEVEL_BLOCK:
         return _white(planar, sigma)
-    blocks = _blocks(planar, side)
+    blocks = cut_blocks(planar, side)
     if len(blocks.variances) < _BLOCKS_PER_BIN:
         return _white(planar, sigma)
     chosen = np.concatenate(_flattest(blocks, _FLATTEST_SHARE))
     spread = np.sqrt(blocks.variances[chosen])
     unit = blocks.residuals[chosen] / spread[:, np.newaxis, np.newaxis]
     model = NoiseModel.separable(
-        correlation=_autocorrelation(unit.reshape(*unit.shape[:2], side, side), _REACH),
+        correlation=autocorrelation(unit.reshape(*unit.shape[:2], side, side), _REACH),
         channels=_channel_covariance(unit),
         intensities=np.array([0.0]),
         sigmas=np.array([sigma]),
@@ -262,17 +122,17 @@ def _levelled(
     model: NoiseModel, planar: Planar, sigma: float, unevenness: float
 ) -> NoiseModel:
     """Add the noise level by intensity, once it is clear what kind of noise it is."""
-    blocks = _blocks(planar, _LEVEL_BLOCK)
+    blocks = cut_blocks(planar, LEVEL_BLOCK)
     if len(blocks.variances) < _BLOCKS_PER_BIN:
         return model
-    simulated = _simulated_variances(model)
+    simulated = simulated_variances(model)
     levelled = _with_levels(model, blocks, simulated)
     overall = _overall(levelled, planar)
     excess = _spread_of(blocks) - _spread(simulated)
     highest = cautious_sigma(planar)
     if _is_correlated(model, planar, overall, sigma, highest, excess, unevenness):
         apart = _told_apart(levelled, planar)
-        return _with_levels(apart, blocks, _simulated_variances(apart))
+        return _with_levels(apart, blocks, simulated_variances(apart))
     textured = excess > _SLIGHTLY_UNEVEN_BLOCKS and unevenness < _EVEN_WITHIN
     if textured or excess > _UNEVEN_BLOCKS:
         sigma = _with_caution(planar, sigma, highest)
@@ -340,7 +200,7 @@ def _steadied(sigmas: Array) -> Array:
     return sigmas if rising else np.full_like(sigmas, sigmas.mean())
 
 
-def _with_levels(model: NoiseModel, blocks: _Blocks, simulated: Array) -> NoiseModel:
+def _with_levels(model: NoiseModel, blocks: Blocks, simulated: Array) -> NoiseModel:
     """Read the noise level by intensity off the flattest blocks.
 
     ``simulated`` are the variances, rising, that blocks show of noise of variance 1.
@@ -405,16 +265,16 @@ def _surveyed(combination: Array, survey: _Survey) -> tuple[float, Array] | None
     side = survey.side
     if min(combination.shape) < side:
         return None
-    blocks = _blocks(combination[np.newaxis], side, survey.degree)
+    blocks = cut_blocks(combination[np.newaxis], side, survey.degree)
     count = int(survey.share * len(blocks.variances))
     if count < _LEAST_SURVEYED:
         return None
     chosen = np.argsort(blocks.variances, kind="stable")[:count]
-    correlation = _autocorrelation(
+    correlation = autocorrelation(
         blocks.residuals[chosen].reshape(-1, 1, side, side), survey.reach
     )
     alike = NoiseModel.separable(correlation, np.eye(1), np.zeros(1), np.ones(1))
-    simulated = _simulated_variances(alike, side, survey.degree)
+    simulated = simulated_variances(alike, side, survey.degree)
     bias = simulated[: int(survey.share * len(simulated))].mean()
     return float(blocks.variances[chosen].mean() / bias), correlation
 
@@ -424,7 +284,7 @@ def _widened(correlation: Array, reach: int) -> Array:
     return np.pad(correlation, reach - len(correlation) // 2)
 
 
-def _asymmetry(blocks: _Blocks) -> float:
+def _asymmetry(blocks: Blocks) -> float:
     """Return third moment over variance, the median over the intensity ranges.
 
     Blocks are chosen by how little their neighbours differ: the spread within a block
@@ -439,16 +299,19 @@ def _asymmetry(blocks: _Blocks) -> float:
     return float(np.median(ratios))
 
 
-def _unevenness(blocks: _Blocks, model: NoiseModel, side: int) -> float:
+def _unevenness(blocks: Blocks, model: NoiseModel, side: int) -> float:
     """Return how far the flattest blocks are from noise inside; 1 is Gaussian noise.
 
     Texture, unlike noise, has outliers, and its energy is patchy within a block.
     """
     chosen = np.concatenate(_flattest(blocks, _LEVEL_SHARE))
-    rng = np.random.default_rng(0)
-    fields = model.fields((_SIMULATED_SIDE, _SIMULATED_SIDE), _SIMULATIONS, rng)
     patchiness = _patchiness(blocks.residuals[chosen], side)
-    expected = np.mean([_patchiness(_blocks(f, side).residuals, side) for f in fields])
+    expected = np.mean(
+        [
+            _patchiness(cut_blocks(field, side).residuals, side)
+            for field in simulated_fields(model)
+        ]
+    )
     unit = blocks.residuals[chosen] / np.sqrt(blocks.variances[chosen])[:, None, None]
     kurtosis = float(np.mean(unit**4) / np.mean(unit**2) ** 2)
     return float(kurtosis / _GAUSSIAN_KURTOSIS * patchiness / expected)
@@ -465,17 +328,7 @@ def _patchiness(residuals: Array, side: int) -> float:
     return float(np.mean(energies.std(axis=1) / energies.mean(axis=1)))
 
 
-def _simulated_variances(
-    model: NoiseModel, side: int = _LEVEL_BLOCK, degree: int | None = None
-) -> Array:
-    """Variances, rising, that blocks show of noise that has variance 1."""
-    rng = np.random.default_rng(0)
-    fields = model.fields((_SIMULATED_SIDE, _SIMULATED_SIDE), _SIMULATIONS, rng)
-    found = [_blocks(field, side, degree).variances for field in fields]
-    return np.sort(np.concatenate(found))
-
-
-def _spread_of(blocks: _Blocks) -> float:
+def _spread_of(blocks: Blocks) -> float:
     """Return how far apart the flattest blocks' variances are, at the median intensity."""
     groups = _flattest(blocks, 1.0)
     return float(np.median([_spread(blocks.variances[group]) for group in groups]))
@@ -501,73 +354,12 @@ def _uncorrelated() -> Array:
     return correlation
 
 
-@dataclass(frozen=True)
-class _Blocks:
-    """Blocks of an image less their trend, those without any variation left out.
-
-    ``residuals`` (B, C, side²), ``means`` (B,), ``variances`` (B,), ``unrest`` (B,): how
-    far the means of the eight blocks around a block differ.
-    """
-
-    residuals: Array
-    means: Array
-    variances: Array
-    unrest: Array
-
-
-def _blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -> _Blocks:
-    """Cut overlapping blocks and subtract a trend of this degree.
-
-    None takes planes in small blocks, paraboloids in larger ones.
-    """
-    if degree is None:
-        degree = 2 if side > _LEVEL_BLOCK else 1
-    windows = np.lib.stride_tricks.sliding_window_view(planar, (side, side), axis=(1, 2))
-    step = side // 2
-    grid = windows[:, ::step, ::step]
-    unrest = _unrest(grid.mean(axis=(3, 4), dtype=np.float64), side // step)
-    cut = grid.reshape(len(planar), -1, side * side)
-    cut = cut.transpose(1, 0, 2).astype(np.float64)
-    basis = _trend_basis(side, degree)
-    residuals = cut - (cut @ basis) @ basis.T
-    variances = np.square(residuals).mean(axis=(1, 2))
-    span = float(np.ptp(planar))
-    varied = variances > np.finfo(np.float32).eps * span**2
-    means = cut.mean(axis=(1, 2))
-    return _Blocks(residuals[varied], means[varied], variances[varied], unrest[varied])
-
-
-def _unrest(means: Array, apart: int) -> Array:
-    """Variance of the means ``(C, Y, X)`` of the blocks around each block, flat."""
-    rows, columns = means.shape[1:]
-    padded = np.pad(means, ((0, 0), (apart, apart), (apart, apart)), mode="symmetric")
-    shifts = (0, apart, 2 * apart)
-    around = [
-        padded[:, y : y + rows, x : x + columns]
-        for y in shifts
-        for x in shifts
-        if (y, x) != (apart, apart)
-    ]
-    return np.asarray(np.var(around, axis=0).sum(axis=0).ravel())
-
-
-def _trend_basis(side: int, degree: int) -> Array:
-    """Orthonormal polynomials over a block: a plane, of degree 2 a paraboloid."""
-    line = np.linspace(-1.0, 1.0, side)
-    y, x = (axis.ravel() for axis in np.meshgrid(line, line, indexing="ij"))
-    terms = [np.ones_like(x), y, x]
-    if degree > 1:
-        terms += [y * y, x * x, x * y]
-    basis: Array = np.linalg.qr(np.stack(terms, axis=1))[0]
-    return basis
-
-
-def _flattest(blocks: _Blocks, share: float) -> list[npt.NDArray[np.intp]]:
+def _flattest(blocks: Blocks, share: float) -> list[npt.NDArray[np.intp]]:
     """Return the indices of the least varied blocks of each intensity range."""
     return _least(blocks, blocks.variances, share)
 
 
-def _least(blocks: _Blocks, measure: Array, share: float) -> list[npt.NDArray[np.intp]]:
+def _least(blocks: Blocks, measure: Array, share: float) -> list[npt.NDArray[np.intp]]:
     """Return the indices of the blocks of least measure in each intensity range."""
     count = len(blocks.means)
     bins = int(np.clip(count // _BLOCKS_PER_BIN, 1, _INTENSITY_BINS))
@@ -577,23 +369,6 @@ def _least(blocks: _Blocks, measure: Array, share: float) -> list[npt.NDArray[np
         order = np.argsort(measure[members], kind="stable")
         groups.append(members[order[:kept]])
     return groups
-
-
-def _autocorrelation(blocks: npt.NDArray[Any], farthest: int) -> Array:
-    """Autocorrelation of blocks ``(B, C, n, n)``, tapered towards the farthest pixel."""
-    side = blocks.shape[-1]
-    size = (2 * side, 2 * side)
-    power = np.zeros(size)
-    for block in blocks:
-        power += np.square(np.abs(np.fft.fft2(block, s=size))).sum(axis=0)
-    overlap = np.square(np.abs(np.fft.fft2(np.ones((side, side)), s=size)))
-    products = np.fft.ifft2(power).real / np.maximum(np.fft.ifft2(overlap).real, 0.5)
-    reach = np.arange(-farthest, farthest + 1)
-    near = products[np.ix_(reach, reach)]
-    distance = np.hypot(reach[:, np.newaxis], reach)
-    taper = np.sqrt(np.clip(1 - distance / (farthest + 1), 0, None))
-    correlation: Array = taper * near / near[farthest, farthest]
-    return correlation
 
 
 def _channel_covariance(unit: Array) -> Array:
@@ -612,13 +387,3 @@ def _clear(channels: Array) -> Array:
     if clearly[~np.eye(len(channels), dtype=bool)].any():
         return channels
     return np.diag(np.diag(channels))
-
-
-def _wrapped(correlation: Array, shape: tuple[int, int]) -> Array:
-    """Lay a centred autocorrelation around the origin of a periodic field."""
-    wrapped = np.zeros(shape)
-    reach = len(correlation) // 2
-    for row, dy in enumerate(range(-reach, reach + 1)):
-        for column, dx in enumerate(range(-reach, reach + 1)):
-            wrapped[dy % shape[0], dx % shape[1]] += correlation[row, column]
-    return wrapped

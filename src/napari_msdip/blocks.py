@@ -1,0 +1,120 @@
+"""Blocks of an image less their trend, and what they show of its noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from napari_msdip.noise_model import NoiseModel
+
+__all__ = [
+    "LEVEL_BLOCK",
+    "Blocks",
+    "autocorrelation",
+    "cut_blocks",
+    "simulated_fields",
+    "simulated_variances",
+]
+
+Array = npt.NDArray[np.float64]
+
+# Levels need blocks small enough to lie within flat areas.
+LEVEL_BLOCK = 8
+_SIMULATED_SIDE = 128
+_SIMULATIONS = 3
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of an image less their trend, those without any variation left out.
+
+    ``residuals`` (B, C, side²), ``means`` (B,), ``variances`` (B,), ``unrest`` (B,): how
+    far the means of the eight blocks around a block differ.
+    """
+
+    residuals: Array
+    means: Array
+    variances: Array
+    unrest: Array
+
+
+def cut_blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -> Blocks:
+    """Cut overlapping blocks and subtract a trend of this degree.
+
+    None takes planes in small blocks, paraboloids in larger ones.
+    """
+    if degree is None:
+        degree = 2 if side > LEVEL_BLOCK else 1
+    windows = np.lib.stride_tricks.sliding_window_view(planar, (side, side), axis=(1, 2))
+    step = side // 2
+    grid = windows[:, ::step, ::step]
+    unrest = _unrest(grid.mean(axis=(3, 4), dtype=np.float64), side // step)
+    cut = grid.reshape(len(planar), -1, side * side)
+    cut = cut.transpose(1, 0, 2).astype(np.float64)
+    basis = _trend_basis(side, degree)
+    residuals = cut - (cut @ basis) @ basis.T
+    variances = np.square(residuals).mean(axis=(1, 2))
+    span = float(np.ptp(planar))
+    varied = variances > np.finfo(np.float32).eps * span**2
+    means = cut.mean(axis=(1, 2))
+    return Blocks(residuals[varied], means[varied], variances[varied], unrest[varied])
+
+
+def _unrest(means: Array, apart: int) -> Array:
+    """Variance of the means ``(C, Y, X)`` of the blocks around each block, flat."""
+    rows, columns = means.shape[1:]
+    padded = np.pad(means, ((0, 0), (apart, apart), (apart, apart)), mode="symmetric")
+    shifts = (0, apart, 2 * apart)
+    around = [
+        padded[:, y : y + rows, x : x + columns]
+        for y in shifts
+        for x in shifts
+        if (y, x) != (apart, apart)
+    ]
+    return np.asarray(np.var(around, axis=0).sum(axis=0).ravel())
+
+
+def _trend_basis(side: int, degree: int) -> Array:
+    """Orthonormal polynomials over a block: a plane, of degree 2 a paraboloid."""
+    line = np.linspace(-1.0, 1.0, side)
+    y, x = (axis.ravel() for axis in np.meshgrid(line, line, indexing="ij"))
+    terms = [np.ones_like(x), y, x]
+    if degree > 1:
+        terms += [y * y, x * x, x * y]
+    basis: Array = np.linalg.qr(np.stack(terms, axis=1))[0]
+    return basis
+
+
+def autocorrelation(blocks: npt.NDArray[Any], farthest: int) -> Array:
+    """Autocorrelation of blocks ``(B, C, n, n)``, tapered towards the farthest pixel."""
+    side = blocks.shape[-1]
+    size = (2 * side, 2 * side)
+    power = np.zeros(size)
+    for block in blocks:
+        power += np.square(np.abs(np.fft.fft2(block, s=size))).sum(axis=0)
+    overlap = np.square(np.abs(np.fft.fft2(np.ones((side, side)), s=size)))
+    products = np.fft.ifft2(power).real / np.maximum(np.fft.ifft2(overlap).real, 0.5)
+    reach = np.arange(-farthest, farthest + 1)
+    near = products[np.ix_(reach, reach)]
+    distance = np.hypot(reach[:, np.newaxis], reach)
+    taper = np.sqrt(np.clip(1 - distance / (farthest + 1), 0, None))
+    correlation: Array = taper * near / near[farthest, farthest]
+    return correlation
+
+
+def simulated_fields(model: NoiseModel) -> npt.NDArray[np.float32]:
+    """Fields ``(K, C, Y, X)`` of noise of variance 1, always the same."""
+    rng = np.random.default_rng(0)
+    return model.fields((_SIMULATED_SIDE, _SIMULATED_SIDE), _SIMULATIONS, rng)
+
+
+def simulated_variances(
+    model: NoiseModel, side: int = LEVEL_BLOCK, degree: int | None = None
+) -> Array:
+    """Variances, rising, that blocks show of noise that has variance 1."""
+    found = [cut_blocks(field, side, degree).variances for field in simulated_fields(model)]
+    return np.sort(np.concatenate(found))

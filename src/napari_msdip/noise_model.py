@@ -1,0 +1,169 @@
+"""The noise of an image: its second moments, and fresh noise that shares them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+
+__all__ = ["NoiseModel"]
+
+Array = npt.NDArray[np.float64]
+Planar = npt.NDArray[np.float32]
+
+_SMOOTHING = 2.0
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Second moments of an image's noise.
+
+    Attributes
+    ----------
+    axes : ndarray
+        ``(C, C)`` orthonormal rows: the combinations of channels whose noise is
+        independent.
+    powers : ndarray
+        ``(C,)`` variance of each combination, 1 on average.
+    correlations : ndarray
+        ``(C, 2r+1, 2r+1)`` autocorrelation of each between pixels, 1 in the middle.
+    intensities, sigmas : ndarray
+        ``(K,)`` standard deviation of the noise by local intensity, in the
+        image's units, intensities rising.
+    asymmetry : float
+        Third central moment over variance, in the image's units: 0 if symmetric; for
+        photon noise the value of one photon, whatever the intensity.
+    """
+
+    axes: Array
+    powers: Array
+    correlations: Array
+    intensities: Array
+    sigmas: Array
+    asymmetry: float = 0.0
+
+    @classmethod
+    def separable(
+        cls, correlation: Array, channels: Array, intensities: Array, sigmas: Array
+    ) -> NoiseModel:
+        """Model noise that is correlated alike in all combinations of channels.
+
+        Parameters
+        ----------
+        correlation : ndarray
+            ``(2r+1, 2r+1)`` autocorrelation between pixels, 1 in the middle.
+        channels : ndarray
+            ``(C, C)`` covariance between channels, its diagonal 1 on average.
+        intensities, sigmas : ndarray
+            ``(K,)``, as of the model.
+        """
+        powers, vectors = np.linalg.eigh(channels)
+        return cls(
+            axes=vectors.T,
+            powers=np.maximum(powers, 0.0),
+            correlations=np.broadcast_to(correlation, (len(powers), *correlation.shape)),
+            intensities=intensities,
+            sigmas=sigmas,
+        )
+
+    @property
+    def channels(self) -> Array:
+        """``(C, C)`` covariance between channels, its diagonal 1 on average."""
+        covariance: Array = (self.axes.T * self.powers) @ self.axes
+        return covariance
+
+    @property
+    def correlation(self) -> Array:
+        """``(2r+1, 2r+1)`` autocorrelation of the channels, on average."""
+        mean: Array = np.average(self.correlations, axis=0, weights=self.powers)
+        return mean
+
+    @property
+    def _slope(self) -> float:
+        """Rise of the variance with the intensity, as of photons, above the last known."""
+        rise = self.sigmas[-1] ** 2 - self.sigmas[0] ** 2
+        run = self.intensities[-1] - self.intensities[0]
+        return max(float(rise / run), 0.0) if run > 0 else 0.0
+
+    @property
+    def neighbour_correlation(self) -> float:
+        """Mean correlation between pixels that share a side."""
+        correlation = self.correlation
+        middle = len(correlation) // 2
+        near = correlation[middle + 1, middle] + correlation[middle, middle + 1]
+        return float(near) / 2
+
+    @property
+    def is_white(self) -> bool:
+        """Whether neighbouring pixels have independent noise."""
+        return self.neighbour_correlation == 0
+
+    def reach(self, threshold: float = 0.15) -> int:
+        """Return the distance in pixels over which the noise is clearly correlated."""
+        correlation = self.correlation
+        middle = len(correlation) // 2
+        along = correlation[middle, middle + 1 :] + correlation[middle + 1 :, middle]
+        return int(np.count_nonzero(np.cumprod(along / 2 > threshold)))
+
+    def sigma_map(self, planar: Planar) -> Planar:
+        """Return the noise level at each pixel of an image.
+
+        Parameters
+        ----------
+        planar : ndarray
+            ``(C, Y, X)``.
+
+        Returns
+        -------
+        ndarray
+            ``(1, Y, X)`` float32, in the image's units.
+        """
+        smooth = gaussian_filter(planar.mean(axis=0, dtype=np.float64), _SMOOTHING)
+        variances: Array = np.interp(smooth, self.intensities, np.square(self.sigmas))
+        variances += self._slope * np.clip(smooth - self.intensities[-1], 0, None)
+        sigmas: Planar = np.sqrt(variances)[np.newaxis].astype(np.float32)
+        return sigmas
+
+    def fields(
+        self, shape: tuple[int, int], count: int, rng: np.random.Generator
+    ) -> Planar:
+        """Draw noise fields of unit variance with the measured correlations.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            ``(Y, X)``; the fields are periodic, so they may be rolled.
+        count : int
+            How many.
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        ndarray
+            ``(count, C, Y, X)`` float32.
+        """
+        wrapped = np.stack([_wrapped(each, shape) for each in self.correlations])
+        spectra = np.maximum(np.fft.fft2(wrapped).real, 0.0)
+        amplitudes = np.sqrt(spectra * self.powers[:, np.newaxis, np.newaxis])
+        drawn = np.empty((count, len(self.axes), *shape), np.float32)
+        for field in drawn:
+            white = rng.standard_normal(field.shape)
+            coloured = np.fft.ifft2(np.fft.fft2(white) * amplitudes).real
+            field[...] = np.tensordot(self.axes.T, coloured, axes=1)
+        spread = float(drawn.std(dtype=np.float64))
+        if spread > 0:
+            drawn /= spread
+        return drawn
+
+
+def _wrapped(correlation: Array, shape: tuple[int, int]) -> Array:
+    """Lay a centred autocorrelation around the origin of a periodic field."""
+    wrapped = np.zeros(shape)
+    reach = len(correlation) // 2
+    for row, dy in enumerate(range(-reach, reach + 1)):
+        for column, dx in enumerate(range(-reach, reach + 1)):
+            wrapped[dy % shape[0], dx % shape[1]] += correlation[row, column]
+    return wrapped
