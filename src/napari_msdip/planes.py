@@ -206,8 +206,7 @@ def select(planes: slice | Sequence[int] | None, n_planes: int) -> tuple[int, ..
         chosen = tuple(_plane_index(index, n_planes) for index in _iterable(planes))
     if not chosen:
         raise ValueError(
-            f"planes={planes!r}: selects none of the {n_planes} planes, "
-            f"0 to {n_planes - 1}"
+            f"planes={planes!r}: selects none of the {n_planes} planes, 0 to {n_planes - 1}"
         )
     if len(set(chosen)) < len(chosen):
         raise ValueError(f"planes={planes!r}: each plane may come once")
