@@ -722,6 +722,60 @@ def test_every_other_option_has_an_effect(changes: dict[str, Any]) -> None:
 # --- cancel -----------------------------------------------------------------------
 
 
+def correlated_picture(shape: tuple[int, int] = (96, 88)) -> Any:
+    drawn = np.random.default_rng(0).standard_normal(shape)
+    field = gaussian_filter(drawn, 1.0, mode="wrap")
+    return (clean_picture(shape) + field * (0.1 / field.std())).astype(np.float32)
+
+
+def test_correlated_noise_is_measured_again_half_way() -> None:
+    twice = TINY.replace(iterations=8)
+    noisy = correlated_picture()
+
+    once, _ = run(noisy, twice.replace(remeasure=False))
+    result, progress = run(noisy, twice)
+
+    assert not np.array_equal(result.image, once.image)
+    for coarser, same in zip(result.scales[1:], once.scales[1:], strict=True):
+        np.testing.assert_array_equal(coarser.image, same.image)
+    assert result.scales[0].iterations == 8
+    finest = [p.iteration for p in progress if p.scale == 0 and p.finished_scale is None]
+    assert finest[:8] == [1, 2, 3, 4, 5, 6, 7, 8]
+    fractions = [p.fraction for p in progress]
+    assert fractions == sorted(fractions)
+
+
+def test_white_noise_is_measured_once() -> None:
+    noisy = noisy_picture((96, 88))
+    once, _ = run(noisy, TINY.replace(remeasure=False))
+    twice, _ = run(noisy, TINY)
+    np.testing.assert_array_equal(twice.image, once.image)
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 3])
+def test_few_iterations_are_split_all_the_same(iterations: int) -> None:
+    result, _ = run(correlated_picture(), TINY.replace(iterations=iterations))
+    assert result.scales[0].iterations == iterations
+    assert np.isfinite(result.image).all()
+
+
+@pytest.mark.parametrize("after", [5, 22, 30])
+def test_cancelling_either_half_keeps_what_there_is(after: int) -> None:
+    options = TINY.replace(iterations=40, max_scales=1, coarsest_iterations=40)
+    steps: list[Progress] = []
+    result = denoise(
+        correlated_picture(),
+        options,
+        on_progress=steps.append,
+        should_stop=lambda: len(steps) >= after,
+    )
+
+    assert result.status is Status.CANCELLED
+    # Too little of the first half is nothing; of the second, the first half stays.
+    assert [scale.iterations for scale in result.scales] == ([] if after == 5 else [after])
+    assert np.isfinite(result.image).all()
+
+
 @pytest.mark.parametrize("after", [0, 1, 2, 40, 41, 45, 79])
 def test_cancel_within_one_iteration_with_the_best_so_far(after: int) -> None:
     noisy = noisy_picture(SHAPE, 3, sigma=0.15, high=200, dtype="uint16")

@@ -15,9 +15,11 @@ __all__ = [
     "LEVEL_BLOCK",
     "Blocks",
     "autocorrelation",
+    "cross_covariance",
     "cut_blocks",
     "simulated_fields",
     "simulated_variances",
+    "spread_blocks",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -55,8 +57,7 @@ def cut_blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -
     unrest = _unrest(grid.mean(axis=(3, 4), dtype=np.float64), side // step)
     cut = grid.reshape(len(planar), -1, side * side)
     cut = cut.transpose(1, 0, 2).astype(np.float64)
-    basis = _trend_basis(side, degree)
-    residuals = cut - (cut @ basis) @ basis.T
+    residuals = _less_trend(cut, side, degree)
     variances = np.square(residuals).mean(axis=(1, 2))
     span = float(np.ptp(planar))
     varied = variances > np.finfo(np.float32).eps * span**2
@@ -78,6 +79,28 @@ def _unrest(means: Array, apart: int) -> Array:
     return np.asarray(np.var(around, axis=0).sum(axis=0).ravel())
 
 
+def spread_blocks(planar: npt.NDArray[Any], side: int, most: int) -> tuple[Array, Array]:
+    """Cut blocks less a plane ``(B, C, side²)``, and tell their means ``(B,)``.
+
+    At most so many along each axis, evenly spread: the same ones of any image of this
+    size, those without variation included.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(planar, (side, side), axis=(1, 2))
+    down, across = (
+        np.unique(np.linspace(0, count - 1, min(most, 1 + 4 * count // side), dtype=int))
+        for count in windows.shape[1:3]
+    )
+    cut = windows[:, down[:, np.newaxis], across].reshape(len(planar), -1, side * side)
+    cut = cut.transpose(1, 0, 2).astype(np.float64)
+    return _less_trend(cut, side, degree=1), cut.mean(axis=(1, 2))
+
+
+def _less_trend(cut: Array, side: int, degree: int) -> Array:
+    basis = _trend_basis(side, degree)
+    less: Array = cut - (cut @ basis) @ basis.T
+    return less
+
+
 def _trend_basis(side: int, degree: int) -> Array:
     """Orthonormal polynomials over a block: a plane, of degree 2 a paraboloid."""
     line = np.linspace(-1.0, 1.0, side)
@@ -91,19 +114,31 @@ def _trend_basis(side: int, degree: int) -> Array:
 
 def autocorrelation(blocks: npt.NDArray[Any], farthest: int) -> Array:
     """Autocorrelation of blocks ``(B, C, n, n)``, tapered towards the farthest pixel."""
-    side = blocks.shape[-1]
+    flat = blocks.reshape(-1, *blocks.shape[2:])
+    covariance = cross_covariance(flat, flat, farthest)
+    correlation: Array = covariance / covariance[farthest, farthest]
+    return correlation
+
+
+def cross_covariance(
+    first: npt.NDArray[Any], second: npt.NDArray[Any], farthest: int
+) -> Array:
+    """Covariance by distance between blocks ``(B, n, n)``, tapered, in both directions."""
+    side = first.shape[-1]
     size = (2 * side, 2 * side)
     power = np.zeros(size)
-    for block in blocks:
-        power += np.square(np.abs(np.fft.fft2(block, s=size))).sum(axis=0)
+    for one, other in zip(first, second, strict=True):
+        transformed = np.fft.fft2(one, s=size)
+        partner = transformed if one is other else np.fft.fft2(other, s=size)
+        power += (transformed * partner.conj()).real
     overlap = np.square(np.abs(np.fft.fft2(np.ones((side, side)), s=size)))
     products = np.fft.ifft2(power).real / np.maximum(np.fft.ifft2(overlap).real, 0.5)
     reach = np.arange(-farthest, farthest + 1)
-    near = products[np.ix_(reach, reach)]
+    near = products[np.ix_(reach, reach)] / len(first)
     distance = np.hypot(reach[:, np.newaxis], reach)
     taper = np.sqrt(np.clip(1 - distance / (farthest + 1), 0, None))
-    correlation: Array = taper * near / near[farthest, farthest]
-    return correlation
+    covariance: Array = taper * near
+    return covariance
 
 
 def simulated_fields(model: NoiseModel) -> npt.NDArray[np.float32]:

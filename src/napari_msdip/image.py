@@ -6,6 +6,7 @@ Sections 3.2 to 3.4 of the paper, from the noisy image to the denoised one.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Generator
@@ -40,6 +41,7 @@ from napari_msdip.pixels import Layout, Normalisation, as_planar, checked_image,
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.pyramid import resize
 from napari_msdip.recorruption import measure_noise
+from napari_msdip.residual import measure_again
 from napari_msdip.trust import Candidate, Trust, weigh, with_local_means
 
 if TYPE_CHECKING:
@@ -330,7 +332,11 @@ class Run:
                 network = self._network(problem, rng)
             if self.memory is not None:
                 self.memory.recall(n, network)
-            scale = yield from self._fit(n, problem, network, rng)
+            if n == 0 and self._measures_again:
+                scale = yield from self._fit_twice(problem, network, rng, finished, noisy)
+                fields = self._noise_fields()
+            else:
+                scale = yield from self._fit(n, problem, network, rng)
             if self.memory is not None:
                 self.memory.keep(n, network)
             finished.insert(0, scale)
@@ -345,8 +351,66 @@ class Run:
             self._restored(image), tuple(s.result for s in finished), status
         )
 
+    @property
+    def _measures_again(self) -> bool:
+        """Whether the noise is measured a second time: see ``residual``."""
+        wanted = self.plan.options.remeasure and bool(self.plan.options.recorruption)
+        return wanted and not self.measured.noise.is_white
+
+    def _fit_twice(
+        self,
+        problem: Problem,
+        network: Network,
+        rng: torch.Generator,
+        coarser: list[_Scale],
+        noisy: Tensor,
+    ) -> Generator[Progress, None, _Scale]:
+        """Fit the finest scale, half of it once the noise has been measured again."""
+        half = math.ceil(problem.iterations / 2)
+        first = yield from self._fit(
+            0,
+            dataclasses.replace(problem, iterations=half),
+            network,
+            rng,
+            left=problem.iterations - half,
+        )
+        left = problem.iterations - half
+        if first.result.stop_reason is StopReason.CANCELLED or not left:
+            return first
+        so_far = self._fused([first, *coarser], noisy, self._noise_fields())
+        noise = measure_again(
+            self.measured.noise,
+            self.planar,
+            self._in_units(so_far).astype(np.float32),
+            self._in_units(first.image).astype(np.float32),
+        )
+        self.measured = dataclasses.replace(self.measured, noise=noise)
+        rest = self._problem(0, noisy, self._noise_fields(), coarser)
+        second = yield from self._fit(
+            0, dataclasses.replace(rest, iterations=left), network, rng, done=half
+        )
+        return self._joined(first, second)
+
+    def _joined(self, first: _Scale, second: _Scale) -> _Scale:
+        """Make one scale of the two halves of its fit."""
+        kept = second if self._usable(second.result) else first
+        result = dataclasses.replace(
+            kept.result,
+            iterations=first.result.iterations + second.result.iterations,
+            stop_reason=second.result.stop_reason,
+            seconds=first.result.seconds + second.result.seconds,
+        )
+        return _Scale(kept.image, result, second.network)
+
     def _fit(
-        self, n: int, problem: Problem, network: Network, rng: torch.Generator
+        self,
+        n: int,
+        problem: Problem,
+        network: Network,
+        rng: torch.Generator,
+        *,
+        done: int = 0,
+        left: int = 0,
     ) -> Generator[Progress, None, _Scale]:
         started = time.perf_counter()
         steps = fit_scale(
@@ -364,8 +428,9 @@ class Run:
             except StopIteration as finished:
                 fit: Fit = finished.value
                 break
-            share = step.iteration / problem.iterations
-            yield self._progress(n, step.iteration, share, step=step)
+            iteration = done + step.iteration
+            share = iteration / (done + problem.iterations + left)
+            yield self._progress(n, iteration, share, step=step)
         kept = copy.deepcopy(network) if self._weighs_risk else None
         return _Scale(fit.image, self._scale_result(n, problem, fit, started), kept)
 

@@ -116,7 +116,7 @@ class Options:
         int,
         Setting(
             "Seed",
-            "Same seed, machine and versions: same result.",
+            "Same seed, CPU and versions: same result.",
             "General",
             0,
             2**31 - 1,
@@ -253,6 +253,15 @@ class Options:
             10,
         ),
     ] = 1.0
+    remeasure: Annotated[
+        bool,
+        Setting(
+            "Measure noise twice",
+            "Half way through the finest scale, measure correlated noise again on what "
+            "has been removed so far.",
+            "Input",
+        ),
+    ] = True
     symmetries: Annotated[
         bool,
         Setting(
@@ -445,6 +454,7 @@ def _preset_changes() -> dict[str, dict[str, Any]]:
             "code_channels": 32,
             "code_range": 0.1,
             "recorruption": 0.0,
+            "remeasure": False,
             "symmetries": False,
             "warm_start": False,
             "consistency": "vgg16",

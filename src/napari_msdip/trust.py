@@ -37,8 +37,8 @@ _SYMMETRIES = 8
 _RADIUS = 6
 # The same for the decision to keep noisy pixels.
 _CALM_RADIUS = 12
-# Local means: as smooth as a Gaussian of 12 pixels.
-_MEAN_RADIUS = 14
+# Local means: as smooth as a Gaussian of 20 pixels.
+_MEAN_RADIUS = 24
 _OUTLIER = 4.0
 
 
