@@ -598,7 +598,7 @@ def test_without_ensemble_the_finest_scale_is_the_result() -> None:
 def test_risk_mixes_the_finest_scale_with_the_noisy_image_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(image, "with_local_means", lambda fused, noisy, sigma: fused)
+    monkeypatch.setattr(image, "with_local_means", lambda fused, *_, **__: fused)
     noisy = noisy_picture(SHAPE, sigma=0.3)
     options = TINY.replace(scale_weights="risk", refine=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -91,13 +92,14 @@ def test_shares_lie_between_nothing_and_all() -> None:
         assert share.max() <= 1
 
 
-def test_local_means_are_those_of_the_noisy_image() -> None:
+@pytest.mark.parametrize("is_white", [True, False])
+def test_local_means_are_those_of_the_noisy_image(is_white: bool) -> None:
     rng = torch.Generator().manual_seed(0)
     noisy = 0.5 + 0.1 * torch.randn((1, 2, 96, 96), generator=rng)
     sigma = torch.full((1, 1, 96, 96), 0.1)
     image = torch.full_like(noisy, 0.4)
 
-    kept = with_local_means(image, noisy, sigma)
+    kept = with_local_means(image, noisy, sigma, is_white=is_white)
 
     blocks = F.avg_pool2d(kept, 48) - F.avg_pool2d(noisy, 48)
     assert float(blocks.abs().max()) < 0.005
@@ -105,8 +107,23 @@ def test_local_means_are_those_of_the_noisy_image() -> None:
     assert float(kept.std()) < 0.02
 
 
+def test_correlated_noise_is_averaged_over_more_pixels() -> None:
+    rng = torch.Generator().manual_seed(0)
+    drawn = F.avg_pool2d(torch.randn((1, 1, 135, 135), generator=rng), 8, stride=1)
+    noisy = drawn / drawn.std()
+    flat, sigma = torch.zeros_like(noisy), torch.ones_like(noisy)
+
+    narrow, wide = (
+        float(with_local_means(flat, noisy, sigma, is_white=is_white).std())
+        for is_white in (True, False)
+    )
+
+    assert wide < 0.75 * narrow
+
+
 def test_a_hot_pixel_leaves_no_halo() -> None:
     noisy = torch.zeros((1, 1, 64, 64))
     noisy[..., 32, 32] = 1000.0
-    kept = with_local_means(torch.zeros_like(noisy), noisy, torch.ones((1, 1, 64, 64)))
+    sigma = torch.ones((1, 1, 64, 64))
+    kept = with_local_means(torch.zeros_like(noisy), noisy, sigma, is_white=True)
     assert float(kept.max()) < 0.02

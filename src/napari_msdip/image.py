@@ -564,7 +564,7 @@ class Run:
         trust = self._trust(scales, noisy, bank)
         mixed = _mixed([_to_numpy(scale.image) for scale in scales], trust.coarser)
         fused = torch.lerp(noisy.cpu(), mixed, trust.denoised.cpu())
-        return with_local_means(fused, noisy.cpu(), bank.sigma.cpu())
+        return self._with_local_means(fused, noisy.cpu(), bank.sigma.cpu())
 
     def _trust(self, scales: list[_Scale], noisy: Tensor, bank: NoiseBank) -> Trust:
         candidates = [
@@ -607,8 +607,13 @@ class Run:
                 with limited_threads(self.plan.threads):
                     done = next(steps)
             except StopIteration as finished:
-                return with_local_means(finished.value, noisy, sigma), Status.COMPLETED
+                image = self._with_local_means(finished.value, noisy, sigma)
+                return image, Status.COMPLETED
             yield self._progress(0, self.plan.scales[0].iterations, 1.0, refined=done)
+
+    def _with_local_means(self, image: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
+        is_white = self.measured.noise.is_white
+        return with_local_means(image, noisy, sigma, is_white=is_white)
 
     def _cancelled(self, finished: list[_Scale], noisy: Tensor) -> Result:
         """Return the best there is: the scales that got far enough, or the noisy image."""

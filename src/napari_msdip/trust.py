@@ -37,8 +37,10 @@ _SYMMETRIES = 8
 _RADIUS = 6
 # The same for the decision to keep noisy pixels.
 _CALM_RADIUS = 12
-# Local means: as smooth as a Gaussian of 20 pixels.
-_MEAN_RADIUS = 24
+# Local means: as smooth as a Gaussian of 12 pixels, of 20 for noise that is correlated,
+# which takes more pixels to average out.
+_MEAN_RADIUS = 14
+_CORRELATED_MEAN_RADIUS = 24
 _OUTLIER = 4.0
 
 
@@ -179,7 +181,9 @@ def _smoothed(values: Tensor, radius: int = _RADIUS) -> Tensor:
     return values
 
 
-def with_local_means(image: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
+def with_local_means(
+    image: Tensor, noisy: Tensor, sigma: Tensor, *, is_white: bool
+) -> Tensor:
     """Give an image the local mean intensities of the noisy one.
 
     Over many pixels noise averages out, so there the noisy image is right: intensities
@@ -192,7 +196,10 @@ def with_local_means(image: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
     sigma : Tensor
         ``(1, 1, H, W)`` noise level; residuals beyond a few of it are structure that
         would leave a halo, and count no more than that.
+    is_white : bool
+        Whether the noise is independent from pixel to pixel.
     """
     limit = _OUTLIER * sigma
     residual = torch.minimum(torch.maximum(noisy - image, -limit), limit)
-    return image + _smoothed(residual, _MEAN_RADIUS)
+    radius = _MEAN_RADIUS if is_white else _CORRELATED_MEAN_RADIUS
+    return image + _smoothed(residual, radius)
