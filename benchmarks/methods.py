@@ -275,6 +275,7 @@ def _single_scale_dip() -> Options:
     """Return Ulyanov et al.'s denoising settings, as far as our engine has them."""
     return Options.preset("paper").replace(
         ensemble=False,
+        guard=False,
         max_scales=1,
         widths=(128,) * 5,
         skip_width=4,

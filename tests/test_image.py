@@ -514,7 +514,7 @@ def test_every_part_of_the_paper_takes_part(
     monkeypatch.setattr("napari_msdip.fit.reconstruction_loss", reconstruction)
     noisy = noisy_picture(SHAPE, 3, sigma=0.3)
 
-    result, steps = run(noisy, paper, channel_axis=-1)
+    result, steps = run(noisy, paper.replace(guard=False), channel_axis=-1)
 
     # The pyramid: r = 0.8 down to the smallest size; coarse to fine.
     shapes = [scale.shape for scale in result.scales]
@@ -588,7 +588,7 @@ def changed(options: Options, **changes: Any) -> tuple[Result, Result]:
 
 
 def test_without_ensemble_the_finest_scale_is_the_result() -> None:
-    plain = TINY.replace(scale_weights="equal", refine=False)
+    plain = TINY.replace(scale_weights="equal", refine=False, guard=False)
     fused, alone = changed(plain, ensemble=False)
     np.testing.assert_array_equal(alone.image, alone.scales[0].image)
     np.testing.assert_array_equal(alone.scales[0].image, fused.scales[0].image)
@@ -608,6 +608,17 @@ def test_risk_mixes_the_finest_scale_with_the_noisy_image_alone(
     assert (alone.image >= np.minimum(noisy, finest) - 1e-5).all()
     assert (alone.image <= np.maximum(noisy, finest) + 1e-5).all()
     assert not np.array_equal(fused.image, alone.image)
+
+
+@pytest.mark.parametrize("weights", ["equal", "risk"])
+def test_the_guard_keeps_what_a_poor_fit_would_lose(weights: Any) -> None:
+    clean, noisy = clean_picture((64, 72)), noisy_picture((64, 72), sigma=0.02)
+    options = TINY.replace(scale_weights=weights, refine=False)
+
+    guarded, bare = (denoise(noisy, options.replace(guard=g)).image for g in (True, False))
+
+    assert rms(bare - clean) > 2 * rms(noisy - clean)
+    assert rms(guarded - clean) < 1.05 * rms(noisy - clean)
 
 
 def test_scale_weights_change_the_fusion_only() -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_msdip.fit import NoiseBank
-from napari_msdip.trust import Candidate, Trust, weigh, with_local_means
+from napari_msdip.trust import Candidate, Trust, guarded, weigh, with_local_means
 
 SIZE = 48
 SIGMA = 0.1
@@ -90,6 +90,35 @@ def test_shares_lie_between_nothing_and_all() -> None:
         assert share.shape == (1, 1, SIZE, SIZE)
         assert share.min() >= 0
         assert share.max() <= 1
+
+
+def guarded_parts(error: float, kept: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Guard a result that is wrong in its left half; return what is wrong with either."""
+    rng = torch.Generator().manual_seed(0)
+    noise = SIGMA * torch.randn((1, 1, 160, 160), generator=rng)
+    wrong = error * torch.randn((1, 1, 160, 160), generator=rng)
+    wrong[..., 80:] = 0
+    result, sigma = 0.5 + wrong + kept * noise, torch.full((1, 1, 160, 160), SIGMA)
+    left = guarded(result, 0.5 + noise, sigma, margin=1.15) - 0.5
+    return left[..., :40], left[..., 120:]
+
+
+def test_the_noisy_image_stays_where_a_result_is_wrong() -> None:
+    wrong, right = guarded_parts(4 * SIGMA)
+    assert float(wrong.std()) < 1.05 * SIGMA
+    assert float(right.std()) < 0.05 * SIGMA
+
+
+def test_a_result_with_a_small_error_is_improved() -> None:
+    wrong, _ = guarded_parts(SIGMA)
+    # The best mixture of two errors of this size.
+    assert float(wrong.std()) < 0.8 * SIGMA
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 1.0])
+def test_noise_that_a_result_has_kept_does_not_bring_back_more(kept: float) -> None:
+    _, right = guarded_parts(0.0, kept)
+    assert float(right.std()) == pytest.approx(kept * SIGMA, abs=0.03 * SIGMA)
 
 
 @pytest.mark.parametrize("is_white", [True, False])

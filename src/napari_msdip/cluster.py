@@ -8,11 +8,12 @@ Imported only when a ``client`` is given.
 from __future__ import annotations
 
 import pickle
+import threading
 import time
 import uuid
+import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Container, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Container, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,10 @@ Reader = Callable[[], Array]
 _AHEAD = 2
 # How often a wish to stop is looked for, in seconds.
 _PATIENCE = 0.5
+# How long a cluster may be without workers before that is told, in seconds.
+_LONELY = 60.0
+# How long a result may be on its way before it is asked whether its worker lives.
+_TRANSFER = 10.0
 # A source whose description is larger than this carries its pixels with it.
 _LARGEST_DESCRIPTION = 2**20
 
@@ -68,8 +73,13 @@ def survey(
     """
     if options.threads is None:
         options = options.replace(threads=1)
-    future = client.submit(look_around, options, size_yx, channels, pure=False)
-    surroundings: Surroundings = future.result()
+    crew = _Crew(client)
+    future = crew.submit(look_around, options, size_yx, channels)
+    surroundings: Surroundings | None = None
+    while surroundings is None:
+        crew.wait()
+        crew.count_threads()
+        surroundings = _result(future)
     return surroundings
 
 
@@ -82,8 +92,10 @@ def run(
 ) -> Generator[Progress, None, Status]:
     """Denoise planes on the workers; yield a step for every finished one.
 
-    A worker that dies loses its chunk only: the scheduler gives it to another.
+    A worker that dies loses its chunk only: the scheduler gives it to another. If none
+    is left, the run waits for one, as one may still stand in the queue of a cluster.
     """
+    crew = _Crew(client)
     wanted = set(todo)
     waiting = deque(job.chunks(todo))
     running: dict[distributed.Future, list[int]] = {}
@@ -94,16 +106,19 @@ def run(
         while waiting or running:
             if should_stop is not None and should_stop():
                 return Status.CANCELLED
-            slots = sum(client.nthreads().values()) + _AHEAD
+            slots = crew.count_threads() + _AHEAD
             while waiting and len(running) < slots:
                 chunk = waiting.popleft()
                 if full and no_room(job):
                     yield from skipped(job, chunk, wanted, tally)
                     continue
-                running[_submit(client, job, chunk, wanted, stop.name, ships=ships)] = chunk
-            for future in _finished(running):
-                chunk = running.pop(future)
-                for position, outcome in zip(chunk, _outcomes(future, chunk), strict=True):
+                running[_submit(crew, job, chunk, wanted, stop.name, ships=ships)] = chunk
+            crew.wait()
+            for future in [future for future in running if future.done()]:
+                outcomes = _outcomes(future, running[future])
+                if outcomes is None:
+                    continue
+                for position, outcome in zip(running.pop(future), outcomes, strict=True):
                     refuse_if_hopeless(outcome, tally)
                     if position not in wanted:
                         continue
@@ -115,6 +130,48 @@ def run(
             stop.set()
             client.cancel(list(running))
     return Status.COMPLETED
+
+
+class _Crew:
+    """The workers of a cluster, to hand tasks to and to wait for.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The cluster.
+    """
+
+    def __init__(self, client: distributed.Client) -> None:
+        self._client = client
+        self._woken = threading.Event()
+        self._seen = time.monotonic()
+        self._told = False
+
+    def submit(self, task: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Hand out a task; its end ends a wait."""
+        future = self._client.submit(task, *args, pure=False, **options)
+        # Not distributed.wait: that asks the default client, which may be another one,
+        # and each time it is in vain it leaves a coroutine for every future behind.
+        future.add_done_callback(lambda _: self._woken.set())
+        return future
+
+    def wait(self) -> None:
+        """Wait for the end of a task, but not long."""
+        self._woken.wait(_PATIENCE)
+        self._woken.clear()
+
+    def count_threads(self) -> int:
+        """Return how many tasks the workers can do at a time; tell if none for long."""
+        threads: int = sum(self._client.nthreads().values())
+        if threads:
+            self._seen, self._told = time.monotonic(), False
+        elif not self._told and time.monotonic() - self._seen >= _LONELY:
+            self._told = True
+            warnings.warn(
+                f"client: no worker for {_LONELY:.0f} s; the run goes on when there is one",
+                stacklevel=2,
+            )
+        return threads
 
 
 def _ships(source: Any) -> bool:
@@ -138,7 +195,7 @@ class _Plane:
 
 
 def _submit(
-    client: distributed.Client,
+    crew: _Crew,
     job: Job,
     chunk: Sequence[int],
     wanted: Container[int],
@@ -156,12 +213,11 @@ def _submit(
         )
         for position in chunk
     ]
-    return client.submit(
+    return crew.submit(
         _denoise,
         planes,
         sink.writer if isinstance(sink, ZarrSink) else None,
         stop,
-        pure=False,
         key=f"napari-msdip-plane-{job.planes[chunk[0]]}-{uuid.uuid4().hex}",
     )
 
@@ -229,16 +285,27 @@ def _asking(stop: str) -> Callable[[], bool]:
     return should_stop
 
 
-def _finished(running: Collection[distributed.Future]) -> list[distributed.Future]:
-    with suppress(TimeoutError):
-        distributed.wait(list(running), timeout=_PATIENCE, return_when="FIRST_COMPLETED")
-    return [future for future in running if future.done()]
-
-
-def _outcomes(future: distributed.Future, chunk: Sequence[int]) -> list[Outcome]:
+def _outcomes(future: distributed.Future, chunk: Sequence[int]) -> list[Outcome] | None:
     try:
-        outcomes: list[Outcome] = future.result()
+        outcomes: list[Outcome] | None = _result(future)
     except distributed.KilledWorker as error:
         failure = f"its worker died again and again: {error}"
         return [Outcome(None, failure=failure, missing=True) for _ in chunk]
     return outcomes
+
+
+def _result(future: distributed.Future) -> Any:
+    """Return the result of a task, None if there is none yet, or none any more.
+
+    A worker that dies takes what it has computed with it, even while that is fetched;
+    then the task is to be done again, for which there may be no worker.
+    """
+    patience = _TRANSFER
+    while future.done():
+        try:
+            return future.result(timeout=patience)
+        except TimeoutError:
+            if future.status == "error":
+                raise
+            patience *= 2
+    return None

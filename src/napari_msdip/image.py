@@ -42,7 +42,7 @@ from napari_msdip.plan import Plan, resolve
 from napari_msdip.pyramid import resize
 from napari_msdip.recorruption import measure_noise
 from napari_msdip.residual import measure_again
-from napari_msdip.trust import Candidate, Trust, weigh, with_local_means
+from napari_msdip.trust import Candidate, Trust, guarded, weigh, with_local_means
 
 if TYPE_CHECKING:
     from napari_msdip.noise_model import NoiseModel
@@ -559,12 +559,21 @@ class Run:
         """Fuse all scales into one image (eq. 5)."""
         scales = finished if self.plan.options.ensemble else finished[:1]
         if fields is None or not self._weighs_risk:
-            return _averaged(scales)
+            averaged = _averaged(scales)
+            return self._guarded(averaged, noisy) if self.plan.options.guard else averaged
         bank = self._bank(fields, self.plan.shape)
         trust = self._trust(scales, noisy, bank)
         mixed = _mixed([_to_numpy(scale.image) for scale in scales], trust.coarser)
         fused = torch.lerp(noisy.cpu(), mixed, trust.denoised.cpu())
         return self._with_local_means(fused, noisy.cpu(), bank.sigma.cpu())
+
+    def _guarded(self, image: Tensor, noisy: Tensor) -> Tensor:
+        sigma = self._sigma(self.plan.shape).cpu()
+        return guarded(image, noisy.cpu(), sigma, margin=self._margin)
+
+    @property
+    def _margin(self) -> float:
+        return _WHITE_MARGIN if self.measured.noise.is_white else _CORRELATED_MARGIN
 
     def _trust(self, scales: list[_Scale], noisy: Tensor, bank: NoiseBank) -> Trust:
         candidates = [
@@ -579,8 +588,8 @@ class Run:
             bank,
             torch.Generator().manual_seed(self.plan.seed),
             recorruption=self.plan.options.recorruption,
-            margin=_WHITE_MARGIN if white else _CORRELATED_MARGIN,
-            level_is_known=white,
+            margin=self._margin,
+            level_is_known=white and self.plan.options.guard,
             threads=self.plan.threads,
         )
 

@@ -148,6 +148,15 @@ class Options:
             "General",
         ),
     ] = "risk"
+    guard: Annotated[
+        bool,
+        Setting(
+            "Keep structure",
+            "Keep the noisy pixels where more was removed than noise can explain; off: "
+            "the fused scales as they are.",
+            "General",
+        ),
+    ] = True
     refine: Annotated[
         bool,
         Setting(
@@ -412,7 +421,7 @@ class Options:
         ----------
         name : {"fast", "balanced", "paper"}
             ``fast`` and ``balanced`` need no downloaded weights; ``paper`` is
-            the published method to the letter.
+            the published method, to the letter with ``guard=False``.
 
         Raises
         ------

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_msdip.fit import NoiseBank
 
-__all__ = ["Candidate", "Trust", "weigh", "with_local_means"]
+__all__ = ["Candidate", "Trust", "guarded", "weigh", "with_local_means"]
 
 _DRAWS = 8
 _SYMMETRIES = 8
@@ -179,6 +179,29 @@ def _smoothed(values: Tensor, radius: int = _RADIUS) -> Tensor:
         rows = F.avg_pool2d(padded, (2 * radius + 1, 1), stride=1)
         values = F.avg_pool2d(rows, (1, 2 * radius + 1), stride=1)
     return values
+
+
+def guarded(image: Tensor, noisy: Tensor, sigma: Tensor, *, margin: float) -> Tensor:
+    """Go back to the noisy image where more than noise was removed.
+
+    If a result's error is independent of the noise, what was removed has the variances of
+    both, and of all mixtures with the noisy image the one with the least error takes the
+    result's share as the noise's share of that sum. A result that has memorised noise
+    removes less, and is left alone. For results whose risk cannot be estimated.
+
+    Parameters
+    ----------
+    image, noisy : Tensor
+        ``(1, C, H, W)`` denoised and noisy image.
+    sigma : Tensor
+        ``(1, 1, H, W)`` noise level.
+    margin : float
+        Factor on the noise's variance; above 1 where that is measured too low.
+    """
+    removed = _smoothed((noisy - image).square().mean(1, keepdim=True), _CALM_RADIUS)
+    explained = _smoothed(margin * sigma.square(), _CALM_RADIUS)
+    share = (explained / removed.clamp_min(1e-12)).clamp(0, 1)
+    return torch.lerp(noisy, image, share)
 
 
 def with_local_means(
