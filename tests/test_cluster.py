@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 distributed = pytest.importorskip("distributed")
+cluster = pytest.importorskip("napari_msdip.cluster")
 
 OPTIONS = Options(
     device="cpu",
@@ -36,18 +42,34 @@ N_PLANES = 12
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::UserWarning")
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
+@contextmanager
+def started(n_workers: int, *, processes: bool = True) -> Iterator[Any]:
+    """Start workers; one that dies is started again, however long that takes.
+
+    Dask gives a worker up that is not back after 15 s, and importing PyTorch alone
+    takes longer on a busy machine.
+    """
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}),
         distributed.LocalCluster(
-            n_workers=2,
+            n_workers=n_workers,
             threads_per_worker=1,
-            processes=True,
+            processes=processes,
             dashboard_address=None,
             silence_logs=50,
-        ) as cluster,
-        distributed.Client(cluster) as client,
+        ) as workers,
+        distributed.Client(workers) as client,
     ):
+        yield client
+
+
+def kill_one(client: Any) -> None:
+    os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with started(2) as client:
         yield client
 
 
@@ -94,24 +116,113 @@ def test_arrays_in_memory_work_too(
 def test_killed_worker_loses_only_its_plane(
     client: Any, stack: Any, expected: Any, tmp_path: Path
 ) -> None:
-    killed: list[int] = []
+    killed: list[Progress] = []
 
-    def kill_one(progress: Progress) -> None:
+    def kill_once(progress: Progress) -> None:
         if not killed:
-            killed.append(next(iter(client.run(os.getpid).values())))
-            os.kill(killed[0], signal.SIGKILL)
+            kill_one(client)
+            killed.append(progress)
 
+    client.wait_for_workers(2)
     source = zarr.create_array(str(tmp_path / "in.zarr"), data=stack, chunks=(1, 32, 36))
     result = denoise_stack(
         source,
         OPTIONS,
         out=tmp_path / "out.ome.zarr",
         client=client,
-        on_progress=kill_one,
+        on_progress=kill_once,
     )
     assert killed
     assert not result.failed
     np.testing.assert_array_equal(result.image[:], expected)
+
+
+def test_a_run_outlives_all_its_workers(stack: Any, expected: Any, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    with started(1) as client:
+
+        def kill_first(progress: Progress) -> None:
+            seen.append(progress)
+            if len(seen) == 1:
+                kill_one(client)
+
+        result = denoise_stack(
+            stack,
+            OPTIONS,
+            out=tmp_path / "out.ome.zarr",
+            client=client,
+            on_progress=kill_first,
+        )
+    assert not result.failed
+    np.testing.assert_array_equal(result.image[:], expected)
+
+
+def test_a_run_that_has_lost_its_workers_can_be_stopped(stack: Any) -> None:
+    with started(1, processes=False) as client:
+        result = denoise_stack(
+            stack,
+            OPTIONS,
+            client=client,
+            on_progress=lambda progress: client.cluster.scale(0),
+            should_stop=lambda: not client.nthreads(),
+        )
+    assert result.status is Status.CANCELLED
+    assert result.pending
+
+
+def test_a_result_that_died_with_its_worker_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "_TRANSFER", 0.1)
+    with started(1) as client:
+        crew = cluster._Crew(client)
+        future = crew.submit(os.getpid)
+        while not future.done():
+            crew.wait()
+        os.kill(future.result(), signal.SIGKILL)
+        while cluster._result(future) is not None:
+            time.sleep(0.01)
+        while cluster._result(future) is None:
+            crew.wait()
+
+
+def test_waiting_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def coroutines() -> int:
+        return len(asyncio.all_tasks())
+
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.01)
+    with started(0, processes=False) as client:
+        crew = cluster._Crew(client)
+        futures = [crew.submit(os.getpid) for _ in range(20)]
+        before = client.sync(coroutines)
+        for _ in range(20):
+            crew.wait()
+        assert client.sync(coroutines) < before + 20
+        client.cancel(futures)
+
+
+def test_a_cluster_without_workers_is_told(
+    stack: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_LONELY", 0.0)
+    with started(0, processes=False) as client:
+        hired = threading.Timer(2, client.cluster.scale, [1])
+        hired.start()
+        with pytest.warns(UserWarning, match="no worker for 0 s"):
+            result = denoise_stack(stack, OPTIONS, planes=[3], client=client)
+        hired.join()
+    np.testing.assert_array_equal(result.image[0], expected[3])
+
+
+def test_the_client_need_not_be_the_default_one(
+    client: Any, stack: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(client: Any = None) -> Any:
+        raise ValueError("No clients found")
+
+    monkeypatch.setattr("distributed.client.default_client", none)
+    result = denoise_stack(stack, OPTIONS, planes=[5, 6], client=client)
+    np.testing.assert_array_equal(result.image, expected[[5, 6]])
 
 
 def test_chunks_of_planes_are_those_of_the_single_run(
