@@ -66,6 +66,9 @@ _WHITE_SHARE, _WHITE_POWER = 1.0, 1.0
 _CORRELATED_SHARE, _CORRELATED_POWER = 0.5, 2.0
 # Its part of the time.
 _REFINING = 0.02
+# Iterations before the noise is measured again: more would fit noise, of which then less
+# is to be seen in what was removed.
+_FIRST_PART = 150
 # A cancelled scale that has done less than this would blur more than it denoises.
 _USABLE_SHARE = 0.25
 # What generators of a neighbouring plane still need; see docs/stacks.md.
@@ -365,16 +368,12 @@ class Run:
         coarser: list[_Scale],
         noisy: Tensor,
     ) -> Generator[Progress, None, _Scale]:
-        """Fit the finest scale, half of it once the noise has been measured again."""
-        half = math.ceil(problem.iterations / 2)
+        """Fit the finest scale in two parts, the noise measured again in between."""
+        early = min(_FIRST_PART, math.ceil(problem.iterations / 2))
+        left = problem.iterations - early
         first = yield from self._fit(
-            0,
-            dataclasses.replace(problem, iterations=half),
-            network,
-            rng,
-            left=problem.iterations - half,
+            0, dataclasses.replace(problem, iterations=early), network, rng, left=left
         )
-        left = problem.iterations - half
         if first.result.stop_reason is StopReason.CANCELLED or not left:
             return first
         so_far = self._fused([first, *coarser], noisy, self._noise_fields())
@@ -387,12 +386,12 @@ class Run:
         self.measured = dataclasses.replace(self.measured, noise=noise)
         rest = self._problem(0, noisy, self._noise_fields(), coarser)
         second = yield from self._fit(
-            0, dataclasses.replace(rest, iterations=left), network, rng, done=half
+            0, dataclasses.replace(rest, iterations=left), network, rng, done=early
         )
         return self._joined(first, second)
 
     def _joined(self, first: _Scale, second: _Scale) -> _Scale:
-        """Make one scale of the two halves of its fit."""
+        """Make one scale of the two parts of its fit."""
         kept = second if self._usable(second.result) else first
         result = dataclasses.replace(
             kept.result,
