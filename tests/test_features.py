@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import socket
 import sys
 import threading
 import urllib.error
@@ -124,7 +125,13 @@ def served(monkeypatch: pytest.MonkeyPatch, how: str = "whole") -> Iterator[list
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content[:1000] if how == "cut off" else content)
+                self.wfile.write(
+                    content[:1000] if how in {"cut off", "stalled"} else content
+                )
+            if how == "stalled":
+                # Until the other side has had enough.
+                self.connection.settimeout(None)
+                self.connection.recv(1)
 
         def log_message(self, *args: Any) -> None:
             """Say nothing."""
@@ -355,6 +362,18 @@ def test_download_that_fails_leaves_nothing_and_says_why(
 
     with served(monkeypatch):
         np.testing.assert_array_equal(load_vgg16()["conv1_1.bias"], bias_of(6))
+
+
+def test_download_that_stalls_is_given_up(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "_SILENCE", 1.0)
+    with (
+        served(monkeypatch, "stalled"),
+        pytest.raises(WeightsNotFoundError, match="timed out"),
+    ):
+        load_vgg16()
+    assert socket.getdefaulttimeout() is None
 
 
 def test_download_is_used_where_it_cannot_be_kept(

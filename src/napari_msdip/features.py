@@ -9,11 +9,14 @@ import importlib.util
 import os
 import pickle
 import re
+import socket
 import sys
 import tempfile
+import threading
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -68,6 +71,9 @@ _TORCHVISION_STD = (0.229, 0.224, 0.225)
 _CONVENTION_KEY = "convention"
 _HUB_NAME = "vgg16-397923af.pth"
 _CACHED_NAME = "vgg16_conv1_1_to_conv3_3.npz"
+# How long a server may be silent before a download is given up, in seconds.
+_SILENCE = 60.0
+_DOWNLOADING = threading.Lock()
 # What NumPy and PyTorch raise for a file of something else.
 _UNREADABLE = (
     ValueError,
@@ -278,9 +284,21 @@ def _fetch_from_torchvision(target: Path) -> None:
     prefix = Path(url).stem.rpartition("-")[2]
     # A program for Windows that has a window only has nowhere to show progress.
     shown = sys.stderr is not None
-    torch.hub.download_url_to_file(
-        url, os.fspath(target), hash_prefix=prefix, progress=shown
-    )
+    with _DOWNLOADING, _impatient():
+        torch.hub.download_url_to_file(
+            url, os.fspath(target), hash_prefix=prefix, progress=shown
+        )
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Let no server keep a download waiting for ever: torch.hub has no limit to set."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SILENCE if before is None else before)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _downloaded(fetch: Callable[[Path], None]) -> Weights:
