@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import numpy.typing as npt
@@ -308,6 +309,8 @@ def _downloaded(fetch: Callable[[Path], None]) -> Weights:
             fetch(target)
             return _read(target)
     except (OSError, RuntimeError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()
         raise WeightsNotFoundError(
             f"VGG-16 weights could not be downloaded ({error}). {_advice()}"
         ) from error
