@@ -336,8 +336,9 @@ class Run:
             if self.memory is not None:
                 self.memory.recall(n, network)
             if n == 0 and self._measures_again:
-                scale = yield from self._fit_twice(problem, network, rng, finished, noisy)
-                fields = self._noise_fields()
+                scale, fields = yield from self._fit_twice(
+                    problem, network, rng, finished, noisy, fields
+                )
             else:
                 scale = yield from self._fit(n, problem, network, rng)
             if self.memory is not None:
@@ -367,16 +368,20 @@ class Run:
         rng: torch.Generator,
         coarser: list[_Scale],
         noisy: Tensor,
-    ) -> Generator[Progress, None, _Scale]:
-        """Fit the finest scale in two parts, the noise measured again in between."""
+        fields: Tensor | None,
+    ) -> Generator[Progress, None, tuple[_Scale, Tensor | None]]:
+        """Fit the finest scale in two parts, the noise measured again in between.
+
+        Returns the scale, and fields of noise as it was measured last.
+        """
         early = min(_FIRST_PART, math.ceil(problem.iterations / 2))
         left = problem.iterations - early
         first = yield from self._fit(
             0, dataclasses.replace(problem, iterations=early), network, rng, left=left
         )
         if first.result.stop_reason is StopReason.CANCELLED or not left:
-            return first
-        so_far = self._fused([first, *coarser], noisy, self._noise_fields())
+            return first, fields
+        so_far = self._fused([first, *coarser], noisy, fields)
         noise = measure_again(
             self.measured.noise,
             self.planar,
@@ -384,11 +389,12 @@ class Run:
             self._in_units(first.image).astype(np.float32),
         )
         self.measured = dataclasses.replace(self.measured, noise=noise)
-        rest = self._problem(0, noisy, self._noise_fields(), coarser)
+        fields = self._noise_fields()
+        rest = self._problem(0, noisy, fields, coarser)
         second = yield from self._fit(
             0, dataclasses.replace(rest, iterations=left), network, rng, done=early
         )
-        return self._joined(first, second)
+        return self._joined(first, second), fields
 
     def _joined(self, first: _Scale, second: _Scale) -> _Scale:
         """Make one scale of the two parts of its fit."""
