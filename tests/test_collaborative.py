@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from napari_msdip import collaborative
-from napari_msdip.collaborative import collaborative_wiener
+from napari_msdip.collaborative import collaborative_filter
 from napari_msdip.noise_model import NoiseModel
 
 SIGMA = 0.1
@@ -40,7 +40,7 @@ def filtered(
 ) -> Tensor:
     sigma = torch.full((1, 1, *noisy.shape[-2:]), SIGMA)
     known = model(noisy.shape[1]) if known is None else known
-    steps = collaborative_wiener(noisy, pilot, sigma, known, **settings)
+    steps = collaborative_filter(noisy, pilot, sigma, known, **settings)
     shares = []
     while True:
         try:
@@ -97,12 +97,25 @@ def test_more_noise_is_expected_more_is_removed() -> None:
     assert gentle < strong
 
 
-def test_without_a_share_the_noisy_image_does_not_matter() -> None:
+def test_without_a_share_no_noise_comes_back() -> None:
     truth = clean((40, 40))
-    one, other = (
-        filtered(truth + noise(truth.shape, seed), truth, share=0.0) for seed in (1, 2)
-    )
-    torch.testing.assert_close(one, other)
+    result = filtered(truth + noise(truth.shape), truth, share=0.0)
+    assert error(result, truth) < 0.1 * SIGMA
+
+
+def test_texture_that_the_pilot_lacks_is_found() -> None:
+    truth = clean((64, 72))
+    flat = torch.full_like(truth, float(truth.mean()))
+    result = filtered(truth + noise(truth.shape), flat)
+    assert error(result, truth) < 0.6 * error(flat, truth)
+
+
+def test_blotches_that_the_pilot_has_do_not_decide_what_is_alike() -> None:
+    truth = torch.full((1, 1, 64, 64), 0.5)
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    pilot = truth + 0.3 * SIGMA * torch.sin(0.5 * x) * torch.sin(0.4 * y)
+    result = filtered(truth + noise(truth.shape), pilot)
+    assert error(result, truth) < 0.8 * error(pilot, truth)
 
 
 def test_the_order_of_the_channels_does_not_matter() -> None:
@@ -110,7 +123,9 @@ def test_the_order_of_the_channels_does_not_matter() -> None:
     noisy = truth + noise(truth.shape)
     order = [2, 0, 1]
     turned = filtered(noisy[:, order], truth[:, order])
-    torch.testing.assert_close(turned, filtered(noisy, truth)[:, order], atol=1e-4, rtol=0)
+    # Rounding may tip a coefficient over the threshold.
+    limit = 0.02 * SIGMA
+    torch.testing.assert_close(turned, filtered(noisy, truth)[:, order], atol=limit, rtol=0)
 
 
 def test_channels_that_share_their_noise_are_told_apart() -> None:

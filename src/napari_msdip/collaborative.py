@@ -2,14 +2,15 @@
 
 A generator sees some tens of pixels around each pixel. What an image repeats further
 away, and fine structure that a short fit has left in the residual, is found by the
-second, empirical Wiener step of BM3D (Dabov, Foi, Katkovnik and Egiazarian, "Image
-denoising by sparse 3-D transform-domain collaborative filtering", IEEE Transactions on
-Image Processing 16(8), 2007), with the fused image as its pilot; that a network's result
-gains from it was shown by Cruz, Foi, Katkovnik and Egiazarian, "Nonlocality-reinforced
+collaborative filters of BM3D (Dabov, Foi, Katkovnik and Egiazarian, "Image denoising by
+sparse 3-D transform-domain collaborative filtering", IEEE Transactions on Image
+Processing 16(8), 2007), with the fused image as a pilot; that a network's result gains
+from it was shown by Cruz, Foi, Katkovnik and Egiazarian, "Nonlocality-reinforced
 convolutional neural networks for image denoising", IEEE Signal Processing Letters
-25(8), 2018. The noise may be correlated (Mäkinen, Azzari and Foi, "Collaborative filtering
-of correlated noise", IEEE Transactions on Image Processing 29, 2020) and its level may
-differ from place to place: it is the one that was measured.
+25(8), 2018. Fused image and thresholded groups err differently, so the pilot of the
+Wiener filter is half of each. The noise may be correlated (Mäkinen, Azzari and Foi,
+"Collaborative filtering of correlated noise", IEEE Transactions on Image Processing 29,
+2020) and its level may differ from place to place: it is the one that was measured.
 """
 
 from __future__ import annotations
@@ -24,21 +25,36 @@ import torch
 import torch.nn.functional as F
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from torch import Tensor
 
     from napari_msdip.noise_model import NoiseModel
 
-__all__ = ["collaborative_wiener"]
+__all__ = ["collaborative_filter"]
 
 Array = npt.NDArray[np.float64]
 
+if TYPE_CHECKING:
+    # From the coefficients of data and pilot and the noise's variances in them.
+    Gains = Callable[[Tensor, Tensor, Tensor], Tensor]
+
 _PATCH = 8
 _STEP = 4
-_SEARCH = 10
+_SEARCH = 15
 _GROUP = 16
 _KAISER = 2.0
+# Patches that are alike in the pilot share its errors, those in the noisy image their
+# noise; in the mean of both there is less of either.
+_GUIDE = 0.5
+# Coefficients this many times the noise are structure.
+_THRESHOLD = 3.0
+# A pilot shrinks what it holds: against less than all the noise the gains are better.
+_PILOTED = 0.8
+# How much of the pilot is what thresholding has found.
+_FOUND = 0.5
+# Shares of the work.
+_MATCHING, _FILTERING = 0.5, 0.25
 # Groups that are filtered at once: bounds the memory whatever the image's size.
 _AT_ONCE = 2048
 # Outside the image nothing is similar to anything.
@@ -49,7 +65,7 @@ _LEAST_VARIANCE = 1e-3
 _EPSILON = 1e-12
 
 
-def collaborative_wiener(
+def collaborative_filter(
     noisy: Tensor,
     pilot: Tensor,
     sigma: Tensor,
@@ -58,7 +74,7 @@ def collaborative_wiener(
     share: float = 1.0,
     margin: float = 1.0,
 ) -> Generator[float, None, Tensor]:
-    """Filter groups of similar patches with the Wiener gains that a pilot tells.
+    """Filter groups of similar patches: threshold, then Wiener gains.
 
     Parameters
     ----------
@@ -89,29 +105,40 @@ def collaborative_wiener(
     height, width = noisy.shape[-2:]
     colours = _Colours.of(noise, pilot[0])
     grid = _Grid.on(height, width)
-    shrink = [_Shrinkage.of(each, grid, noisy.device) for each in noise.correlations]
+    groups = []
+    for done, corners in grid.groups(grid.fitted(torch.lerp(pilot, noisy, _GUIDE))[0]):
+        groups.append(corners)
+        yield _MATCHING * done
+    work = _Work(
+        groups=groups,
+        pixels=grid.pixels(noisy.device),
+        variance=margin * grid.fitted(sigma).square()[0, 0],
+        transforms=[_Transform.of(c, grid, noisy.device) for c in noise.correlations],
+    )
     start, seen = (colours.apart(grid.fitted(x)[0]) for x in (pilot, noisy))
     data = torch.lerp(start, seen, share)
-    variance = margin * grid.fitted(sigma).square()[0, 0]
-    total, weights = torch.zeros_like(data), torch.zeros_like(data)
-    for done, members in grid.groups(grid.fitted(pilot)[0]):
-        level = variance.flatten()[members].mean((1, 2))
-        for channel in range(len(data)):
-            patches, weight = shrink[channel](
-                data[channel].flatten()[members], start[channel].flatten()[members], level
-            )
-            total[channel].view(-1).index_add_(0, members.flatten(), patches.flatten())
-            weights[channel].view(-1).index_add_(0, members.flatten(), weight.flatten())
-        yield done
-    filtered = colours.together(total / weights)
-    return filtered[None, :, :height, :width]
+    found = yield from work.filtered(data, start, _thresholded, _MATCHING)
+    better = torch.lerp(start, found, _FOUND)
+    result = yield from work.filtered(data, better, _wiener, _MATCHING + _FILTERING)
+    return colours.together(result)[None, :, :height, :width]
+
+
+def _thresholded(data: Tensor, pilot: Tensor, noise: Tensor) -> Tensor:
+    """Gains that keep what stands out of the noise."""
+    return (data.square() > _THRESHOLD**2 * noise).to(data.dtype)
+
+
+def _wiener(data: Tensor, pilot: Tensor, noise: Tensor) -> Tensor:
+    """Gains that are best if the pilot is right."""
+    power = pilot.square()
+    return power / (power + _PILOTED * noise)
 
 
 @dataclass(frozen=True, eq=False)
 class _Colours:
     """Combinations of channels in which noise is independent and has variance 1.
 
-    Where the noise is white, those in which the image's channels are uncorrelated, too;
+    Where the noise is white, those in which the image's edges are uncorrelated, too;
     elsewhere each combination has a correlation between pixels of its own.
     """
 
@@ -124,8 +151,9 @@ class _Colours:
         whitening = noise.axes / spreads[:, np.newaxis]
         if not noise.is_white:
             return cls(torch.from_numpy(whitening).to(pilot.device, torch.float32))
-        planes = pilot.flatten(1).cpu().double().numpy()
-        covariance = np.atleast_2d(np.cov(whitening @ planes))
+        # Patches hold edges, in which channels are more alike than over the whole image.
+        edges = torch.cat([pilot.diff(dim=axis).flatten(1) for axis in (1, 2)], 1)
+        covariance = np.atleast_2d(np.cov(whitening @ edges.cpu().double().numpy()))
         _, axes = np.linalg.eigh(covariance)
         mixing = torch.from_numpy(axes.T @ whitening)
         return cls(mixing.to(pilot.device, torch.float32))
@@ -166,11 +194,9 @@ class _Grid:
         return F.pad(image, (0, right, 0, below), mode="replicate")
 
     def groups(self, guide: Tensor) -> Iterator[tuple[float, Tensor]]:
-        """Yield finished share and pixels ``(P, group, side²)`` of similar patches."""
+        """Yield finished share and corners ``(P, group)`` of similar patches."""
         device = guide.device
         room = F.pad(guide, (self.search,) * 4, value=_NOWHERE)
-        within = torch.arange(self.side, device=device)
-        pixels = (within[:, None] * self.width + within).flatten()
         columns = torch.arange(0, self.width - self.side + 1, _STEP, device=device)
         rows = range(0, self.height - self.side + 1, _STEP)
         strip = max(1, _AT_ONCE // len(columns))
@@ -178,8 +204,12 @@ class _Grid:
             tops = rows[first : first + strip]
             shifts = self._most_similar(room, tops)
             here = torch.tensor(tops, device=device)[:, None] * self.width + columns
-            corners = here.flatten()[:, None] + shifts
-            yield (first + len(tops)) / len(rows), corners[:, :, None] + pixels
+            yield (first + len(tops)) / len(rows), here.flatten()[:, None] + shifts
+
+    def pixels(self, device: torch.device) -> Tensor:
+        """Return where a patch's pixels ``(side²,)`` lie from its corner."""
+        within = torch.arange(self.side, device=device)
+        return (within[:, None] * self.width + within).flatten()
 
     def _most_similar(self, room: Tensor, tops: range) -> Tensor:
         """Return the offsets in pixels ``(P, group)`` of the patches most like each."""
@@ -210,8 +240,51 @@ class _Grid:
 
 
 @dataclass(frozen=True, eq=False)
-class _Shrinkage:
-    """Wiener shrinkage of groups of patches in the cosine domain.
+class _Work:
+    """Groups of patches, and the noise in them.
+
+    Attributes
+    ----------
+    groups : list of Tensor
+        ``(P, group)`` corners of similar patches, as many at once as memory allows.
+    pixels : Tensor
+        ``(side²,)`` a patch's pixels from its corner.
+    variance : Tensor
+        ``(H, W)`` of the noise.
+    transforms : list of _Transform
+        One for each combination of channels.
+    """
+
+    groups: list[Tensor]
+    pixels: Tensor
+    variance: Tensor
+    transforms: list[_Transform]
+
+    def filtered(
+        self, data: Tensor, pilot: Tensor, gains: Gains, done: float
+    ) -> Generator[float, None, Tensor]:
+        """Filter all groups and lay the patches back where they came from."""
+        total, weights = torch.zeros_like(data), torch.zeros_like(data)
+        for n, corners in enumerate(self.groups, 1):
+            members = corners[:, :, None] + self.pixels
+            level = self.variance.flatten()[members].mean((1, 2))
+            for channel, transform in enumerate(self.transforms):
+                patches, weight = transform.filtered(
+                    data[channel].flatten()[members],
+                    pilot[channel].flatten()[members],
+                    level,
+                    gains,
+                )
+                flat = members.flatten()
+                total[channel].view(-1).index_add_(0, flat, patches.flatten())
+                weights[channel].view(-1).index_add_(0, flat, weight.flatten())
+            yield done + _FILTERING * n / len(self.groups)
+        return total / weights
+
+
+@dataclass(frozen=True, eq=False)
+class _Transform:
+    """Groups of patches in the cosine domain, and the noise there.
 
     Attributes
     ----------
@@ -231,7 +304,7 @@ class _Shrinkage:
     window: Tensor
 
     @classmethod
-    def of(cls, correlation: Array, grid: _Grid, device: torch.device) -> _Shrinkage:
+    def of(cls, correlation: Array, grid: _Grid, device: torch.device) -> _Transform:
         line = _cosines(grid.side)
         bell = np.kaiser(grid.side, _KAISER)
         arrays = (
@@ -242,16 +315,17 @@ class _Shrinkage:
         )
         return cls(*(torch.from_numpy(a).to(device, torch.float32) for a in arrays))
 
-    def __call__(self, data: Tensor, pilot: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    def filtered(
+        self, data: Tensor, pilot: Tensor, level: Tensor, gains: Gains
+    ) -> tuple[Tensor, Tensor]:
         """Return filtered patches ``(P, group, side²)`` times their weights, and those."""
         noise = (level[:, None, None] * self.variances).clamp_min(_EPSILON)
-        power = self._transformed(pilot).square_()
-        gain = power / (power + noise)
+        seen = self._transformed(data)
+        gain = gains(seen, self._transformed(pilot), noise)
         # The mean of a group is known well; shrinking it would darken the image.
         gain[:, 0, 0] = 1.0
-        shrunk = self._transformed(data).mul_(gain)
-        patches = (self.across.T @ shrunk) @ self.within
-        remaining = (gain.square_() * noise).sum((1, 2))
+        patches = (self.across.T @ (seen * gain)) @ self.within
+        remaining = (gain.square() * noise).sum((1, 2))
         weight = (self.window / remaining[:, None, None]).expand_as(patches)
         return patches * weight, weight
 

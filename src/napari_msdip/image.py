@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from napari_msdip import __version__
-from napari_msdip.collaborative import collaborative_wiener
+from napari_msdip.collaborative import collaborative_filter
 from napari_msdip.devices import limited_threads, memory_format
 from napari_msdip.events import (
     Progress,
@@ -63,7 +63,7 @@ _CORRELATED_MARGIN = 1.7
 # How far the refinement goes back to the noisy image, and how much noise it expects: the
 # measured level is right for white noise, and less is seen than there is of correlated.
 _WHITE_SHARE, _WHITE_POWER = 1.0, 1.0
-_CORRELATED_SHARE, _CORRELATED_POWER = 0.5, 2.0
+_CORRELATED_SHARE, _CORRELATED_POWER = 0.5, 1.5
 # Its part of the time.
 _REFINING = 0.02
 # Iterations before the noise is measured again: more would fit noise, of which then less
@@ -606,7 +606,7 @@ class Run:
             return fused, Status.COMPLETED
         white = self.measured.noise.is_white
         sigma = self._sigma(self.plan.shape)
-        steps = collaborative_wiener(
+        steps = collaborative_filter(
             noisy,
             fused,
             sigma,
