@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ from tests.samples import clean_picture, neighbour_correlation, rms
 
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.recorruption import measure_noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SHAPE = (192, 176)
 
@@ -149,6 +152,18 @@ def test_channels_of_equal_noise_are_measured_close_by() -> None:
     reach = len(model.correlations[0]) // 2
     assert np.all(model.correlations[:, reach, reach + 9 :] == 0)
     assert model.powers.max() < 1.5 * model.powers.min()
+
+
+@pytest.mark.parametrize(
+    ("texture", "sigma"), [(data.gravel, 25.0), (data.grass, 25.0), (data.brick, 10.0)]
+)
+def test_texture_of_all_channels_is_not_their_noise(
+    texture: Callable[[], Any], sigma: float
+) -> None:
+    picture = texture()[: SHAPE[0], : SHAPE[1]] * np.array([1.0, 0.9, 0.8])[:, None, None]
+    image = (picture + white(sigma, 3)).astype(np.float32)
+    channels = measure_noise(image, sigma).channels
+    assert np.abs(channels[~np.eye(3, dtype=bool)]).max() < 0.05
 
 
 @pytest.mark.parametrize("rise", [0.0, 1.0])

@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +86,7 @@ _GAUSSIAN_KURTOSIS = 3.0
 _WEAK = 0.5
 _LEAST_POWER = 1e-6
 _LEAST_SURVEYED = 4
-_HARDLY_CORRELATED = 0.25
+_HARDLY_CORRELATED = 0.3
 _HARDLY_RISING = 1.25
 
 
@@ -139,7 +140,7 @@ def _levelled(
     steady = dataclasses.replace(levelled, sigmas=_steadied(levelled.sigmas))
     white = NoiseModel.separable(
         correlation=_uncorrelated(),
-        channels=_clear(model.channels) if excess < _EVEN else np.eye(len(planar)),
+        channels=_white_channels(model, planar) if excess < _EVEN else np.eye(len(planar)),
         intensities=steady.intensities,
         sigmas=steady.sigmas * (sigma / _overall(steady, planar)),
     )
@@ -377,13 +378,24 @@ def _channel_covariance(unit: Array) -> Array:
     return normalised
 
 
-def _clear(channels: Array) -> Array:
-    """Return a covariance of channels, or its diagonal if they are hardly correlated.
+def _white_channels(model: NoiseModel, planar: Planar) -> Array:
+    """Return the covariance of white noise between channels.
 
-    A trace of structure in the flattest blocks is common to all channels.
+    Structure in the flattest blocks is common to all channels, and looks like noise that
+    is. So each combination of channels tells its own level, in frequencies where it has
+    next to no structure.
     """
-    spreads = np.sqrt(np.diag(channels))
-    clearly = np.abs(channels) > _HARDLY_CORRELATED * np.outer(spreads, spreads)
-    if clearly[~np.eye(len(channels), dtype=bool)].any():
-        return channels
-    return np.diag(np.diag(channels))
+    combinations = np.tensordot(model.axes, planar, axes=1)
+    found: Array = (model.axes.T * _white_variances(combinations)) @ model.axes
+    spreads = np.sqrt(np.diag(found))
+    clearly = np.abs(found) > _HARDLY_CORRELATED * np.outer(spreads, spreads)
+    if not clearly[~np.eye(len(found), dtype=bool)].any():
+        found = np.diag(_white_variances(planar))
+    total = np.trace(found)
+    return found / total * len(found) if total > 0 else np.eye(len(found))
+
+
+def _white_variances(planes: npt.NDArray[Any]) -> Array:
+    """Variance of white noise in each of the planes ``(C, Y, X)``."""
+    variances: Array = np.square([estimate_sigma(one) for one in planes])
+    return variances
