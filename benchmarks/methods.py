@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.metrics import psnr
+from benchmarks.metrics import affine_psnr, psnr
 from napari_msdip.options import PRESETS, Option, Options, declared_options
 
 if TYPE_CHECKING:
@@ -470,6 +470,7 @@ class Tracer:
                 "scale": progress.scale,
                 "iteration": progress.iteration,
                 "psnr": psnr(image, clean, self.sample.data_range),
+                "affine_psnr": affine_psnr(image, clean, self.sample.data_range),
                 "loss": progress.loss,
                 "finished": finished,
             }
@@ -481,12 +482,16 @@ class Tracer:
         return self.clean[shape]
 
     def summary(self) -> dict[str, Any]:
-        """Return, finest scale first, the peak and how far the stop fell below it."""
+        """Return, finest scale first, the peak and how far the stop fell below it.
+
+        By affine-invariant PSNR: where exposures differ in brightness, a fit comes closest
+        to the clean image while it still has the wrong brightness.
+        """
         peaks, losses = [], []
         for scale in sorted({point["scale"] for point in self.points}):
             points = [point for point in self.points if point["scale"] == scale]
-            peak = max(point["psnr"] for point in points)
-            stopped = [point["psnr"] for point in points if point["finished"]]
+            peak = max(point["affine_psnr"] for point in points)
+            stopped = [point["affine_psnr"] for point in points if point["finished"]]
             peaks.append(f"{peak:.2f}")
             losses.append(f"{peak - stopped[-1]:.2f}" if stopped else "nan")
         return {"peaks": " ".join(peaks), "stop_losses": " ".join(losses)}

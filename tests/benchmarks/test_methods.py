@@ -10,6 +10,7 @@ from benchmarks.methods import (
     CLASSICAL,
     ENGINES,
     Tracer,
+    _resized,
     expand,
     parse_method,
     with_threads,
@@ -128,16 +129,36 @@ def _step(scale, iteration, *, preview=None, finished=None):
     )
 
 
+def _varied() -> Sample:
+    clean = np.random.default_rng(1).uniform(0, 255, (32, 32, 3))
+    return Sample(clean.astype(np.float32), clean, 255.0, None, bounded=False)
+
+
 def test_tracer_tells_how_far_each_stop_fell_below_its_peak():
-    sample = _sample((32, 32, 3))
+    sample = _varied()
     tracer = Tracer(sample)
-    off = {error: sample.clean + error for error in (1.0, 2.0, 4.0)}
-    tracer.note(_step(1, 10, preview=off[1.0][::2, ::2]))
-    tracer.note(_step(1, 20, finished=SimpleNamespace(image=off[2.0][::2, ::2])))
-    tracer.note(_step(0, 5, preview=off[4.0]))
-    tracer.note(_step(0, 9, finished=SimpleNamespace(image=off[1.0])))
+    noise = np.random.default_rng(0).standard_normal(sample.clean.shape)
+    small = _resized(sample.clean, (16, 16, 3))
+    tracer.note(_step(1, 10, preview=small + noise[:16, :16]))
+    finished = SimpleNamespace(image=small + 2 * noise[:16, :16])
+    tracer.note(_step(1, 20, finished=finished))
+    tracer.note(_step(0, 5, preview=sample.clean + 4 * noise))
+    tracer.note(_step(0, 9, finished=SimpleNamespace(image=sample.clean + noise)))
     summary = tracer.summary()
     finest, coarsest = map(float, summary["stop_losses"].split())
     assert finest == 0
-    assert coarsest == pytest.approx(6.02, abs=0.01)
-    assert summary["peaks"].split()[0] == "48.13"
+    assert coarsest == pytest.approx(6.02, abs=0.1)
+    assert float(summary["peaks"].split()[0]) == pytest.approx(48.13, abs=0.1)
+
+
+def test_a_frame_of_another_brightness_is_no_worse_a_stop():
+    sample = _varied()
+    tracer = Tracer(sample)
+    noise = np.random.default_rng(0).standard_normal(sample.clean.shape)
+    fitted = 1.1 * sample.clean + 5 + noise
+    tracer.note(_step(0, 5, preview=sample.clean + 2 * noise))
+    tracer.note(_step(0, 9, finished=SimpleNamespace(image=fitted)))
+    early, late = tracer.points
+    assert late["psnr"] < early["psnr"] - 10
+    assert late["affine_psnr"] > early["affine_psnr"]
+    assert float(tracer.summary()["stop_losses"]) == 0
