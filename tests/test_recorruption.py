@@ -101,6 +101,14 @@ def test_noise_shared_by_channels() -> None:
     assert np.trace(shared) == pytest.approx(3)
 
 
+def test_noise_shared_by_channels_is_found_where_it_escapes_the_estimator() -> None:
+    picture = data.chelsea()[: SHAPE[0], : SHAPE[1]].astype(float).transpose(2, 0, 1)
+    image = (picture + white(20.0)).astype(np.float32)
+    model = measure_noise(image, 2.0)
+    assert model.channels.min() > 0.8
+    assert rms(model.sigma_map(image)) == pytest.approx(20.0, rel=0.1)
+
+
 AXES = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 
 

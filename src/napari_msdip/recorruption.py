@@ -138,9 +138,12 @@ def _levelled(
     if textured or excess > _UNEVEN_BLOCKS:
         sigma = _with_caution(planar, sigma, highest)
     steady = dataclasses.replace(levelled, sigmas=_steadied(levelled.sigmas))
+    channels = np.eye(len(planar))
+    if excess < _EVEN:
+        channels, sigma = _white_channels(model, planar, sigma)
     white = NoiseModel.separable(
         correlation=_uncorrelated(),
-        channels=_white_channels(model, planar) if excess < _EVEN else np.eye(len(planar)),
+        channels=channels,
         intensities=steady.intensities,
         sigmas=steady.sigmas * (sigma / _overall(steady, planar)),
     )
@@ -378,21 +381,25 @@ def _channel_covariance(unit: Array) -> Array:
     return normalised
 
 
-def _white_channels(model: NoiseModel, planar: Planar) -> Array:
-    """Return the covariance of white noise between channels.
+def _white_channels(model: NoiseModel, planar: Planar, sigma: float) -> tuple[Array, float]:
+    """Return the covariance of white noise between channels, and its level.
 
     Structure in the flattest blocks is common to all channels, and looks like noise that
     is. So each combination of channels tells its own level, in frequencies where it has
-    next to no structure.
+    next to no structure. ``sigma`` was found in all channels at once, which noise that
+    they share escapes; it stays where they share none.
     """
     combinations = np.tensordot(model.axes, planar, axes=1)
     found: Array = (model.axes.T * _white_variances(combinations)) @ model.axes
     spreads = np.sqrt(np.diag(found))
     clearly = np.abs(found) > _HARDLY_CORRELATED * np.outer(spreads, spreads)
-    if not clearly[~np.eye(len(found), dtype=bool)].any():
+    shared = bool(clearly[~np.eye(len(found), dtype=bool)].any())
+    if not shared:
         found = np.diag(_white_variances(planar))
-    total = np.trace(found)
-    return found / total * len(found) if total > 0 else np.eye(len(found))
+    mean = float(np.trace(found)) / len(found)
+    if mean == 0:
+        return np.eye(len(found)), sigma
+    return found / mean, math.sqrt(mean) if shared else sigma
 
 
 def _white_variances(planes: npt.NDArray[Any]) -> Array:
