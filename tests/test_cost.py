@@ -58,6 +58,6 @@ def test_any_size_has_a_cost(shape: tuple[int, int]) -> None:
 
 
 def test_paper_has_a_cost_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_msdip.image.load_vgg16", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("napari_msdip.run.load_vgg16", lambda *_: pytest.fail("asked"))
     paper = Options.preset("paper").replace(device="cpu", threads=1, widths=(8, 8))
     assert expected_cost((256, 256), paper, channels=3).seconds > 0

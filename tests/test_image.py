@@ -26,6 +26,7 @@ from napari_msdip import (
     image,
     iter_denoise,
 )
+from napari_msdip import run as engine
 from napari_msdip.features import Vgg16Features, WeightsNotFoundError
 from napari_msdip.pyramid import scale_shapes
 
@@ -491,8 +492,8 @@ def test_every_part_of_the_paper_takes_part(
     compared: list[tuple[int, ...]] = []
     absolute: list[bool] = []
     shown: list[torch.Tensor] = []
-    made, forward = image.Network, Vgg16Features.forward
-    loss = image.fit_scale.__globals__["reconstruction_loss"]
+    made, forward = engine.Network, Vgg16Features.forward
+    loss = engine.fit_scale.__globals__["reconstruction_loss"]
 
     def network(config: Any) -> Generator:
         networks.append(made(config))
@@ -509,7 +510,7 @@ def test_every_part_of_the_paper_takes_part(
         absolute.append(how["absolute"])
         return loss(*args, **how)
 
-    monkeypatch.setattr(image, "Network", network)
+    monkeypatch.setattr(engine, "Network", network)
     monkeypatch.setattr(Vgg16Features, "forward", features)
     monkeypatch.setattr("napari_msdip.fit.reconstruction_loss", reconstruction)
     noisy = noisy_picture(SHAPE, 3, sigma=0.3)
@@ -558,13 +559,13 @@ def test_default_shows_the_generator_the_noisy_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
-    real = image.fit_scale
+    real = engine.fit_scale
 
     def spy(problem: Any, *args: Any, **how: Any) -> Any:
         asked.append(problem)
         return real(problem, *args, **how)
 
-    monkeypatch.setattr(image, "fit_scale", spy)
+    monkeypatch.setattr(engine, "fit_scale", spy)
     denoise(noisy_picture(SHAPE), TINY)
     assert len(asked) == 2
     assert all(problem.noise is not None for problem in asked)
@@ -598,7 +599,7 @@ def test_without_ensemble_the_finest_scale_is_the_result() -> None:
 def test_risk_mixes_the_finest_scale_with_the_noisy_image_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(image, "with_local_means", lambda fused, *_, **__: fused)
+    monkeypatch.setattr(engine, "with_local_means", lambda fused, *_, **__: fused)
     noisy = noisy_picture(SHAPE, sigma=0.3)
     options = TINY.replace(scale_weights="risk", refine=False)
 
@@ -876,7 +877,7 @@ def test_each_scale_is_finished_once(stopping: str) -> None:
 def test_previews_are_copies_in_the_units_of_the_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(image, "_PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "_PREVIEW_SECONDS", 0.0)
     noisy = noisy_picture(SHAPE, 3, low=1000, high=3000, dtype="uint16")
     previews, scales = [], []
     for step in iter_denoise(noisy, TINY, channel_axis=-1):
@@ -895,7 +896,7 @@ def test_previews_are_copies_in_the_units_of_the_image(
 
 
 def test_previews_are_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "_PREVIEW_SECONDS", 1e6)
+    monkeypatch.setattr(engine, "_PREVIEW_SECONDS", 1e6)
     _, steps = run(noisy_picture(SHAPE))
     assert all(step.preview is None for step in steps)
 
@@ -903,7 +904,7 @@ def test_previews_are_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_previews_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     noisy, found = noisy_picture(SHAPE), []
     for seconds in (0.0, 1e6):
-        monkeypatch.setattr(image, "_PREVIEW_SECONDS", seconds)
+        monkeypatch.setattr(engine, "_PREVIEW_SECONDS", seconds)
         found.append(denoise(noisy, TINY).image)
     np.testing.assert_array_equal(*found)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_msdip.image import Run, measure
 from napari_msdip.pixels import Layout
 from napari_msdip.plan import Plan, ScalePlan, resolve
+from napari_msdip.run import Run
+from napari_msdip.shared import measure
 
 if TYPE_CHECKING:
     from napari_msdip.options import Options

@@ -28,6 +28,7 @@ from napari_msdip.noise import estimate_sigma
 from napari_msdip.pixels import Layout, as_planar, checked_image, restored
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.planes import plane_seed
+from napari_msdip.shared import Memory, measure
 
 if TYPE_CHECKING:
     from napari_msdip.options import Options
@@ -45,7 +46,7 @@ Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
 Steps = Generator[Progress, None, Result]
 # By side (None for the whole image) and number of the tile.
-Memories = dict[tuple[int | None, int], front.Memory]
+Memories = dict[tuple[int | None, int], Memory]
 
 # Sides tried from large to small; a ladder rather than any number, so that a
 # little more or less free memory seldom changes the answer.
@@ -304,12 +305,10 @@ def _attempt(
     return _iter_tiles(planar, layout, options, should_stop, tile, memories)
 
 
-def _memory_of(
-    memories: Memories | None, side: int | None, number: int
-) -> front.Memory | None:
+def _memory_of(memories: Memories | None, side: int | None, number: int) -> Memory | None:
     if memories is None:
         return None
-    return memories.setdefault((side, number), front.Memory())
+    return memories.setdefault((side, number), Memory())
 
 
 def _iter_tiles(
@@ -323,7 +322,7 @@ def _iter_tiles(
     started = time.monotonic()
     shape = (noisy.shape[1], noisy.shape[2])
     sigma = estimate_sigma(noisy, channel_axis=0)
-    measured = front.measure(noisy, sigma)
+    measured = measure(noisy, sigma)
     fused, finest = _Canvas(noisy), _Canvas(noisy)
     tiles = tile_grid(shape, side)
     results: list[Result] = []

@@ -1,0 +1,566 @@
+"""One image being denoised: drive the scales, fuse them, refine, restore."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_msdip import __version__
+from napari_msdip.collaborative import collaborative_filter
+from napari_msdip.devices import limited_threads, memory_format
+from napari_msdip.events import (
+    Progress,
+    Result,
+    ScaleResult,
+    Status,
+    StopReason,
+    time_left,
+)
+from napari_msdip.features import DerivativeBank, Vgg16Features, load_vgg16
+from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale
+from napari_msdip.fusion import ensemble, joint_bilateral_upsample
+from napari_msdip.generator import Generator as Network
+from napari_msdip.generator import GeneratorConfig, usable_depth
+from napari_msdip.losses import ScaleConsistency, adaptive_weight
+from napari_msdip.noise import estimate_sigma
+from napari_msdip.pixels import Layout, restored
+from napari_msdip.pyramid import resize
+from napari_msdip.residual import measure_again
+from napari_msdip.trust import Candidate, Trust, guarded, weigh, with_local_means
+
+if TYPE_CHECKING:
+    from napari_msdip.options import Options
+    from napari_msdip.plan import Plan
+    from napari_msdip.shared import Measured, Memory
+
+__all__ = ["Run"]
+
+Array = npt.NDArray[Any]
+Planar = npt.NDArray[np.float32]
+ShouldStop = Callable[[], bool]
+M = TypeVar("M", bound=torch.nn.Module)
+
+_PREVIEW_SECONDS = 0.3
+_NOISE_FIELDS = 8
+# The risk trusts the measured noise level; see docs/method.md. In correlated noise flat
+# blocks show too little of it, and what a fit has memorised comes through unseen.
+_WHITE_MARGIN = 1.15
+_CORRELATED_MARGIN = 1.7
+# How far the refinement goes back to the noisy image, and how much noise it expects: the
+# measured level is right for white noise, and less is seen than there is of correlated.
+_WHITE_SHARE, _WHITE_POWER = 1.0, 1.0
+_CORRELATED_SHARE, _CORRELATED_POWER = 0.5, 1.5
+# Its part of the time.
+_REFINING = 0.05
+# Iterations before the noise is measured again: more would fit noise, of which then less
+# is to be seen in what was removed.
+_FIRST_PART = 150
+# A cancelled scale that has done less than this would blur more than it denoises.
+_USABLE_SHARE = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class _Scale:
+    """A finished scale inside the engine; its network where the fusion needs it."""
+
+    image: Tensor
+    result: ScaleResult
+    network: Network | None
+
+
+@dataclass(eq=False)
+class Run:
+    """One image being denoised.
+
+    Attributes
+    ----------
+    planar : ndarray
+        ``(C, Y, X)`` float32, in the image's units.
+    layout : Layout
+        How to put results back.
+    plan : Plan
+        Concrete settings.
+    measured : Measured
+        Range and noise.
+    should_stop : callable or None
+        Asked before every step.
+    memory : Memory or None
+        Generators to start from, replaced by those of this image.
+    """
+
+    planar: Planar
+    layout: Layout
+    plan: Plan
+    measured: Measured
+    should_stop: ShouldStop | None = None
+    memory: Memory | None = None
+    _started: float = field(default=0.0, init=False)
+    _shown: float = field(default=0.0, init=False)
+    _loss: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        options = self.plan.options
+        self._features = _features(options, len(self.plan.scales), self.plan.device)
+
+    def steps(self) -> Generator[Progress, None, Result]:
+        """Fit scale after scale, then fuse."""
+        self._started = self._shown = time.perf_counter()
+        if self.planar.min() == self.planar.max():
+            result = self._constant()
+            yield self._progress(0, 0, 1.0, scale=result.scales[0])
+            return result
+        rng = torch.Generator().manual_seed(self.plan.seed)
+        noisy = self._normalised(self.planar)
+        fields = self._noise_fields()
+        network: Network | None = None
+        finished: list[_Scale] = []
+        for n in reversed(range(len(self.plan.scales))):
+            problem = self._problem(n, noisy, fields, finished)
+            if network is None or not self.plan.options.warm_start:
+                network = self._network(problem, rng)
+            if self.memory is not None:
+                self.memory.recall(n, network)
+            if n == 0 and self._measures_again:
+                scale, fields = yield from self._fit_twice(
+                    problem, network, rng, finished, noisy, fields
+                )
+            else:
+                scale = yield from self._fit(n, problem, network, rng)
+            if self.memory is not None:
+                self.memory.keep(n, network)
+            finished.insert(0, scale)
+            if self._usable(scale.result):
+                yield self._progress(n, scale.result.iterations, 1.0, scale=scale.result)
+            if scale.result.stop_reason is StopReason.CANCELLED:
+                return self._cancelled(finished, noisy)
+        image, status = yield from self._refined(
+            self._fused(finished, noisy, fields).to(noisy.device), noisy
+        )
+        return self._reported(
+            self._restored(image), tuple(s.result for s in finished), status
+        )
+
+    @property
+    def _measures_again(self) -> bool:
+        """Whether the noise is measured a second time: see ``residual``."""
+        wanted = self.plan.options.remeasure and bool(self.plan.options.recorruption)
+        return wanted and not self.measured.noise.is_white
+
+    def _fit_twice(
+        self,
+        problem: Problem,
+        network: Network,
+        rng: torch.Generator,
+        coarser: list[_Scale],
+        noisy: Tensor,
+        fields: Tensor | None,
+    ) -> Generator[Progress, None, tuple[_Scale, Tensor | None]]:
+        """Fit the finest scale in two parts, the noise measured again in between.
+
+        Returns the scale, and fields of noise as it was measured last.
+        """
+        early = min(_FIRST_PART, math.ceil(problem.iterations / 2))
+        left = problem.iterations - early
+        first = yield from self._fit(
+            0, dataclasses.replace(problem, iterations=early), network, rng, left=left
+        )
+        if first.result.stop_reason is StopReason.CANCELLED or not left:
+            return first, fields
+        so_far = self._fused([first, *coarser], noisy, fields)
+        noise = measure_again(
+            self.measured.noise,
+            self.planar,
+            self._in_units(so_far).astype(np.float32),
+            self._in_units(first.image).astype(np.float32),
+        )
+        self.measured = dataclasses.replace(self.measured, noise=noise)
+        fields = self._noise_fields()
+        rest = self._problem(0, noisy, fields, coarser)
+        second = yield from self._fit(
+            0, dataclasses.replace(rest, iterations=left), network, rng, done=early
+        )
+        return self._joined(first, second), fields
+
+    def _joined(self, first: _Scale, second: _Scale) -> _Scale:
+        """Make one scale of the two parts of its fit."""
+        kept = second if self._usable(second.result) else first
+        result = dataclasses.replace(
+            kept.result,
+            iterations=first.result.iterations + second.result.iterations,
+            stop_reason=second.result.stop_reason,
+            seconds=first.result.seconds + second.result.seconds,
+        )
+        return _Scale(kept.image, result, second.network)
+
+    def _fit(
+        self,
+        n: int,
+        problem: Problem,
+        network: Network,
+        rng: torch.Generator,
+        *,
+        done: int = 0,
+        left: int = 0,
+    ) -> Generator[Progress, None, _Scale]:
+        started = time.perf_counter()
+        steps = fit_scale(
+            problem,
+            network,
+            self.plan.options,
+            rng,
+            precision=self.plan.precision,
+            threads=self.plan.threads,
+            should_stop=self.should_stop or _never,
+        )
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                fit: Fit = finished.value
+                break
+            iteration = done + step.iteration
+            share = iteration / (done + problem.iterations + left)
+            yield self._progress(n, iteration, share, step=step)
+        kept = copy.deepcopy(network) if self._weighs_risk else None
+        return _Scale(fit.image, self._scale_result(n, problem, fit, started), kept)
+
+    @property
+    def _weighs_risk(self) -> bool:
+        """Whether to weight by risk, which needs generators of the noisy image alone."""
+        options = self.plan.options
+        alone = not options.code_channels and not options.guidance
+        return options.scale_weights == "risk" and bool(options.recorruption) and alone
+
+    def _scale_result(
+        self, n: int, problem: Problem, fit: Fit, started: float
+    ) -> ScaleResult:
+        scale = self.plan.scales[n]
+        noisy = self._in_units(problem.target)
+        return ScaleResult(
+            image=self._restored(fit.image),
+            shape=scale.shape,
+            zoom=scale.zoom,
+            sigma=estimate_sigma(noisy, channel_axis=0),
+            weight=problem.weight,
+            iterations=fit.iterations,
+            stop_reason=fit.reason,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _problem(
+        self, n: int, noisy: Tensor, fields: Tensor | None, finished: list[_Scale]
+    ) -> Problem:
+        scale, options = self.plan.scales[n], self.plan.options
+        target = resize(noisy, scale.shape)
+        coarser = finished[0].image if finished else None
+        return Problem(
+            target=target,
+            guide=self._guide(target, coarser) if options.guidance else None,
+            noise=None if fields is None else self._bank(fields, scale.shape),
+            consistency=self._consistency(coarser),
+            weight=0.0 if coarser is None else self._weight(n, target),
+            iterations=scale.iterations,
+            reach=self.measured.noise.reach(),
+        )
+
+    def _guide(self, target: Tensor, coarser: Tensor | None) -> Tensor:
+        """Coarser result at this size; at the coarsest scale the blurred image itself."""
+        size = (target.shape[-2], target.shape[-1])
+        if coarser is None:
+            coarser = resize(target, (max(size[0] // 4, 4), max(size[1] // 4, 4)))
+        return resize(coarser, size)
+
+    def _consistency(self, coarser: Tensor | None) -> ScaleConsistency | None:
+        if coarser is None or self.plan.options.consistency == "none":
+            return None
+        relative = self.plan.options.consistency == "vgg16"
+        return ScaleConsistency(coarser, self._features, relative=relative)
+
+    def _weight(self, n: int, target: Tensor) -> float:
+        options = self.plan.options
+        if options.consistency == "none":
+            return 0.0
+        if options.fixed_weight is not None:
+            return options.fixed_weight
+        sigma = estimate_sigma(target[0].cpu().numpy(), channel_axis=0)
+        adaptive = adaptive_weight(sigma, n, len(self.plan.scales))
+        return options.consistency_gain * adaptive
+
+    def _network(self, problem: Problem, rng: torch.Generator) -> Network:
+        options = self.plan.options
+        channels = self.plan.channels
+        inputs = options.code_channels
+        inputs += channels * ((problem.guide is not None) + (problem.noise is not None))
+        smallest = self.plan.scales[-1].shape
+        depth = usable_depth(smallest, len(options.widths), options.fold)
+        config = GeneratorConfig(
+            in_channels=inputs,
+            out_channels=channels,
+            widths=options.widths[:depth],
+            skip_width=options.skip_width,
+            padding=options.padding,
+            upsampling=options.upsampling,
+            fold=options.fold,
+            bounds=self.measured.bounds if options.bounded else None,
+        )
+        # PyTorch draws default weights from the global generator, which is not ours.
+        with torch.random.fork_rng(devices=[]):
+            network = Network(config)
+        network.initialise(rng)
+        network.start_at(problem.target.mean(dim=(0, 2, 3)).cpu())
+        return _placed(network, self.plan.device)
+
+    def _noise_fields(self) -> Tensor | None:
+        """Fields of unit variance at the finest scale, unless the noise is not shown."""
+        if not self.plan.options.recorruption:
+            return None
+        rng = np.random.default_rng(self.plan.seed)
+        fields = self.measured.noise.fields(self.plan.shape, _NOISE_FIELDS, rng)
+        return torch.from_numpy(fields)
+
+    def _sigma(self, shape: tuple[int, int]) -> Tensor:
+        """Noise level ``(1, 1, h, w)`` at each pixel of a scale, normalised."""
+        sigma = self.measured.noise.sigma_map(self.planar)
+        normalised = torch.from_numpy(sigma / self.measured.normalisation.gain)
+        return resize(normalised[None], shape).to(self.plan.device)
+
+    def _bank(self, fields: Tensor, shape: tuple[int, int]) -> NoiseBank:
+        small = torch.cat([resize(field[None], shape) for field in fields])
+        return NoiseBank(
+            fields=small.to(self.plan.device),
+            sigma=self._sigma(shape),
+            asymmetry=self.measured.noise.asymmetry / self.measured.normalisation.gain,
+        )
+
+    def _normalised(self, planar: Planar) -> Tensor:
+        return torch.from_numpy(self.measured.normalisation.apply(planar))[None].to(
+            self.plan.device
+        )
+
+    def _in_units(self, image: Tensor) -> npt.NDArray[np.float64]:
+        return self.measured.normalisation.invert(image[0].float().cpu().numpy())
+
+    def _restored(self, image: Tensor) -> Array:
+        return restored(self._in_units(image), self.layout, self.plan.options.output_dtype)
+
+    def _fused(
+        self, finished: list[_Scale], noisy: Tensor, fields: Tensor | None
+    ) -> Tensor:
+        """Fuse all scales into one image (eq. 5)."""
+        scales = finished if self.plan.options.ensemble else finished[:1]
+        if fields is None or not self._weighs_risk:
+            averaged = _averaged(scales)
+            return self._guarded(averaged, noisy) if self.plan.options.guard else averaged
+        bank = self._bank(fields, self.plan.shape)
+        trust = self._trust(scales, noisy, bank)
+        mixed = _mixed([_to_numpy(scale.image) for scale in scales], trust.coarser)
+        fused = torch.lerp(noisy.cpu(), mixed, trust.denoised.cpu())
+        return self._with_local_means(fused, noisy.cpu(), bank.sigma.cpu())
+
+    def _guarded(self, image: Tensor, noisy: Tensor) -> Tensor:
+        sigma = self._sigma(self.plan.shape).cpu()
+        return guarded(image, noisy.cpu(), sigma, margin=self._margin)
+
+    @property
+    def _margin(self) -> float:
+        return _WHITE_MARGIN if self.measured.noise.is_white else _CORRELATED_MARGIN
+
+    def _trust(self, scales: list[_Scale], noisy: Tensor, bank: NoiseBank) -> Trust:
+        candidates = [
+            Candidate(scale.image, scale.network)
+            for scale in scales
+            if scale.network is not None
+        ]
+        white = self.measured.noise.is_white
+        return weigh(
+            candidates,
+            noisy,
+            bank,
+            torch.Generator().manual_seed(self.plan.seed),
+            recorruption=self.plan.options.recorruption,
+            margin=self._margin,
+            level_is_known=white and self.plan.options.guard,
+            threads=self.plan.threads,
+        )
+
+    def _refined(
+        self, fused: Tensor, noisy: Tensor
+    ) -> Generator[Progress, None, tuple[Tensor, Status]]:
+        """Filter similar patches of the noisy image as the fused one tells."""
+        if not self.plan.options.refine:
+            return fused, Status.COMPLETED
+        white = self.measured.noise.is_white
+        sigma = self._sigma(self.plan.shape)
+        steps = collaborative_filter(
+            noisy,
+            fused,
+            sigma,
+            self.measured.noise,
+            share=_WHITE_SHARE if white else _CORRELATED_SHARE,
+            margin=_WHITE_POWER if white else _CORRELATED_POWER,
+        )
+        while True:
+            if self.should_stop is not None and self.should_stop():
+                return fused, Status.CANCELLED
+            try:
+                with limited_threads(self.plan.threads):
+                    done = next(steps)
+            except StopIteration as finished:
+                image = self._with_local_means(finished.value, noisy, sigma)
+                return image, Status.COMPLETED
+            yield self._progress(0, self.plan.scales[0].iterations, 1.0, refined=done)
+
+    def _with_local_means(self, image: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
+        is_white = self.measured.noise.is_white
+        return with_local_means(image, noisy, sigma, is_white=is_white)
+
+    def _cancelled(self, finished: list[_Scale], noisy: Tensor) -> Result:
+        """Return the best there is: the scales that got far enough, or the noisy image."""
+        kept = [scale for scale in finished if self._usable(scale.result)]
+        if kept:
+            scales = kept if self.plan.options.ensemble else kept[:1]
+            image = self._restored(resize(_averaged(scales), self.plan.shape))
+        else:
+            image = self._as_it_was()
+        return self._reported(
+            image, tuple(scale.result for scale in kept), Status.CANCELLED
+        )
+
+    def _usable(self, result: ScaleResult) -> bool:
+        """Whether the fit of a scale got far enough to show its image."""
+        if result.stop_reason is not StopReason.CANCELLED:
+            return True
+        planned = next(s for s in self.plan.scales if s.shape == result.shape)
+        return result.iterations >= _USABLE_SHARE * planned.iterations
+
+    def _as_it_was(self) -> Array:
+        values = self.planar.astype(np.float64)
+        return restored(values, self.layout, self.plan.options.output_dtype)
+
+    def _constant(self) -> Result:
+        """Return an image without any variation as it is."""
+        image = self._as_it_was()
+        scale = ScaleResult(
+            image=image.copy(),
+            shape=self.plan.shape,
+            zoom=(1.0, 1.0),
+            sigma=0.0,
+            weight=0.0,
+            iterations=0,
+            stop_reason=StopReason.CONSTANT,
+            seconds=0.0,
+        )
+        return self._reported(image, (scale,), Status.COMPLETED)
+
+    def _reported(
+        self, image: Array, scales: tuple[ScaleResult, ...], status: Status
+    ) -> Result:
+        return Result(
+            image=image,
+            scales=scales,
+            sigma=self.plan.sigma,
+            plan=self.plan,
+            status=status,
+            seconds=time.perf_counter() - self._started,
+            versions=_versions(),
+        )
+
+    def _progress(
+        self,
+        n: int,
+        iteration: int,
+        share: float,
+        *,
+        step: Step | None = None,
+        scale: ScaleResult | None = None,
+        refined: float = 0.0,
+    ) -> Progress:
+        costs = [
+            level.iterations * level.shape[0] * level.shape[1] for level in self.plan.scales
+        ]
+        done = (sum(costs[n + 1 :]) + share * costs[n]) / sum(costs)
+        if self.plan.options.refine:
+            done = (1 - _REFINING) * done + _REFINING * refined
+        now = time.perf_counter()
+        preview = None
+        if step is not None:
+            self._loss = step.loss
+        if step is not None and now - self._shown >= _PREVIEW_SECONDS:
+            preview = self._restored(step.average)
+            self._shown = time.perf_counter()
+        return Progress(
+            scale=n,
+            n_scales=len(self.plan.scales),
+            iteration=iteration,
+            total=self.plan.scales[n].iterations,
+            fraction=done,
+            eta_seconds=time_left(now - self._started, done),
+            loss=self._loss,
+            preview=preview,
+            finished_scale=scale,
+        )
+
+
+def _averaged(scales: list[_Scale]) -> Tensor:
+    """Fuse scales, finest first, by the paper's plain averages of pairs."""
+    if len(scales) == 1:
+        return scales[0].image
+    images = [_to_numpy(scale.image) for scale in scales]
+    return torch.from_numpy(ensemble(images, channel_axis=0))[None]
+
+
+def _mixed(images: list[Planar], shares: list[Tensor]) -> Tensor:
+    """Mix results, finest first, each scale taking its share from the coarser ones."""
+    blend: Array = images[-1]
+    for image, share in zip(reversed(images[:-1]), reversed(shares), strict=True):
+        enlarged = joint_bilateral_upsample(blend, image, channel_axis=0)
+        here = resize(share, (image.shape[1], image.shape[2]))[0].cpu().numpy()
+        blend = image + here * (enlarged - image)
+    return torch.from_numpy(blend)[None]
+
+
+def _to_numpy(image: Tensor) -> Planar:
+    planar: Planar = image[0].float().cpu().numpy()
+    return planar
+
+
+def _features(
+    options: Options, n_scales: int, device: str
+) -> Callable[[Tensor], Tensor] | None:
+    """Return phi of eq. 3, found before any long work, or None to compare pixels."""
+    if n_scales == 1:
+        return None
+    if options.consistency == "vgg16":
+        weights = load_vgg16(options.vgg_weights)
+        return _placed(Vgg16Features(weights, options.feature_layer), device)
+    if options.consistency == "offline":
+        return DerivativeBank()
+    return None
+
+
+def _placed(module: M, device: str) -> M:
+    """Move a network to a device, in the order in memory that suits it."""
+    target = torch.device(device)
+    return module.to(target).to(memory_format=memory_format(target))
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "napari-msdip": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _never() -> bool:
+    return False
