@@ -309,7 +309,7 @@ ABLATIONS: dict[str, Callable[[Options], dict[str, Any]]] = {
     "one-scale": lambda options: {"max_scales": 1},
     "no-stop": lambda options: {"stopping": "none"},
     "no-l1": lambda options: {"l1_fraction": 0.0},
-    "no-warm-start": lambda options: {"warm_start": False},
+    "no-warm-start": lambda options: {"warm_start": "never"},
     "no-average": lambda options: {"average": 0.0},
 }
 

@@ -706,7 +706,7 @@ def test_iterations_are_those_asked_for() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"warm_start": False},
+        {"warm_start": "never"},
         {"symmetries": False},
         {"guidance": True},
         {"recorruption": 0.5},

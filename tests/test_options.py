@@ -147,7 +147,8 @@ def test_paper_preset_is_the_paper() -> None:
     assert paper.ensemble
     # What the paper does not do.
     assert paper.recorruption == 0
-    assert not (paper.symmetries or paper.guidance or paper.warm_start)
+    assert not (paper.symmetries or paper.guidance)
+    assert paper.warm_start == "never"
 
 
 @pytest.mark.parametrize("name", ["slow", "", "Fast"])

@@ -286,13 +286,14 @@ class Options:
         ),
     ] = False
     warm_start: Annotated[
-        bool,
+        Literal["auto", "always", "never"],
         Setting(
             "Warm start",
-            "Start each scale from the coarser scale's weights.",
+            "Start each scale from the coarser scale's weights; auto: where the noise is "
+            "independent from pixel to pixel.",
             "Input",
         ),
-    ] = True
+    ] = "auto"
     l1_fraction: Annotated[
         float,
         Setting(
@@ -337,7 +338,7 @@ class Options:
     iterations: Annotated[
         int,
         Setting("Most iterations", "Cap for each scale.", "Optimisation", 1, 100_000),
-    ] = 300
+    ] = 200
     coarsest_iterations: Annotated[
         int | None,
         Setting(
@@ -347,7 +348,7 @@ class Options:
             1,
             100_000,
         ),
-    ] = 400
+    ] = 300
     learning_rate: Annotated[
         float,
         Setting("Learning rate", "Step size of Adam.", "Optimisation", 1e-6, 1),
@@ -450,7 +451,7 @@ class Options:
 def _preset_changes() -> dict[str, dict[str, Any]]:
     return {
         "fast": {},
-        "balanced": {"iterations": 600, "coarsest_iterations": 1000, "patience": 150},
+        "balanced": {"iterations": 400, "coarsest_iterations": 600, "patience": 100},
         "paper": {
             "scale_weights": "equal",
             "refine": False,
@@ -465,7 +466,7 @@ def _preset_changes() -> dict[str, dict[str, Any]]:
             "recorruption": 0.0,
             "remeasure": False,
             "symmetries": False,
-            "warm_start": False,
+            "warm_start": "never",
             "consistency": "vgg16",
             "consistency_gain": 0.3,
             "iterations": 2000,

@@ -52,8 +52,10 @@ M = TypeVar("M", bound=torch.nn.Module)
 
 _PREVIEW_SECONDS = 0.3
 _NOISE_FIELDS = 8
-# The risk trusts the measured noise level; see docs/method.md. In correlated noise flat
-# blocks show too little of it, and what a fit has memorised comes through unseen.
+# The risk trusts the measured noise level; see docs/method.md. What a fit has memorised
+# comes through unseen.
+_RISK_MARGIN = 1.2
+# Flat blocks show too little of correlated noise, which the guard must not bring back.
 _WHITE_MARGIN = 1.15
 _CORRELATED_MARGIN = 1.7
 # How far the refinement goes back to the noisy image, and how much noise it expects: the
@@ -126,7 +128,7 @@ class Run:
         finished: list[_Scale] = []
         for n in reversed(range(len(self.plan.scales))):
             problem = self._problem(n, noisy, fields, finished)
-            if network is None or not self.plan.options.warm_start:
+            if network is None or not self._starts_warm:
                 network = self._network(problem, rng)
             if self.memory is not None:
                 self.memory.recall(n, network)
@@ -149,6 +151,15 @@ class Run:
         return self._reported(
             self._restored(image), tuple(s.result for s in finished), status
         )
+
+    @property
+    def _starts_warm(self) -> bool:
+        """Whether a scale goes on from the coarser one's weights.
+
+        In correlated noise, which is another at every scale, it ends with less detail.
+        """
+        wanted = self.plan.options.warm_start
+        return wanted == "always" or (wanted == "auto" and self.measured.noise.is_white)
 
     @property
     def _measures_again(self) -> bool:
@@ -369,11 +380,9 @@ class Run:
 
     def _guarded(self, image: Tensor, noisy: Tensor) -> Tensor:
         sigma = self._sigma(self.plan.shape).cpu()
-        return guarded(image, noisy.cpu(), sigma, margin=self._margin)
-
-    @property
-    def _margin(self) -> float:
-        return _WHITE_MARGIN if self.measured.noise.is_white else _CORRELATED_MARGIN
+        white = self.measured.noise.is_white
+        margin = _WHITE_MARGIN if white else _CORRELATED_MARGIN
+        return guarded(image, noisy.cpu(), sigma, margin=margin)
 
     def _trust(self, scales: list[_Scale], noisy: Tensor, bank: NoiseBank) -> Trust:
         candidates = [
@@ -388,7 +397,7 @@ class Run:
             bank,
             torch.Generator().manual_seed(self.plan.seed),
             recorruption=self.plan.options.recorruption,
-            margin=self._margin,
+            margin=_RISK_MARGIN,
             level_is_known=white and self.plan.options.guard,
             threads=self.plan.threads,
         )
