@@ -731,7 +731,7 @@ def test_every_other_option_has_an_effect(changes: dict[str, Any]) -> None:
     assert np.isfinite(other.image).all()
 
 
-# --- cancel -----------------------------------------------------------------------
+# --- correlated noise -------------------------------------------------------------
 
 
 def correlated_picture(shape: tuple[int, int] = (96, 88)) -> Any:
@@ -762,6 +762,30 @@ def test_white_noise_is_measured_once() -> None:
     once, _ = run(noisy, TINY.replace(remeasure=False))
     twice, _ = run(noisy, TINY)
     np.testing.assert_array_equal(twice.image, once.image)
+
+
+@pytest.mark.parametrize(
+    ("warm_start", "white", "correlated"),
+    [("auto", 1, 2), ("always", 1, 1), ("never", 2, 2)],
+)
+def test_generators_start_cold_where_noise_is_correlated(
+    monkeypatch: pytest.MonkeyPatch, warm_start: Any, white: int, correlated: int
+) -> None:
+    made = []
+    real = engine.Network
+
+    def network(config: Any) -> Generator:
+        made.append(config)
+        return real(config)
+
+    monkeypatch.setattr(engine, "Network", network)
+    options = TINY.replace(warm_start=warm_start, iterations=2)
+    counts = []
+    for noisy in (noisy_picture((96, 88)), correlated_picture()):
+        made.clear()
+        assert len(denoise(noisy, options.replace(max_scales=2)).scales) == 2
+        counts.append(len(made))
+    assert counts == [white, correlated]
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3])
