@@ -825,6 +825,8 @@ class TestCancel:
     ) -> None:
         code = (
             "import signal, sys\n"
+            # A shell's background jobs ignore SIGINT, and hand that on.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "class Interrupting:\n"
             "    def find_spec(self, name, *rest):\n"
             f"        if name == {module!r}:\n"
