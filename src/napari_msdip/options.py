@@ -289,11 +289,11 @@ class Options:
         Literal["auto", "always", "never"],
         Setting(
             "Warm start",
-            "Start each scale from the coarser scale's weights; auto: where the noise is "
-            "independent from pixel to pixel.",
+            "Start each scale from the coarser scale's weights; auto: only where the noise "
+            "is independent from pixel to pixel, which suits photographs, but not spots.",
             "Input",
         ),
-    ] = "auto"
+    ] = "always"
     l1_fraction: Annotated[
         float,
         Setting(
