@@ -139,7 +139,7 @@ def _levelled(
         sigma = _with_caution(planar, sigma, highest)
     steady = dataclasses.replace(levelled, sigmas=_steadied(levelled.sigmas))
     channels = np.eye(len(planar))
-    if excess < _EVEN:
+    if len(planar) > 1 and excess < _EVEN:
         channels, sigma = _white_channels(model, planar, sigma)
     white = NoiseModel.separable(
         correlation=_uncorrelated(),
