@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.ndimage import shift as registered
 from skimage import data
 from tests.samples import clean_picture, neighbour_correlation, rms
 
@@ -348,3 +349,20 @@ def test_noises_of_a_recorrupted_pair_are_uncorrelated(
         moved = np.roll(asked, shift, axis=(-2, -1))
         together = float(np.mean(shown * moved)) / (rms(shown) * rms(asked))
         assert abs(together) < 0.15
+
+
+@pytest.mark.parametrize("part", [0.2, 0.3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_noise_of_a_registered_image_is_found_with_its_correlation(
+    part: float, channels: int
+) -> None:
+    noise = registered(white(1.0, channels), (0, part, part), order=1, mode="grid-wrap")
+    noise *= 0.1 / noise.std()
+    image = planar(noise)
+
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+
+    expected = neighbour_correlation(noise)
+    assert model.neighbour_correlation == pytest.approx(expected, abs=0.1)
+    assert rms(model.sigma_map(image)) == pytest.approx(0.1, rel=0.15)
+    assert model.is_certain

@@ -138,18 +138,18 @@ def _wiener(data: Tensor, pilot: Tensor, noise: Tensor) -> Tensor:
 class _Colours:
     """Combinations of channels in which noise is independent and has variance 1.
 
-    Where the noise is white, those in which the image's edges are uncorrelated, too;
-    elsewhere each combination has a correlation between pixels of its own.
+    Those in which the image's edges are uncorrelated, too, unless each combination has a
+    correlation between pixels of its own.
     """
 
     mixing: Tensor
 
     @classmethod
     def of(cls, noise: NoiseModel, pilot: Tensor) -> _Colours:
-        least = _LEAST_CHANNEL_VARIANCE if noise.is_white else _LEAST_VARIANCE
+        least = _LEAST_CHANNEL_VARIANCE if noise.is_separable else _LEAST_VARIANCE
         spreads = np.sqrt(np.maximum(noise.powers, least))
         whitening = noise.axes / spreads[:, np.newaxis]
-        if not noise.is_white:
+        if not noise.is_separable:
             return cls(torch.from_numpy(whitening).to(pilot.device, torch.float32))
         # Patches hold edges, in which channels are more alike than over the whole image.
         edges = torch.cat([pilot.diff(dim=axis).flatten(1) for axis in (1, 2)], 1)

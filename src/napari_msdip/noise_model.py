@@ -35,6 +35,9 @@ class NoiseModel:
     asymmetry : float
         Third central moment over variance, in the image's units: 0 if symmetric; for
         photon noise the value of one photon, whatever the intensity.
+    is_certain : bool
+        Whether the level was measured where there is hardly anything but noise. That of
+        a camera's correlated noise is not: mostly it comes out low.
     """
 
     axes: Array
@@ -43,6 +46,7 @@ class NoiseModel:
     intensities: Array
     sigmas: Array
     asymmetry: float = 0.0
+    is_certain: bool = True
 
     @classmethod
     def separable(
@@ -99,6 +103,11 @@ class NoiseModel:
     def is_white(self) -> bool:
         """Whether neighbouring pixels have independent noise."""
         return self.neighbour_correlation == 0
+
+    @property
+    def is_separable(self) -> bool:
+        """Whether all combinations of channels are correlated alike between pixels."""
+        return bool((self.correlations == self.correlations[0]).all())
 
     def reach(self, threshold: float = 0.15) -> int:
         """Return the distance in pixels over which the noise is clearly correlated."""

@@ -33,6 +33,7 @@ from napari_msdip.blocks import (
     simulated_fields,
     simulated_variances,
 )
+from napari_msdip.evidence import Evidence, Kind, kind_of_noise
 from napari_msdip.noise import cautious_sigma, estimate_sigma
 from napari_msdip.noise_model import NoiseModel
 
@@ -52,25 +53,6 @@ _LEVEL_SHARE = 0.1
 # Blocks whose surroundings are calm, less those that hold structure all the same.
 _CALM_SHARE = 0.25
 _PLAIN = 2.0
-# Fine texture looks correlated too, and so do soft gradients under white noise. Noise is
-# told from them by being correlated, and stronger than the estimator for white noise finds
-# and than the highest frequencies show: strongly correlated and much stronger, without the
-# outliers and patches of texture, or somewhat stronger, and as even over the flattest
-# blocks as noise alone.
-_SURELY_CORRELATED = 0.46
-_LEVEL_RATIO = 2.5
-_HIGHEST_RATIO = 3.0
-_CORRELATED = 0.35
-_EVEN_LEVEL_RATIO = 1.85
-_EVEN_HIGHEST_RATIO = 2.2
-_EVEN = 0.15
-_EVEN_WITHIN = 2.0
-# Where crowded spots make blocks uneven within, the noise must fall off towards the
-# highest frequencies, as white noise never does.
-_FALL = 1.3
-_UNEVEN = 2.33
-_SOMEWHAT_EVEN = 0.5
-_SOMEWHAT_UNEVEN = 2.6
 # White noise this weak, by the image's range, is measured with caution where the flattest
 # blocks are uneven, or slightly so without a crowd of spots within: texture may pass for
 # most of it, but hardly for more than two thirds.
@@ -79,6 +61,11 @@ _ROBUST_RANGE = (0.5, 99.5)
 _UNEVEN_BLOCKS = 0.1
 _SLIGHTLY_UNEVEN_BLOCKS = 0.05
 _LEAST_CAUTIOUS = 1 / 3
+# Crowded spots make blocks uneven within.
+_CROWDED = 2.0
+# Where the flattest blocks differ no more than this beyond what noise explains, hardly
+# anything but noise is in them.
+_EVEN = 0.15
 _CELL = 4
 _GAUSSIAN_KURTOSIS = 3.0
 # A combination of channels with less of the strongest one's variance holds little of the
@@ -116,11 +103,11 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
         intensities=np.array([0.0]),
         sigmas=np.array([sigma]),
     )
-    return _levelled(model, planar, sigma, _unevenness(blocks, model, side))
+    return _levelled(model, planar, sigma, _unevenness(blocks, model, side), side)
 
 
 def _levelled(
-    model: NoiseModel, planar: Planar, sigma: float, unevenness: float
+    model: NoiseModel, planar: Planar, sigma: float, unevenness: float, side: int
 ) -> NoiseModel:
     """Add the noise level by intensity, once it is clear what kind of noise it is."""
     blocks = cut_blocks(planar, LEVEL_BLOCK)
@@ -131,59 +118,62 @@ def _levelled(
     overall = _overall(levelled, planar)
     excess = _spread_of(blocks) - _spread(simulated)
     highest = cautious_sigma(planar)
-    if _is_correlated(model, planar, overall, sigma, highest, excess, unevenness):
-        apart = _told_apart(levelled, planar)
+    evidence = Evidence(
+        correlation=model.neighbour_correlation,
+        level=overall,
+        white=sigma,
+        highest=highest,
+        excess=excess,
+        unevenness=unevenness,
+    )
+    kind = kind_of_noise(evidence, planar)
+    if kind is Kind.CORRELATED:
+        apart = dataclasses.replace(_told_apart(levelled, planar), is_certain=False)
         return _with_levels(apart, blocks, simulated_variances(apart))
-    textured = excess > _SLIGHTLY_UNEVEN_BLOCKS and unevenness < _EVEN_WITHIN
-    if textured or excess > _UNEVEN_BLOCKS:
+    correlation = _uncorrelated()
+    if kind is Kind.RESAMPLED:
+        correlation = _unbiased(model.correlation, side)
+    elif excess > _UNEVEN_BLOCKS or (
+        excess > _SLIGHTLY_UNEVEN_BLOCKS and unevenness < _CROWDED
+    ):
         sigma = _with_caution(planar, sigma, highest)
-    steady = dataclasses.replace(levelled, sigmas=_steadied(levelled.sigmas))
     channels = np.eye(len(planar))
     if len(planar) > 1 and excess < _EVEN:
         channels, sigma = _white_channels(model, planar, sigma)
-    white = NoiseModel.separable(
-        correlation=_uncorrelated(),
+    steady = dataclasses.replace(levelled, sigmas=_steadied(levelled.sigmas))
+    if kind is Kind.RESAMPLED:
+        # Texture adds to the level of blocks; of skewed noise the estimator finds less.
+        sigma = math.sqrt(overall * sigma / _seen_as_white(correlation))
+    noise = NoiseModel.separable(
+        correlation=correlation,
         channels=channels,
         intensities=steady.intensities,
         sigmas=steady.sigmas * (sigma / _overall(steady, planar)),
     )
-    return dataclasses.replace(white, asymmetry=_asymmetry(blocks))
+    return dataclasses.replace(noise, asymmetry=_asymmetry(blocks))
 
 
-def _is_correlated(
-    model: NoiseModel,
-    planar: Planar,
-    level: float,
-    sigma: float,
-    highest: float,
-    excess: float,
-    unevenness: float,
-) -> bool:
-    """Weigh the evidence that what is alike in neighbours is noise and not texture.
+def _unbiased(found: Array, side: int) -> Array:
+    """Make up for what the trends of blocks have taken from a correlation.
 
-    ``highest`` is the level of white noise in the highest frequencies, infinite where
-    unknown; ``excess`` tells how far the flattest blocks differ, beyond what noise
-    explains, ``unevenness`` the same within them.
+    By as much as noise with this correlation loses in the same way. Repeating that would
+    come nearer to the noise's own, but takes texture in the blocks for more and more.
     """
-    correlation = model.neighbour_correlation
-    if correlation <= _CORRELATED:
-        return False
-    if not math.isfinite(highest):
-        highest = 0.0
-    grainy = unevenness < (_SOMEWHAT_UNEVEN if excess < _SOMEWHAT_EVEN else _UNEVEN)
-    much = level > max(_LEVEL_RATIO * sigma, _HIGHEST_RATIO * highest)
-    if correlation > _SURELY_CORRELATED and grainy and much:
-        return True
-    more = level > max(_EVEN_LEVEL_RATIO * sigma, _EVEN_HIGHEST_RATIO * highest)
-    if excess >= _EVEN or not more:
-        return False
-    return unevenness < _EVEN_WITHIN or _channel_level(planar) > _FALL * highest
+    shown = [cut_blocks(f, side).residuals for f in simulated_fields(_alike(found))]
+    blocks = np.concatenate(shown).reshape(-1, 1, side, side)
+    corrected: Array = 2 * found - autocorrelation(blocks, _REACH)
+    return corrected
 
 
-def _channel_level(planar: Planar) -> float:
-    """Level of white noise in the channels, each taken by itself."""
-    levels = [estimate_sigma(channel) for channel in planar]
-    return float(np.sqrt(np.mean(np.square(levels))))
+def _seen_as_white(correlation: Array) -> float:
+    """Share of the level of noise that the estimator for white noise finds."""
+    fields = simulated_fields(_alike(correlation))
+    return float(np.mean([estimate_sigma(field[0]) / field.std() for field in fields]))
+
+
+def _alike(correlation: Array) -> NoiseModel:
+    """Model noise of one channel and of variance 1."""
+    return NoiseModel.separable(correlation, np.eye(1), np.zeros(1), np.ones(1))
 
 
 def _with_caution(planar: Planar, sigma: float, highest: float) -> float:
@@ -277,8 +267,7 @@ def _surveyed(combination: Array, survey: _Survey) -> tuple[float, Array] | None
     correlation = autocorrelation(
         blocks.residuals[chosen].reshape(-1, 1, side, side), survey.reach
     )
-    alike = NoiseModel.separable(correlation, np.eye(1), np.zeros(1), np.ones(1))
-    simulated = simulated_variances(alike, side, survey.degree)
+    simulated = simulated_variances(_alike(correlation), side, survey.degree)
     bias = simulated[: int(survey.share * len(simulated))].mean()
     return float(blocks.variances[chosen].mean() / bias), correlation
 

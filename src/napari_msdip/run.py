@@ -55,13 +55,13 @@ _NOISE_FIELDS = 8
 # The risk trusts the measured noise level; see docs/method.md. What a fit has memorised
 # comes through unseen.
 _RISK_MARGIN = 1.2
-# Flat blocks show too little of correlated noise, which the guard must not bring back.
-_WHITE_MARGIN = 1.15
-_CORRELATED_MARGIN = 1.7
-# How far the refinement goes back to the noisy image, and how much noise it expects: the
-# measured level is right for white noise, and less is seen than there is of correlated.
-_WHITE_SHARE, _WHITE_POWER = 1.0, 1.0
-_CORRELATED_SHARE, _CORRELATED_POWER = 0.5, 1.5
+# Flat blocks show too little of a camera's noise, which the guard must not bring back.
+_CERTAIN_MARGIN = 1.15
+_UNCERTAIN_MARGIN = 1.7
+# How far the refinement goes back to the noisy image, and how much noise it expects: less
+# is seen than there is where the level is uncertain.
+_CERTAIN_SHARE, _CERTAIN_POWER = 1.0, 1.0
+_UNCERTAIN_SHARE, _UNCERTAIN_POWER = 0.5, 1.5
 # Its part of the time.
 _REFINING = 0.05
 # Iterations before the noise is measured again: more would fit noise, of which then less
@@ -166,7 +166,7 @@ class Run:
     def _measures_again(self) -> bool:
         """Whether the noise is measured a second time: see ``residual``."""
         wanted = self.plan.options.remeasure and bool(self.plan.options.recorruption)
-        return wanted and not self.measured.noise.is_white
+        return wanted and not self.measured.noise.is_certain
 
     def _fit_twice(
         self,
@@ -381,8 +381,8 @@ class Run:
 
     def _guarded(self, image: Tensor, noisy: Tensor) -> Tensor:
         sigma = self._sigma(self.plan.shape).cpu()
-        white = self.measured.noise.is_white
-        margin = _WHITE_MARGIN if white else _CORRELATED_MARGIN
+        certain = self.measured.noise.is_certain
+        margin = _CERTAIN_MARGIN if certain else _UNCERTAIN_MARGIN
         return guarded(image, noisy.cpu(), sigma, margin=margin)
 
     def _trust(self, scales: list[_Scale], noisy: Tensor, bank: NoiseBank) -> Trust:
@@ -391,7 +391,7 @@ class Run:
             for scale in scales
             if scale.network is not None
         ]
-        white = self.measured.noise.is_white
+        certain = self.measured.noise.is_certain
         return weigh(
             candidates,
             noisy,
@@ -399,7 +399,7 @@ class Run:
             torch.Generator().manual_seed(self.plan.seed),
             recorruption=self.plan.options.recorruption,
             margin=_RISK_MARGIN,
-            level_is_known=white and self.plan.options.guard,
+            level_is_known=certain and self.plan.options.guard,
             threads=self.plan.threads,
         )
 
@@ -409,15 +409,15 @@ class Run:
         """Filter similar patches of the noisy image as the fused one tells."""
         if not self.plan.options.refine:
             return fused, Status.COMPLETED
-        white = self.measured.noise.is_white
+        certain = self.measured.noise.is_certain
         sigma = self._sigma(self.plan.shape)
         steps = collaborative_filter(
             noisy,
             fused,
             sigma,
             self.measured.noise,
-            share=_WHITE_SHARE if white else _CORRELATED_SHARE,
-            margin=_WHITE_POWER if white else _CORRELATED_POWER,
+            share=_CERTAIN_SHARE if certain else _UNCERTAIN_SHARE,
+            margin=_CERTAIN_POWER if certain else _UNCERTAIN_POWER,
         )
         while True:
             if self.should_stop is not None and self.should_stop():

@@ -1,0 +1,151 @@
+"""Tell whether what is alike in neighbouring pixels is noise or texture.
+
+Fine texture looks correlated, and so do soft gradients under white noise. Three signs
+tell noise from them: how much there is beyond what an estimator for white noise finds,
+how it falls off towards the highest frequencies, and how even the flattest parts of the
+image are. ``docs/method.md`` says on which images the limits were drawn.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_msdip.noise import estimate_sigma
+
+__all__ = ["Evidence", "Kind", "kind_of_noise"]
+
+Planar = npt.NDArray[np.float32]
+
+# Strongly correlated and much stronger than white noise would be, without the outliers
+# and patches of texture.
+_SURELY_CORRELATED = 0.46
+_LEVEL_RATIO = 2.5
+_HIGHEST_RATIO = 3.0
+_UNEVEN = 2.33
+_SOMEWHAT_EVEN = 0.5
+_SOMEWHAT_UNEVEN = 2.6
+# Or somewhat stronger, and as even over the flattest blocks as noise alone.
+_CORRELATED = 0.35
+_EVEN_LEVEL_RATIO = 1.85
+_EVEN_HIGHEST_RATIO = 2.2
+_EVEN = 0.15
+_EVEN_WITHIN = 2.0
+# Where crowded spots make blocks uneven within, the noise must fall off towards the
+# highest frequencies, as white noise never does.
+_FALL = 1.3
+# Or correlated in the way of noise that was resampled: the more it falls off, the less it
+# must be correlated, and the more even the blocks, over and within.
+_RESAMPLED_CORRELATION = 15.0
+_RESAMPLED_FALL = 8.0
+_RESAMPLED_EXCESS = 14.0
+_RESAMPLED_UNEVENNESS = 2.5
+_RESAMPLED_LIMIT = 4.5
+_LEAST_FALL = 0.25
+_MOST_EXCESS = 0.2
+
+
+class Kind(enum.Enum):
+    """Kinds of noise, by how neighbouring pixels share it.
+
+    Resampled noise was white until pixels were averaged with their neighbours, as by
+    registration, rotation or scaling. So weakly correlated, it is measured much like
+    white noise; what is correlated more, is not.
+    """
+
+    WHITE = "white"
+    RESAMPLED = "resampled"
+    CORRELATED = "correlated"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an image shows of its noise.
+
+    Attributes
+    ----------
+    correlation : float
+        Between pixels that share a side, in the flattest blocks.
+    level : float
+        Of noise with this correlation, in the image's units.
+    white : float
+        What the estimator for white noise finds, in the same units.
+    highest : float
+        Level of white noise in the highest frequencies; infinite where unknown.
+    excess : float
+        How far the flattest blocks differ, beyond what noise explains.
+    unevenness : float
+        How far they are from noise within; 1 is Gaussian noise.
+    """
+
+    correlation: float
+    level: float
+    white: float
+    highest: float
+    excess: float
+    unevenness: float
+
+
+def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
+    """Weigh the evidence of what kind an image's noise is.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        What it shows.
+    planar : ndarray
+        ``(C, Y, X)``, the image itself.
+    """
+    if _is_strong(evidence) or _is_even(evidence, planar):
+        return Kind.CORRELATED
+    return Kind.RESAMPLED if _is_resampled(evidence) else Kind.WHITE
+
+
+def _is_strong(evidence: Evidence) -> bool:
+    even = evidence.excess < _SOMEWHAT_EVEN
+    grainy = evidence.unevenness < (_SOMEWHAT_UNEVEN if even else _UNEVEN)
+    much = _exceeds(evidence, _LEVEL_RATIO, _HIGHEST_RATIO)
+    return evidence.correlation > _SURELY_CORRELATED and grainy and much
+
+
+def _is_even(evidence: Evidence, planar: Planar) -> bool:
+    if evidence.correlation <= _CORRELATED or evidence.excess >= _EVEN:
+        return False
+    if not _exceeds(evidence, _EVEN_LEVEL_RATIO, _EVEN_HIGHEST_RATIO):
+        return False
+    if evidence.unevenness < _EVEN_WITHIN:
+        return True
+    return _channel_level(planar) > _FALL * _known(evidence.highest)
+
+
+def _is_resampled(evidence: Evidence) -> bool:
+    highest = _known(evidence.highest)
+    if not highest or not evidence.white or evidence.excess >= _MOST_EXCESS:
+        return False
+    fall = math.log(evidence.white / highest)
+    score = (
+        _RESAMPLED_CORRELATION * evidence.correlation
+        + _RESAMPLED_FALL * fall
+        - _RESAMPLED_EXCESS * evidence.excess
+        - _RESAMPLED_UNEVENNESS * math.log(max(evidence.unevenness, 1.0))
+    )
+    return fall > _LEAST_FALL and score > _RESAMPLED_LIMIT
+
+
+def _exceeds(evidence: Evidence, white: float, highest: float) -> bool:
+    limit = max(white * evidence.white, highest * _known(evidence.highest))
+    return evidence.level > limit
+
+
+def _known(highest: float) -> float:
+    return highest if math.isfinite(highest) else 0.0
+
+
+def _channel_level(planar: Planar) -> float:
+    """Level of white noise in the channels, each taken by itself."""
+    levels = [estimate_sigma(channel) for channel in planar]
+    return float(np.sqrt(np.mean(np.square(levels))))

@@ -1,0 +1,52 @@
+"""Kinds of noise, by what an image shows of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from napari_msdip.evidence import Evidence, Kind, kind_of_noise
+
+IMAGE = np.random.default_rng(0).normal(size=(1, 64, 64)).astype(np.float32)
+REGISTERED = Evidence(
+    correlation=0.25, level=10.0, white=6.6, highest=4.2, excess=0.0, unevenness=1.0
+)
+CAMERA = Evidence(
+    correlation=0.55, level=10.0, white=2.5, highest=2.3, excess=0.3, unevenness=1.5
+)
+
+
+def test_noise_whose_neighbours_were_averaged_is_resampled() -> None:
+    assert kind_of_noise(REGISTERED, IMAGE) is Kind.RESAMPLED
+
+
+def test_a_cameras_noise_is_correlated() -> None:
+    assert kind_of_noise(CAMERA, IMAGE) is Kind.CORRELATED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"correlation": 0.02},
+        {"white": 4.2},
+        {"excess": 0.4},
+        {"unevenness": 4.0},
+        {"highest": math.inf},
+        {"highest": 0.0},
+        {"white": 0.0},
+    ],
+    ids=str,
+)
+def test_each_sign_can_speak_against_it(change: dict[str, float]) -> None:
+    evidence = dataclasses.replace(REGISTERED, **change)
+
+    assert kind_of_noise(evidence, IMAGE) is Kind.WHITE
+
+
+def test_a_lattice_is_no_more_even_than_noise() -> None:
+    lattice = dataclasses.replace(REGISTERED, correlation=0.02, unevenness=0.0)
+
+    assert kind_of_noise(lattice, IMAGE) is Kind.WHITE
