@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
+
+from napari_msdip.similar import PatchGrid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
 
     from torch import Tensor
 
@@ -57,8 +58,6 @@ _FOUND = 0.5
 _MATCHING, _FILTERING = 0.5, 0.25
 # Groups that are filtered at once: bounds the memory whatever the image's size.
 _AT_ONCE = 2048
-# Outside the image nothing is similar to anything.
-_NOWHERE = 1e3
 # Texture that passes for noise makes channels look more alike than their noise is.
 _LEAST_CHANNEL_VARIANCE = 0.2
 _LEAST_VARIANCE = 1e-3
@@ -104,7 +103,15 @@ def collaborative_filter(
     """
     height, width = noisy.shape[-2:]
     colours = _Colours.of(noise, pilot[0])
-    grid = _Grid.on(height, width)
+    grid = PatchGrid.on(
+        height,
+        width,
+        side=_PATCH,
+        step=_STEP,
+        search=_SEARCH,
+        group=_GROUP,
+        at_once=_AT_ONCE,
+    )
     groups = []
     for done, corners in grid.groups(grid.fitted(torch.lerp(pilot, noisy, _GUIDE))[0]):
         groups.append(corners)
@@ -164,79 +171,6 @@ class _Colours:
     def together(self, image: Tensor) -> Tensor:
         inverse = torch.linalg.inv(self.mixing.cpu()).to(image)
         return torch.einsum("ck,kyx->cyx", inverse, image)
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """Reference patches that cover an image, and where patches like them are sought."""
-
-    side: int
-    height: int
-    width: int
-    search: int
-    group: int
-
-    @classmethod
-    def on(cls, height: int, width: int) -> _Grid:
-        side = min(_PATCH, height, width)
-        search = min(_SEARCH, min(height, width) - side)
-        return cls(
-            side=side,
-            height=height + (side - height) % _STEP,
-            width=width + (side - width) % _STEP,
-            search=search,
-            group=min(_GROUP, (search + 1) ** 2),
-        )
-
-    def fitted(self, image: Tensor) -> Tensor:
-        """Continue an image ``(1, C, H, W)`` so that whole steps cover it."""
-        below, right = self.height - image.shape[-2], self.width - image.shape[-1]
-        return F.pad(image, (0, right, 0, below), mode="replicate")
-
-    def groups(self, guide: Tensor) -> Iterator[tuple[float, Tensor]]:
-        """Yield finished share and corners ``(P, group)`` of similar patches."""
-        device = guide.device
-        room = F.pad(guide, (self.search,) * 4, value=_NOWHERE)
-        columns = torch.arange(0, self.width - self.side + 1, _STEP, device=device)
-        rows = range(0, self.height - self.side + 1, _STEP)
-        strip = max(1, _AT_ONCE // len(columns))
-        for first in range(0, len(rows), strip):
-            tops = rows[first : first + strip]
-            shifts = self._most_similar(room, tops)
-            here = torch.tensor(tops, device=device)[:, None] * self.width + columns
-            yield (first + len(tops)) / len(rows), here.flatten()[:, None] + shifts
-
-    def pixels(self, device: torch.device) -> Tensor:
-        """Return where a patch's pixels ``(side²,)`` lie from its corner."""
-        within = torch.arange(self.side, device=device)
-        return (within[:, None] * self.width + within).flatten()
-
-    def _most_similar(self, room: Tensor, tops: range) -> Tensor:
-        """Return the offsets in pixels ``(P, group)`` of the patches most like each."""
-        height = tops[-1] - tops[0] + self.side
-        reach = 2 * self.search + 1
-        # (C, rows, reach, columns): every shift across, without copies.
-        shifted = room.unfold(2, self.width, 1)
-        first = tops[0]
-        centre = shifted[:, first + self.search :, self.search][:, :height, None]
-        distances = torch.cat(
-            [
-                self._distances(centre, shifted[:, first + down :][:, :height])
-                for down in range(reach)
-            ],
-            dim=1,
-        )
-        # A patch belongs to its own group even where others equal it.
-        distances[:, distances.shape[1] // 2] = -1.0
-        chosen = distances.topk(self.group, dim=1, largest=False).indices
-        down = chosen // reach - self.search
-        across = chosen % reach - self.search
-        return down * self.width + across
-
-    def _distances(self, centre: Tensor, shifted: Tensor) -> Tensor:
-        """Compare patches ``(C, rows, 1, columns)`` with shifted ones: ``(P, reach)``."""
-        squares = (centre - shifted).square_().sum(0).transpose(0, 1)
-        return F.avg_pool2d(squares[:, None], self.side, stride=_STEP).flatten(1).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,7 +238,7 @@ class _Transform:
     window: Tensor
 
     @classmethod
-    def of(cls, correlation: Array, grid: _Grid, device: torch.device) -> _Transform:
+    def of(cls, correlation: Array, grid: PatchGrid, device: torch.device) -> _Transform:
         line = _cosines(grid.side)
         bell = np.kaiser(grid.side, _KAISER)
         arrays = (

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_msdip.pixels import Layout
 from napari_msdip.plan import Plan, ScalePlan, resolve
-from napari_msdip.run import Run
+from napari_msdip.run import REFINING, Run
 from napari_msdip.shared import measure
 
 if TYPE_CHECKING:
@@ -68,8 +68,9 @@ def expected_cost(
     plan = resolve(options, image_shape, 0.0, channels=channels)
     seconds_per_pixel = _probed(options, image_shape, channels)
     steps = sum(scale.iterations * _pixels(scale.shape) for scale in plan.scales)
+    fitting = 1 - REFINING if options.refine else 1
     return Cost(
-        seconds=seconds_per_pixel * steps,
+        seconds=seconds_per_pixel * steps / fitting,
         memory_bytes=expected_memory(image_shape, channels, options),
         scales=plan.scales,
         device=plan.device,

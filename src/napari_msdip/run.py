@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from napari_msdip import __version__
-from napari_msdip.collaborative import collaborative_filter
 from napari_msdip.devices import limited_threads, memory_format
 from napari_msdip.events import (
     Progress,
@@ -35,6 +34,7 @@ from napari_msdip.losses import ScaleConsistency, adaptive_weight
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.pixels import Layout, restored
 from napari_msdip.pyramid import resize
+from napari_msdip.refinement import refined
 from napari_msdip.residual import measure_again
 from napari_msdip.trust import Candidate, Trust, guarded, weigh, with_local_means
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from napari_msdip.plan import Plan
     from napari_msdip.shared import Measured, Memory
 
-__all__ = ["Run"]
+__all__ = ["REFINING", "Run"]
 
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
@@ -58,12 +58,8 @@ _RISK_MARGIN = 1.2
 # Flat blocks show too little of a camera's noise, which the guard must not bring back.
 _CERTAIN_MARGIN = 1.15
 _UNCERTAIN_MARGIN = 1.7
-# How far the refinement goes back to the noisy image, and how much noise it expects: less
-# is seen than there is where the level is uncertain.
-_CERTAIN_SHARE, _CERTAIN_POWER = 1.0, 1.0
-_UNCERTAIN_SHARE, _UNCERTAIN_POWER = 0.5, 1.5
-# Its part of the time.
-_REFINING = 0.05
+# The refinement's part of the time, about.
+REFINING = 0.15
 # Iterations before the noise is measured again: more would fit noise, of which then less
 # is to be seen in what was removed.
 _FIRST_PART = 150
@@ -409,16 +405,8 @@ class Run:
         """Filter similar patches of the noisy image as the fused one tells."""
         if not self.plan.options.refine:
             return fused, Status.COMPLETED
-        certain = self.measured.noise.is_certain
         sigma = self._sigma(self.plan.shape)
-        steps = collaborative_filter(
-            noisy,
-            fused,
-            sigma,
-            self.measured.noise,
-            share=_CERTAIN_SHARE if certain else _UNCERTAIN_SHARE,
-            margin=_CERTAIN_POWER if certain else _UNCERTAIN_POWER,
-        )
+        steps = refined(noisy, fused, sigma, self.measured.noise)
         while True:
             if self.should_stop is not None and self.should_stop():
                 return fused, Status.CANCELLED
@@ -500,7 +488,7 @@ class Run:
         ]
         done = (sum(costs[n + 1 :]) + share * costs[n]) / sum(costs)
         if self.plan.options.refine:
-            done = (1 - _REFINING) * done + _REFINING * refined
+            done = (1 - REFINING) * done + REFINING * refined
         now = time.perf_counter()
         preview = None
         if step is not None:

@@ -1,0 +1,211 @@
+"""Filter groups of similar patches by what they have in common, whatever it looks like.
+
+The filters of BM3D know patches by their cosines. Here the patches of a group tell
+themselves how they vary: their covariance, of all pixels and channels, is taken from a
+result that is there already, and gives the best linear estimate of what the noisy ones
+were (Lebrun, Buades and Morel, "A nonlocal Bayesian image denoising algorithm", SIAM
+Journal on Imaging Sciences 6(3), 2013; the second of its two steps). The noise is the
+one that was measured: correlated between pixels and channels, its level by place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_msdip.similar import PatchGrid
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from torch import Tensor
+
+    from napari_msdip.noise_model import NoiseModel
+
+__all__ = ["bayes_filter"]
+
+Array = npt.NDArray[np.float64]
+
+_PATCH = 5
+_STEP = 4
+_SEARCH = 15
+_GROUP = 48
+# As for the collaborative filter: patches are alike in the mean of pilot and noisy image.
+_GUIDE = 0.5
+_AT_ONCE = 512
+# Of the noise's variance: correlated noise has next to nothing in some directions.
+_LEAST_VARIANCE = 1e-4
+# Keeps equations solvable where there is neither noise nor structure, or hardly noise.
+_RIDGE = 1e-6
+_EPSILON = 1e-12
+
+
+def bayes_filter(
+    noisy: Tensor,
+    pilot: Tensor,
+    sigma: Tensor,
+    noise: NoiseModel,
+    *,
+    share: float = 1.0,
+    margin: float = 1.0,
+    mean_share: float = 0.0,
+) -> Generator[float, None, Tensor]:
+    """Estimate the patches of each group from their covariance in the pilot.
+
+    Parameters
+    ----------
+    noisy : Tensor
+        ``(1, C, H, W)`` noisy image, normalised.
+    pilot : Tensor
+        ``(1, C, H, W)`` estimate of the clean image.
+    sigma : Tensor
+        ``(1, 1, H, W)`` noise level at each pixel.
+    noise : NoiseModel
+        Correlations between pixels and between channels.
+    share : float
+        What is filtered lies this far on the way from the pilot (0) to the noisy
+        image (1).
+    margin : float
+        Factor on the noise's variance; above 1 where that is measured too low.
+    mean_share : float
+        How much of what is filtered a group's mean takes; the rest is the pilot's.
+
+    Yields
+    ------
+    float
+        Finished share of the work.
+
+    Returns
+    -------
+    Tensor
+        ``(1, C, H, W)``.
+    """
+    height, width = noisy.shape[-2:]
+    grid = PatchGrid.on(
+        height,
+        width,
+        side=_PATCH,
+        step=_STEP,
+        search=_SEARCH,
+        group=_GROUP,
+        at_once=_AT_ONCE,
+    )
+    work = _Work(
+        data=grid.fitted(torch.lerp(pilot, noisy, share))[0].flatten(1),
+        pilot=grid.fitted(pilot)[0].flatten(1),
+        variance=margin * grid.fitted(sigma).square().flatten(),
+        whitening=_Whitening.of(noise, grid.side, noisy.device),
+        pixels=grid.pixels(noisy.device),
+        mean_share=mean_share,
+    )
+    total, weights = torch.zeros_like(work.data), torch.zeros_like(work.variance)
+    for done, corners in grid.groups(grid.fitted(torch.lerp(pilot, noisy, _GUIDE))[0]):
+        members = corners[:, :, None] + work.pixels
+        flat = members.flatten()
+        for channel, found in enumerate(work.estimated(members)):
+            total[channel].index_add_(0, flat, found.flatten())
+        weights.index_add_(0, flat, torch.ones_like(flat, dtype=weights.dtype))
+        yield done
+    result: Tensor = (total / weights).view(1, -1, grid.height, grid.width)
+    return result[..., :height, :width]
+
+
+@dataclass(frozen=True, eq=False)
+class _Whitening:
+    """What makes the noise of a patch independent, with variance 1, and back.
+
+    ``(C side², C side²)`` matrices for patches as rows, channel by channel.
+    """
+
+    forth: Tensor
+    back: Tensor
+
+    @classmethod
+    def of(cls, noise: NoiseModel, side: int, device: torch.device) -> _Whitening:
+        variances, axes = np.linalg.eigh(_patch_covariance(noise, side))
+        spreads = np.sqrt(np.maximum(variances, 0) + _LEAST_VARIANCE)
+        matrices = (axes / spreads, (axes * spreads).T)
+        return cls(*(torch.from_numpy(m).to(torch.float32).to(device) for m in matrices))
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """Images to estimate patches from.
+
+    Attributes
+    ----------
+    data, pilot : Tensor
+        ``(C, H W)``.
+    variance : Tensor
+        ``(H W,)`` of the noise.
+    whitening : _Whitening
+        Of the noise.
+    pixels : Tensor
+        ``(side²,)`` a patch's pixels from its corner.
+    mean_share : float
+        How much of the data a group's mean takes.
+    """
+
+    data: Tensor
+    pilot: Tensor
+    variance: Tensor
+    whitening: _Whitening
+    pixels: Tensor
+    mean_share: float
+
+    def estimated(self, members: Tensor) -> Tensor:
+        """Return the patches ``(C, P, group, side²)`` at these pixels."""
+        seen, known = (
+            image[:, members].permute(1, 2, 0, 3).flatten(2) @ self.whitening.forth
+            for image in (self.data, self.pilot)
+        )
+        level = self.variance[members].mean((1, 2))
+        middle = known.mean(1, keepdim=True)
+        start = torch.lerp(middle, seen.mean(1, keepdim=True), self.mean_share)
+        found = start + _projected(seen - start, known - middle, level)
+        patches = (found @ self.whitening.back).view(*members.shape[:2], len(self.data), -1)
+        return patches.permute(2, 0, 1, 3)
+
+
+def _projected(seen: Tensor, known: Tensor, level: Tensor) -> Tensor:
+    """Best linear estimates of the rows seen, if they vary as the known rows do.
+
+    With the covariance K'K / (n - 1) of n known rows K and noise of variance v they are
+    y K'K (K'K + (n - 1) v)^-1, which is y K' (K K' + (n - 1) v)^-1 K: an equation as
+    large as the group, not as the patches. All of them ``(P, n, D)``, ``level`` ``(P,)``.
+    """
+    count = known.shape[1]
+    across = known.transpose(1, 2)
+    alike = known @ across
+    size = alike.diagonal(dim1=1, dim2=2).mean(1)
+    ridge = (count - 1) * level + _RIDGE * size + _EPSILON
+    identity = torch.eye(count, device=known.device)
+    weights = _solved(alike + ridge[:, None, None] * identity, known)
+    return (seen @ across) @ weights
+
+
+def _solved(matrices: Tensor, right: Tensor) -> Tensor:
+    """Solve systems of equations, on the CPU for devices that may lack that."""
+    where = "cpu" if matrices.device.type == "mps" else matrices.device
+    solution: Tensor = torch.linalg.solve(matrices.to(where), right.to(where))
+    return solution.to(matrices.device)
+
+
+def _patch_covariance(noise: NoiseModel, side: int) -> Array:
+    """Covariance of the pixels of a patch, channel by channel, in noise of variance 1."""
+    reach = noise.correlations.shape[-1] // 2
+    lags = np.subtract.outer(np.arange(side), np.arange(side))
+    near = np.abs(lags) <= reach
+    index = np.where(near, lags, 0) + reach
+    total: Array = np.zeros((len(noise.axes) * side**2,) * 2)
+    for axis, power, correlation in zip(
+        noise.axes, noise.powers, noise.correlations, strict=True
+    ):
+        between = correlation[index[:, None, :, None], index[None, :, None, :]]
+        between = between * (near[:, None, :, None] & near[None, :, None, :])
+        total += power * np.kron(np.outer(axis, axis), between.reshape((side**2,) * 2))
+    return total

@@ -1,0 +1,114 @@
+"""Refine the fused image by what the noisy one repeats.
+
+Two kinds of filters for groups of similar patches, each steered by what was found before
+it: those of BM3D, which know what patches look like in general, then non-local Bayes,
+which learns it from the group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_msdip.bayes import bayes_filter
+from napari_msdip.collaborative import collaborative_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from torch import Tensor
+
+    from napari_msdip.noise_model import NoiseModel
+
+__all__ = ["refined"]
+
+
+@dataclass(frozen=True)
+class _Reliance:
+    """How far the filters rely on the noise's level.
+
+    Attributes
+    ----------
+    share : float
+        How far they go back to the noisy image.
+    margin : float
+        How much noise they expect, of what was measured: more where less is seen than
+        there is.
+    mean_share : float
+        How much of that the mean of a group takes.
+    bayes_share : float
+        How much of the result is non-local Bayes'. The filters err differently.
+    """
+
+    share: float
+    margin: float
+    mean_share: float
+    bayes_share: float
+
+
+_CERTAIN = _Reliance(share=1.0, margin=1.0, mean_share=1 / 6, bayes_share=0.7)
+_UNCERTAIN = _Reliance(share=0.5, margin=1.5, mean_share=0.0, bayes_share=0.5)
+_PASSES = 2
+# Share of the work.
+_COLLABORATIVE = 0.4
+
+
+def refined(
+    noisy: Tensor, pilot: Tensor, sigma: Tensor, noise: NoiseModel
+) -> Generator[float, None, Tensor]:
+    """Filter similar patches of the noisy image together, as a pilot tells.
+
+    Parameters
+    ----------
+    noisy : Tensor
+        ``(1, C, H, W)`` noisy image, normalised.
+    pilot : Tensor
+        ``(1, C, H, W)`` estimate of the clean image.
+    sigma : Tensor
+        ``(1, 1, H, W)`` noise level at each pixel.
+    noise : NoiseModel
+        Its correlations, and whether its level is certain.
+
+    Yields
+    ------
+    float
+        Finished share of the work.
+
+    Returns
+    -------
+    Tensor
+        ``(1, C, H, W)``.
+    """
+    reliance = _CERTAIN if noise.is_certain else _UNCERTAIN
+    share, margin = reliance.share, reliance.margin
+    steps = collaborative_filter(noisy, pilot, sigma, noise, share=share, margin=margin)
+    first = yield from _part(steps, 0.0, _COLLABORATIVE)
+    found = first
+    each = (1 - _COLLABORATIVE) / _PASSES
+    for n in range(_PASSES):
+        steps = bayes_filter(
+            noisy,
+            found,
+            sigma,
+            noise,
+            share=share,
+            margin=margin,
+            mean_share=reliance.mean_share,
+        )
+        found = yield from _part(steps, _COLLABORATIVE + n * each, each)
+    return torch.lerp(first, found, reliance.bayes_share)
+
+
+def _part(
+    steps: Generator[float, None, Tensor], start: float, share: float
+) -> Generator[float, None, Tensor]:
+    """Run a filter, its progress as a part of all."""
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as finished:
+            result: Tensor = finished.value
+            return result
+        yield start + share * done

@@ -1,0 +1,189 @@
+"""Tests of non-local Bayes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from napari_msdip import bayes
+from napari_msdip.bayes import bayes_filter
+from napari_msdip.noise_model import NoiseModel
+
+SIGMA = 0.1
+
+
+def model(channels: int = 1, spread: float = 0.0) -> NoiseModel:
+    """Noise that is white, or correlated as if blurred by a Gaussian of this width."""
+    offsets = np.arange(-4, 5)
+    distance = np.hypot(offsets[:, np.newaxis], offsets)
+    correlation = np.exp(-np.square(distance) / (4 * max(spread, 1e-3) ** 2))
+    level = np.array([SIGMA])
+    return NoiseModel.separable(correlation, np.eye(channels), np.zeros(1), level)
+
+
+def clean(shape: tuple[int, int], channels: int = 1) -> Tensor:
+    """Stripes on a ramp: the same texture all over."""
+    y, x = torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
+    gray = 0.5 + 0.15 * torch.sin(1.5 * x + 0.2 * y) + 0.002 * y
+    return torch.stack([gray * (1 - 0.2 * c) for c in range(channels)])[None]
+
+
+def noise(shape: torch.Size, seed: int = 0) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return SIGMA * torch.randn(shape, generator=rng)
+
+
+def filtered(
+    noisy: Tensor,
+    pilot: Tensor,
+    known: NoiseModel | None = None,
+    level: float = SIGMA,
+    **settings: float,
+) -> Tensor:
+    sigma = torch.full((1, 1, *noisy.shape[-2:]), level)
+    known = model(noisy.shape[1]) if known is None else known
+    steps = bayes_filter(noisy, pilot, sigma, known, **settings)
+    shares = []
+    while True:
+        try:
+            shares.append(next(steps))
+        except StopIteration as finished:
+            assert shares == sorted(shares)
+            assert shares[-1] == 1
+            result: Tensor = finished.value
+            return result
+
+
+def error(image: Tensor, truth: Tensor) -> float:
+    return float((image - truth).square().mean().sqrt())
+
+
+def test_what_all_patches_of_a_group_have_comes_back_with_their_mean() -> None:
+    truth = clean((64, 72))
+    weak = truth.mean() + 0.6 * (truth - truth.mean())
+    result = filtered(truth + noise(truth.shape), weak, mean_share=1.0)
+    assert error(result, truth) < 0.6 * error(weak, truth)
+
+
+def test_less_noise_is_left_than_the_pilot_holds() -> None:
+    truth = clean((64, 72))
+    pilot = truth + 0.3 * noise(truth.shape, seed=1)
+    result = filtered(truth + noise(truth.shape), pilot)
+    assert error(result, truth) < 0.8 * error(pilot, truth)
+
+
+def test_what_a_group_does_not_vary_in_is_not_taken_from_the_noise() -> None:
+    truth = torch.full((1, 1, 48, 48), 0.4)
+    result = filtered(truth + noise(truth.shape), truth)
+    assert error(result, truth) < 0.02 * SIGMA
+
+
+def test_the_mean_of_a_group_comes_from_the_noisy_image_by_its_share() -> None:
+    truth = torch.full((1, 1, 48, 48), 0.4)
+    result = filtered(truth + 0.06, truth, mean_share=1 / 3)
+    torch.testing.assert_close(result, truth + 0.02, atol=1e-5, rtol=0)
+
+
+def test_the_estimate_is_the_best_linear_one() -> None:
+    rng = torch.Generator().manual_seed(1)
+    known = torch.randn((2, 40, 6), generator=rng)
+    known = known - known.mean(1, keepdim=True)
+    seen = torch.randn((2, 40, 6), generator=rng)
+    level = torch.tensor([0.3, 2.0])
+    covariance = known.transpose(1, 2) @ known / 39
+    inverse = torch.linalg.inv(covariance + level[:, None, None] * torch.eye(6))
+    torch.testing.assert_close(
+        bayes._projected(seen, known, level),
+        seen @ inverse @ covariance,
+        atol=1e-4,
+        rtol=1e-4,
+    )
+
+
+def test_the_covariance_of_a_patch_is_that_of_fields_of_the_noise() -> None:
+    channels = np.array([[1.2, 0.4], [0.4, 0.8]])
+    known = dataclasses.replace(model(2, 0.8), axes=np.linalg.eigh(channels)[1].T)
+    known = dataclasses.replace(known, powers=np.linalg.eigh(channels)[0])
+    fields = known.fields((256, 256), 4, np.random.default_rng(0))
+    cut = np.lib.stride_tricks.sliding_window_view(fields, (3, 3), axis=(2, 3))
+    rows = cut.transpose(0, 2, 3, 1, 4, 5).reshape(-1, 18)
+    found = rows.T @ rows / len(rows)
+    np.testing.assert_allclose(bayes._patch_covariance(known, 3), found, atol=0.02)
+
+
+def test_noise_that_is_correlated_goes_if_that_is_known() -> None:
+    truth = clean((64, 64))
+    known = model(spread=1.0)
+    rng = np.random.default_rng(0)
+    added = SIGMA * torch.from_numpy(known.fields((64, 64), 1, rng))
+    pilot = truth + 0.3 * added
+    aware = filtered(truth + added, pilot, known)
+    unaware = filtered(truth + added, pilot)
+    assert error(aware, truth) < 0.9 * error(unaware, truth)
+
+
+def test_more_noise_is_expected_more_is_removed() -> None:
+    truth = clean((48, 48))
+    noisy = truth + noise(truth.shape)
+    gentle, strong = (
+        error(filtered(noisy, truth, margin=margin), noisy) for margin in (0.2, 4.0)
+    )
+    assert gentle < strong
+
+
+def test_without_a_share_no_noise_comes_back() -> None:
+    truth = clean((40, 40))
+    result = filtered(truth + noise(truth.shape), truth, share=0.0)
+    assert error(result, truth) < 0.1 * SIGMA
+
+
+def test_without_noise_the_image_stays() -> None:
+    truth = clean((40, 40), channels=2)
+    blurred = truth.mean() + 0.9 * (truth - truth.mean())
+    result = filtered(truth, blurred, level=0.0, mean_share=1.0)
+    assert error(result, truth) < 0.05 * error(blurred, truth)
+
+
+def test_the_order_of_the_channels_does_not_matter() -> None:
+    truth = clean((40, 44), channels=3)
+    noisy = truth + noise(truth.shape)
+    order = [2, 0, 1]
+    turned = filtered(noisy[:, order], truth[:, order])
+    expected = filtered(noisy, truth)[:, order]
+    torch.testing.assert_close(turned, expected, atol=0.01 * SIGMA, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (8, 8), (9, 31), (37, 53)])
+def test_any_size_is_covered(shape: tuple[int, int]) -> None:
+    truth = clean(shape, channels=2)
+    noisy = truth + noise(truth.shape)
+    result = filtered(noisy, truth)
+    assert result.shape == truth.shape
+    assert error(result, truth) < SIGMA
+
+
+def test_equal_patches_everywhere_leave_no_hole() -> None:
+    flat = torch.full((1, 1, 40, 40), 0.5)
+    for level in (0.0, SIGMA):
+        torch.testing.assert_close(filtered(flat, flat, level=level), flat)
+
+
+def test_working_in_strips_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = clean((60, 40))
+    noisy = truth + noise(truth.shape)
+    whole = filtered(noisy, truth)
+    monkeypatch.setattr(bayes, "_AT_ONCE", 1)
+    torch.testing.assert_close(filtered(noisy, truth), whole)
+
+
+def test_images_are_not_modified() -> None:
+    truth = clean((32, 32))
+    noisy = truth + noise(truth.shape)
+    before = noisy.clone(), truth.clone()
+    filtered(noisy, truth)
+    assert torch.equal(noisy, before[0])
+    assert torch.equal(truth, before[1])

@@ -1,0 +1,82 @@
+"""Tests of the refinement: filters of similar patches, one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from skimage import data
+from torch import Tensor
+
+from napari_msdip.collaborative import collaborative_filter
+from napari_msdip.noise_model import NoiseModel
+from napari_msdip.refinement import refined
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+SIGMA = 0.1
+WHITE = NoiseModel.separable(
+    np.pad(np.ones((1, 1)), 4), np.eye(1), np.zeros(1), np.array([SIGMA])
+)
+
+
+def picture(name: str = "camera") -> Tensor:
+    whole = getattr(data, name)()[100:180, 180:268]
+    return torch.from_numpy(whole.astype(np.float32) / 255)[None, None]
+
+
+def noisy_version(image: Tensor) -> Tensor:
+    rng = torch.Generator().manual_seed(0)
+    return image + SIGMA * torch.randn(image.shape, generator=rng)
+
+
+def level(image: Tensor) -> Tensor:
+    return torch.full((1, 1, *image.shape[-2:]), SIGMA)
+
+
+def run(steps: Generator[float, None, Tensor]) -> tuple[Tensor, list[float]]:
+    shares = []
+    while True:
+        try:
+            shares.append(next(steps))
+        except StopIteration as finished:
+            return finished.value, shares
+
+
+def error(image: Tensor, truth: Tensor) -> float:
+    return float((image - truth).square().mean().sqrt())
+
+
+def test_progress_rises_to_one() -> None:
+    image = picture()
+    noisy = noisy_version(image)
+    _, shares = run(refined(noisy, image, level(noisy), WHITE))
+    assert shares == sorted(shares)
+    assert abs(shares[-1] - 1) < 1e-9
+    assert len(shares) > 3
+
+
+@pytest.mark.parametrize("name", ["camera", "brick", "coins"])
+def test_a_picture_comes_out_better_than_from_the_collaborative_filter(name: str) -> None:
+    image = picture(name)
+    noisy = noisy_version(image)
+    pilot = torch.from_numpy(gaussian_filter(noisy.numpy(), (0, 0, 1, 1)))
+    alone, _ = run(collaborative_filter(noisy, pilot, level(noisy), WHITE))
+    result, _ = run(refined(noisy, pilot, level(noisy), WHITE))
+    assert error(result, image) < 0.97 * error(alone, image)
+
+
+def test_an_uncertain_level_brings_less_of_the_noisy_image_back() -> None:
+    image = torch.full((1, 1, 48, 48), 0.5)
+    noisy = noisy_version(image)
+    uncertain = dataclasses.replace(WHITE, is_certain=False)
+    certainly, carefully = (
+        error(run(refined(noisy, image, level(noisy), noise))[0], image)
+        for noise in (WHITE, uncertain)
+    )
+    assert carefully < certainly
