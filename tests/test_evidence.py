@@ -50,3 +50,20 @@ def test_a_lattice_is_no_more_even_than_noise() -> None:
     lattice = dataclasses.replace(REGISTERED, correlation=0.02, unevenness=0.0)
 
     assert kind_of_noise(lattice, IMAGE) is Kind.WHITE
+
+
+def test_what_falls_more_than_its_correlation_explains_is_texture() -> None:
+    textured = dataclasses.replace(REGISTERED, highest=0.8 * REGISTERED.highest)
+    more_correlated = dataclasses.replace(textured, correlation=0.35)
+
+    assert textured.falls_like_texture
+    assert kind_of_noise(textured, IMAGE) is Kind.WHITE
+    assert kind_of_noise(more_correlated, IMAGE) is Kind.RESAMPLED
+
+
+@pytest.mark.parametrize("highest", [0.0, math.inf])
+def test_where_the_highest_frequencies_are_unknown_there_is_no_fall(highest: float) -> None:
+    unknown = dataclasses.replace(REGISTERED, highest=highest)
+
+    assert unknown.fall == 0
+    assert not unknown.falls_like_texture

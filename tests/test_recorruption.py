@@ -271,6 +271,15 @@ def test_texture_hardly_raises_the_level_of_faint_noise() -> None:
     assert rms(model.sigma_map(image)) < 0.75 * sigma
 
 
+@pytest.mark.parametrize("sigma", [2.0, 5.0])
+def test_texture_does_not_pass_for_resampled_noise(sigma: float) -> None:
+    noise = np.random.default_rng(0).normal(0, sigma, (1, 160, 160))
+    image = (data.coins()[:160, 224:] + noise).astype(np.float32)
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+    assert model.is_white
+    assert rms(model.sigma_map(image)) == pytest.approx(sigma, rel=0.15)
+
+
 def test_clear_noise_over_texture_keeps_its_level() -> None:
     image = gravel(25.0)
     sigma = estimate_sigma(image, channel_axis=0)

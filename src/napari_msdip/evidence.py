@@ -47,6 +47,9 @@ _RESAMPLED_UNEVENNESS = 2.5
 _RESAMPLED_LIMIT = 4.5
 _LEAST_FALL = 0.25
 _MOST_EXCESS = 0.2
+# Beyond what resampling makes of it at this correlation, the fall is texture's.
+_FALL_BY_CORRELATION = 1.7
+_FALL_UNEXPLAINED = 0.12
 
 
 class Kind(enum.Enum):
@@ -89,6 +92,18 @@ class Evidence:
     excess: float
     unevenness: float
 
+    @property
+    def fall(self) -> float:
+        """Logarithm of white over highest; 0 where either is unknown."""
+        highest = _known(self.highest)
+        return math.log(self.white / highest) if highest and self.white else 0.0
+
+    @property
+    def falls_like_texture(self) -> bool:
+        """Whether the level falls off more than noise so little correlated would."""
+        explained = _FALL_BY_CORRELATION * self.correlation + _FALL_UNEXPLAINED
+        return self.fall > max(_LEAST_FALL, explained)
+
 
 def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
     """Weigh the evidence of what kind an image's noise is.
@@ -123,17 +138,15 @@ def _is_even(evidence: Evidence, planar: Planar) -> bool:
 
 
 def _is_resampled(evidence: Evidence) -> bool:
-    highest = _known(evidence.highest)
-    if not highest or not evidence.white or evidence.excess >= _MOST_EXCESS:
+    if evidence.falls_like_texture or evidence.excess >= _MOST_EXCESS:
         return False
-    fall = math.log(evidence.white / highest)
     score = (
         _RESAMPLED_CORRELATION * evidence.correlation
-        + _RESAMPLED_FALL * fall
+        + _RESAMPLED_FALL * evidence.fall
         - _RESAMPLED_EXCESS * evidence.excess
         - _RESAMPLED_UNEVENNESS * math.log(max(evidence.unevenness, 1.0))
     )
-    return fall > _LEAST_FALL and score > _RESAMPLED_LIMIT
+    return evidence.fall > _LEAST_FALL and score > _RESAMPLED_LIMIT
 
 
 def _exceeds(evidence: Evidence, white: float, highest: float) -> bool:

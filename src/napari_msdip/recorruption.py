@@ -54,8 +54,8 @@ _LEVEL_SHARE = 0.1
 _CALM_SHARE = 0.25
 _PLAIN = 2.0
 # White noise this weak, by the image's range, is measured with caution where the flattest
-# blocks are uneven, or slightly so without a crowd of spots within: texture may pass for
-# most of it, but hardly for more than two thirds.
+# blocks are uneven, or slightly so without a crowd of spots within, or where it falls off
+# like texture: that may pass for most of it, but hardly for more than two thirds.
 _FAINT = 0.05
 _ROBUST_RANGE = (0.5, 99.5)
 _UNEVEN_BLOCKS = 0.1
@@ -133,8 +133,10 @@ def _levelled(
     correlation = _uncorrelated()
     if kind is Kind.RESAMPLED:
         correlation = _unbiased(model.correlation, side)
-    elif excess > _UNEVEN_BLOCKS or (
-        excess > _SLIGHTLY_UNEVEN_BLOCKS and unevenness < _CROWDED
+    elif (
+        excess > _UNEVEN_BLOCKS
+        or (excess > _SLIGHTLY_UNEVEN_BLOCKS and unevenness < _CROWDED)
+        or evidence.falls_like_texture
     ):
         sigma = _with_caution(planar, sigma, highest)
     channels = np.eye(len(planar))
