@@ -214,6 +214,32 @@ def test_a_cluster_without_workers_is_told(
     np.testing.assert_array_equal(result.image[0], expected[3])
 
 
+def test_a_scheduler_that_does_not_wait_for_workers_is_told(stack: Any) -> None:
+    with (
+        dask.config.set({"distributed.scheduler.no-workers-timeout": "100ms"}),
+        started(0, processes=False) as lonely,
+        pytest.raises(RuntimeError, match=r"client: no worker .*no-workers-timeout"),
+    ):
+        denoise_stack(stack, OPTIONS, client=lonely)
+
+
+def test_planes_that_no_worker_took_in_time_are_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class UnattendedError(Exception):
+        pass
+
+    def refused(future: Any) -> Any:
+        raise UnattendedError("1 s")
+
+    monkeypatch.setattr(cluster, "_NO_WORKER", (UnattendedError,))
+    monkeypatch.setattr(cluster, "_result", refused)
+    outcomes = cluster._outcomes(None, [3, 4])
+    assert len(outcomes) == 2
+    assert all("no-workers-timeout: 1 s" in outcome.failure for outcome in outcomes)
+    assert all(outcome.missing for outcome in outcomes)
+
+
 def test_the_client_need_not_be_the_default_one(
     client: Any, stack: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

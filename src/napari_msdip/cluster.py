@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 import distributed
+import distributed.scheduler
 import numpy as np
 import numpy.typing as npt
 
@@ -59,6 +60,13 @@ _PATIENCE = 0.5
 _LONELY = 60.0
 # How long a result may be on its way before it is asked whether its worker lives.
 _TRANSFER = 10.0
+# What tasks fail with if the scheduler waits for a worker only so long; not every version
+# knows both.
+_NO_WORKER = tuple(
+    getattr(distributed.scheduler, name)
+    for name in ("NoValidWorkerError", "NoWorkerError")
+    if hasattr(distributed.scheduler, name)
+)
 # A source whose description is larger than this carries its pixels with it.
 _LARGEST_DESCRIPTION = 2**20
 
@@ -70,6 +78,11 @@ def survey(
 
     Every plane gets one thread unless the options say otherwise: the workers of a
     machine share its cores, and threads that wait for each other are slow.
+
+    Raises
+    ------
+    RuntimeError
+        If no worker comes within the time that the scheduler is set to wait.
     """
     if options.threads is None:
         options = options.replace(threads=1)
@@ -79,7 +92,10 @@ def survey(
     while surroundings is None:
         crew.wait()
         crew.count_threads()
-        surroundings = _result(future)
+        try:
+            surroundings = _result(future)
+        except _NO_WORKER as error:
+            raise RuntimeError(f"client: {_unattended(error)}; start workers") from error
     return surroundings
 
 
@@ -290,8 +306,15 @@ def _outcomes(future: distributed.Future, chunk: Sequence[int]) -> list[Outcome]
         outcomes: list[Outcome] | None = _result(future)
     except distributed.KilledWorker as error:
         failure = f"its worker died again and again: {error}"
-        return [Outcome(None, failure=failure, missing=True) for _ in chunk]
-    return outcomes
+    except _NO_WORKER as error:
+        failure = _unattended(error)
+    else:
+        return outcomes
+    return [Outcome(None, failure=failure, missing=True) for _ in chunk]
+
+
+def _unattended(error: Exception) -> str:
+    return f"no worker took a task within the scheduler's no-workers-timeout: {error}"
 
 
 def _result(future: distributed.Future) -> Any:
