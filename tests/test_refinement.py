@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 from skimage import data
+from tests.patches import SIGMA, error, finished
 from torch import Tensor
 
 from napari_msdip.collaborative import collaborative_filter
 from napari_msdip.noise_model import NoiseModel
 from napari_msdip.refinement import refined
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-SIGMA = 0.1
 WHITE = NoiseModel.separable(
     np.pad(np.ones((1, 1)), 4), np.eye(1), np.zeros(1), np.array([SIGMA])
 )
@@ -39,23 +35,10 @@ def level(image: Tensor) -> Tensor:
     return torch.full((1, 1, *image.shape[-2:]), SIGMA)
 
 
-def run(steps: Generator[float, None, Tensor]) -> tuple[Tensor, list[float]]:
-    shares = []
-    while True:
-        try:
-            shares.append(next(steps))
-        except StopIteration as finished:
-            return finished.value, shares
-
-
-def error(image: Tensor, truth: Tensor) -> float:
-    return float((image - truth).square().mean().sqrt())
-
-
 def test_progress_rises_to_one() -> None:
     image = picture()
     noisy = noisy_version(image)
-    _, shares = run(refined(noisy, image, level(noisy), WHITE))
+    _, shares = finished(refined(noisy, image, level(noisy), WHITE))
     assert shares == sorted(shares)
     assert abs(shares[-1] - 1) < 1e-9
     assert len(shares) > 3
@@ -66,8 +49,8 @@ def test_a_picture_comes_out_better_than_from_the_collaborative_filter(name: str
     image = picture(name)
     noisy = noisy_version(image)
     pilot = torch.from_numpy(gaussian_filter(noisy.numpy(), (0, 0, 1, 1)))
-    alone, _ = run(collaborative_filter(noisy, pilot, level(noisy), WHITE))
-    result, _ = run(refined(noisy, pilot, level(noisy), WHITE))
+    alone, _ = finished(collaborative_filter(noisy, pilot, level(noisy), WHITE))
+    result, _ = finished(refined(noisy, pilot, level(noisy), WHITE))
     assert error(result, image) < 0.97 * error(alone, image)
 
 
@@ -76,7 +59,7 @@ def test_an_uncertain_level_brings_less_of_the_noisy_image_back() -> None:
     noisy = noisy_version(image)
     uncertain = dataclasses.replace(WHITE, is_certain=False)
     certainly, carefully = (
-        error(run(refined(noisy, image, level(noisy), noise))[0], image)
+        error(finished(refined(noisy, image, level(noisy), noise))[0], image)
         for noise in (WHITE, uncertain)
     )
     assert carefully < certainly
