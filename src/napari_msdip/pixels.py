@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_msdip.rounding import rounded
+
 __all__ = ["Layout", "Normalisation", "as_planar", "checked_image", "restored"]
 
 Array = npt.NDArray[Any]
@@ -183,7 +185,7 @@ def restored(
     layout : Layout
         Of the image.
     output_dtype : {"input", "float32"}
-        ``input`` rounds and clips for integers.
+        ``input`` clips and rounds for integers, so that local means stay.
     """
     dtype: np.dtype[Any] = layout.dtype
     values = values + layout.offset
@@ -193,7 +195,7 @@ def restored(
         limits = np.iinfo(dtype.name)
         # The largest 64-bit integers have no float of their own; stay below them.
         high = np.nextafter(float(limits.max), 0) if limits.bits > 53 else limits.max
-        values = np.clip(np.rint(values), limits.min, high)
+        values = rounded(np.clip(values, limits.min, high))
     image: Array = values.astype(dtype)
     if layout.channel_axis is None:
         plane: Array = image[0]
