@@ -273,12 +273,13 @@ def test_float32_may_be_asked_for(dtype: str) -> None:
     noisy = noisy_picture((24, 20), high=200, dtype=dtype)
     exact = denoise(noisy, TINY.replace(output_dtype="float32")).image
     assert exact.dtype == np.float32
-    rounded = denoise(noisy, TINY).image
+    found = denoise(noisy, TINY).image
     if dtype == "float64":
-        np.testing.assert_allclose(exact, rounded, rtol=1e-6)
+        np.testing.assert_allclose(exact, found, rtol=1e-6)
     else:
         assert (exact != np.rint(exact)).any()
-        np.testing.assert_array_equal(np.rint(exact).astype(dtype), rounded)
+        assert np.abs(found - exact).max() < 1
+        assert found.mean() == pytest.approx(exact.mean(), abs=0.02)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
