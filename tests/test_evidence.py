@@ -12,10 +12,24 @@ from napari_msdip.evidence import Evidence, Kind, kind_of_noise
 
 IMAGE = np.random.default_rng(0).normal(size=(1, 64, 64)).astype(np.float32)
 REGISTERED = Evidence(
-    correlation=0.25, level=10.0, white=6.6, highest=4.2, excess=0.0, unevenness=1.0
+    correlation=0.25,
+    level=10.0,
+    white=6.6,
+    highest=4.2,
+    excess=0.0,
+    unevenness=1.0,
+    contrast=200.0,
+    step=1.0,
 )
 CAMERA = Evidence(
-    correlation=0.55, level=10.0, white=2.5, highest=2.3, excess=0.3, unevenness=1.5
+    correlation=0.55,
+    level=2.5,
+    white=0.7,
+    highest=0.6,
+    excess=0.3,
+    unevenness=1.5,
+    contrast=160.0,
+    step=1.0,
 )
 
 
@@ -59,6 +73,21 @@ def test_what_falls_more_than_its_correlation_explains_is_texture() -> None:
     assert textured.falls_like_texture
     assert kind_of_noise(textured, IMAGE) is Kind.WHITE
     assert kind_of_noise(more_correlated, IMAGE) is Kind.RESAMPLED
+
+
+def test_a_cameras_noise_has_next_to_nothing_in_the_highest_frequencies() -> None:
+    stronger = {"level": 10.0, "white": 2.8, "highest": 2.4}
+    texture = dataclasses.replace(CAMERA, **stronger)
+    assert kind_of_noise(texture, IMAGE) is Kind.WHITE
+
+    for change in (
+        {"contrast": 400.0},
+        {"step": 3.0},
+        {"level": 20.0},
+        {"excess": 0.1, "unevenness": 1.2},
+    ):
+        noise = dataclasses.replace(texture, **change)
+        assert kind_of_noise(noise, IMAGE) is Kind.CORRELATED
 
 
 @pytest.mark.parametrize("highest", [0.0, math.inf])

@@ -284,7 +284,33 @@ def test_clear_noise_over_texture_keeps_its_level() -> None:
     image = gravel(25.0)
     sigma = estimate_sigma(image, channel_axis=0)
     level = rms(measure_noise(image, sigma).sigma_map(image))
-    assert level == pytest.approx(sigma, rel=0.01)
+    assert level == pytest.approx(25, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["brick", "page", "immunohistochemistry"])
+def test_fine_texture_over_white_noise_is_not_a_cameras_noise(name: str) -> None:
+    picture = np.atleast_3d(getattr(data, name)())[:160, :160].mean(axis=2)
+    noise = np.random.default_rng(0).normal(0, 2, (1, 160, 160))
+    image = (picture + noise).astype(np.float32)
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+    assert model.is_white
+    assert rms(model.sigma_map(image)) == pytest.approx(2, rel=0.5)
+
+
+@pytest.mark.parametrize("name", ["brick", "coins", "camera", "page"])
+def test_texture_does_not_make_the_level_depend_on_the_intensity(name: str) -> None:
+    noise = np.random.default_rng(0).normal(0, 15, (1, 160, 160))
+    image = (getattr(data, name)()[:160, :160] + noise).astype(np.float32)
+    level = measure_noise(image, 15.0).sigma_map(image)
+    assert level.max() < 1.1 * level.min()
+
+
+def test_saturation_may_lower_the_level_at_both_ends() -> None:
+    ramp = np.linspace(-0.2, 1.2, 256)[np.newaxis, np.newaxis, :]
+    noise = np.random.default_rng(0).normal(0, 0.1, (1, 256, 256))
+    image = np.clip(ramp + noise, 0, 1).astype(np.float32)
+    level = measure_noise(image, 0.1).sigma_map(image)
+    assert level[0, :, 128].min() > 1.2 * level[0, :, [20, -20]].max()
 
 
 def test_faint_noise_without_texture_keeps_its_level() -> None:

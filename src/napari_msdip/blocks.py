@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.fft import dctn
 
 if TYPE_CHECKING:
     from napari_msdip.noise_model import NoiseModel
@@ -17,6 +18,7 @@ __all__ = [
     "autocorrelation",
     "cross_covariance",
     "cut_blocks",
+    "energies",
     "simulated_fields",
     "simulated_variances",
     "spread_blocks",
@@ -28,6 +30,9 @@ Array = npt.NDArray[np.float64]
 LEVEL_BLOCK = 8
 _SIMULATED_SIDE = 128
 _SIMULATIONS = 3
+# Texture is weakest in the corner of the cosine transform of a block, where both
+# frequencies are high: from this share of their highest sum on.
+_CORNER = 0.7
 
 
 @dataclass(frozen=True)
@@ -35,13 +40,15 @@ class Blocks:
     """Blocks of an image less their trend, those without any variation left out.
 
     ``residuals`` (B, C, side²), ``means`` (B,), ``variances`` (B,), ``unrest`` (B,): how
-    far the means of the eight blocks around a block differ.
+    far the means of the eight blocks around a block differ, ``clipped`` (B,): the share of
+    values that are the image's darkest or brightest.
     """
 
     residuals: Array
     means: Array
     variances: Array
     unrest: Array
+    clipped: Array
 
 
 def cut_blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -> Blocks:
@@ -62,7 +69,19 @@ def cut_blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -
     span = float(np.ptp(planar))
     varied = variances > np.finfo(np.float32).eps * span**2
     means = cut.mean(axis=(1, 2))
-    return Blocks(residuals[varied], means[varied], variances[varied], unrest[varied])
+    ends = [end(axis=(1, 2))[:, np.newaxis] for end in (planar.min, planar.max)]
+    clipped = np.mean((cut == ends[0]) | (cut == ends[1]), axis=(1, 2))
+    found = (residuals, means, variances, unrest, clipped)
+    return Blocks(*(each[varied] for each in found))
+
+
+def energies(blocks: Blocks, side: int) -> tuple[Array, Array]:
+    """Return the mean energy ``(B,)`` of blocks below, and in, the highest frequencies."""
+    cut = blocks.residuals.reshape(*blocks.residuals.shape[:2], side, side)
+    powers = np.square(dctn(cut, axes=(2, 3), norm="ortho")).mean(axis=1)
+    order = np.add.outer(np.arange(side), np.arange(side))
+    high = order >= _CORNER * order.max()
+    return powers[:, ~high].mean(axis=1), powers[:, high].mean(axis=1)
 
 
 def _unrest(means: Array, apart: int) -> Array:

@@ -1,9 +1,10 @@
 """Tell whether what is alike in neighbouring pixels is noise or texture.
 
-Fine texture looks correlated, and so do soft gradients under white noise. Three signs
+Fine texture looks correlated, and so do soft gradients under white noise. Four signs
 tell noise from them: how much there is beyond what an estimator for white noise finds,
-how it falls off towards the highest frequencies, and how even the flattest parts of the
-image are. ``docs/method.md`` says on which images the limits were drawn.
+how it falls off towards the highest frequencies, how much is left there, and how even
+the flattest parts of the image are. ``docs/method.md`` says on which images the limits
+were drawn.
 """
 
 from __future__ import annotations
@@ -38,6 +39,15 @@ _EVEN_WITHIN = 2.0
 # Where crowded spots make blocks uneven within, the noise must fall off towards the
 # highest frequencies, as white noise never does.
 _FALL = 1.3
+# A camera's processing leaves next to no noise in the highest frequencies: little by the
+# image's contrast, or no more than rounding. Where there is more, neighbours have as much
+# in common as fine texture over white noise, unless that is nothing beside the level,
+# or blocks are as even as noise alone.
+_FLOOR = 0.0075
+_NOTHING_BESIDE = 8.0
+_LITTLE_BESIDE = 3.0
+_NOISE_EXCESS = 0.14
+_NOISE_UNEVENNESS = 1.45
 # Or correlated in the way of noise that was resampled: the more it falls off, the less it
 # must be correlated, and the more even the blocks, over and within.
 _RESAMPLED_CORRELATION = 15.0
@@ -83,6 +93,10 @@ class Evidence:
         How far the flattest blocks differ, beyond what noise explains.
     unevenness : float
         How far they are from noise within; 1 is Gaussian noise.
+    contrast : float
+        Between all but the darkest and brightest of the image's values.
+    step : float
+        Between neighbouring values that it has: 1 for integers.
     """
 
     correlation: float
@@ -91,6 +105,8 @@ class Evidence:
     highest: float
     excess: float
     unevenness: float
+    contrast: float
+    step: float
 
     @property
     def fall(self) -> float:
@@ -115,7 +131,8 @@ def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
     planar : ndarray
         ``(C, Y, X)``, the image itself.
     """
-    if _is_strong(evidence) or _is_even(evidence, planar):
+    correlated = _is_strong(evidence) or _is_even(evidence, planar)
+    if correlated and not _is_texture_over_a_floor(evidence):
         return Kind.CORRELATED
     return Kind.RESAMPLED if _is_resampled(evidence) else Kind.WHITE
 
@@ -135,6 +152,16 @@ def _is_even(evidence: Evidence, planar: Planar) -> bool:
     if evidence.unevenness < _EVEN_WITHIN:
         return True
     return _channel_level(planar) > _FALL * _known(evidence.highest)
+
+
+def _is_texture_over_a_floor(evidence: Evidence) -> bool:
+    highest = _known(evidence.highest)
+    if highest <= max(_FLOOR * evidence.contrast, evidence.step):
+        return False
+    if evidence.level > _NOTHING_BESIDE * highest:
+        return False
+    even = evidence.excess < _NOISE_EXCESS and evidence.unevenness < _NOISE_UNEVENNESS
+    return not even or evidence.level < _LITTLE_BESIDE * highest
 
 
 def _is_resampled(evidence: Evidence) -> bool:

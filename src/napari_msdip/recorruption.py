@@ -30,6 +30,7 @@ from napari_msdip.blocks import (
     Blocks,
     autocorrelation,
     cut_blocks,
+    energies,
     simulated_fields,
     simulated_variances,
 )
@@ -58,6 +59,7 @@ _PLAIN = 2.0
 # like texture: that may pass for most of it, but hardly for more than two thirds.
 _FAINT = 0.05
 _ROBUST_RANGE = (0.5, 99.5)
+_MOST_VALUES = 2**16
 _UNEVEN_BLOCKS = 0.1
 _SLIGHTLY_UNEVEN_BLOCKS = 0.05
 _LEAST_CAUTIOUS = 1 / 3
@@ -75,6 +77,10 @@ _LEAST_POWER = 1e-6
 _LEAST_SURVEYED = 4
 _HARDLY_CORRELATED = 0.3
 _HARDLY_RISING = 1.25
+# How far the variance may rise above a convex curve of the intensity, as it does towards
+# saturation. Where more values than this are clipped, they say nothing of the rest.
+_MOST_CONCAVE = 1.5
+_CLIPPED = 0.02
 
 
 def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
@@ -125,6 +131,8 @@ def _levelled(
         highest=highest,
         excess=excess,
         unevenness=unevenness,
+        contrast=_contrast(planar),
+        step=_step(planar),
     )
     kind = kind_of_noise(evidence, planar)
     if kind is Kind.CORRELATED:
@@ -142,10 +150,13 @@ def _levelled(
     channels = np.eye(len(planar))
     if len(planar) > 1 and excess < _EVEN:
         channels, sigma = _white_channels(model, planar, sigma)
-    steady = dataclasses.replace(levelled, sigmas=_steadied(levelled.sigmas))
+    steady = _with_fine_levels(model, blocks)
     if kind is Kind.RESAMPLED:
         # Texture adds to the level of blocks; of skewed noise the estimator finds less.
         sigma = math.sqrt(overall * sigma / _seen_as_white(correlation))
+    else:
+        # Both see texture as noise, each in other places.
+        sigma = float(np.clip(_overall(steady, planar), _LEAST_CAUTIOUS * sigma, sigma))
     noise = NoiseModel.separable(
         correlation=correlation,
         channels=channels,
@@ -180,14 +191,62 @@ def _alike(correlation: Array) -> NoiseModel:
 
 def _with_caution(planar: Planar, sigma: float, highest: float) -> float:
     """Return a level for faint white noise to which texture has added less."""
-    low, high = np.percentile(planar, _ROBUST_RANGE)
-    if sigma > _FAINT * (high - low):
+    if sigma > _FAINT * _contrast(planar):
         return sigma
     return float(np.clip(highest, _LEAST_CAUTIOUS * sigma, sigma))
 
 
+def _contrast(planar: Planar) -> float:
+    low, high = np.percentile(planar, _ROBUST_RANGE)
+    return float(high - low)
+
+
+def _step(planar: Planar) -> float:
+    """Return the smallest difference between values of an image."""
+    sample = planar.ravel()[:: 1 + planar.size // _MOST_VALUES]
+    return float(np.diff(np.unique(sample)).min(initial=np.ptp(sample)))
+
+
 def _overall(model: NoiseModel, planar: Planar) -> float:
     return float(np.sqrt(np.mean(np.square(model.sigma_map(planar)))))
+
+
+def _with_fine_levels(model: NoiseModel, blocks: Blocks) -> NoiseModel:
+    """Read how the level depends on the intensity off the highest frequencies.
+
+    Texture is weak there, and as blocks are chosen by the other frequencies, so is what
+    chance chooses. It only ever adds: where there is more of it at some intensities than
+    at darker and brighter ones, that is not noise.
+    """
+    low, high = energies(blocks, LEVEL_BLOCK)
+    groups = _least(blocks, low, _LEVEL_SHARE)
+    intensities = np.array([blocks.means[g].mean() for g in groups])
+    variances = np.array([high[g].mean() for g in groups])
+    unclipped = np.array([blocks.clipped[g].mean() < _CLIPPED for g in groups])
+    unclipped |= ~unclipped.any()
+    least = _convex(intensities[unclipped], variances[unclipped])
+    most = _MOST_CONCAVE * np.interp(intensities, intensities[unclipped], least)
+    sigmas = _steadied(np.sqrt(np.minimum(variances, most)))
+    return dataclasses.replace(model, intensities=intensities, sigmas=sigmas)
+
+
+def _convex(x: Array, y: Array) -> Array:
+    """Return the highest convex curve under all points, at their rising x."""
+    corners: list[tuple[float, float]] = []
+    for point in zip(x.tolist(), y.tolist(), strict=True):
+        while len(corners) > 1 and not _bends_up(corners[-2], corners[-1], point):
+            corners.pop()
+        corners.append(point)
+    over, under = np.transpose(corners)
+    curve: Array = np.interp(x, over, under)
+    return curve
+
+
+def _bends_up(
+    first: tuple[float, float], middle: tuple[float, float], last: tuple[float, float]
+) -> bool:
+    rise, run = middle[1] - first[1], middle[0] - first[0]
+    return rise * (last[0] - middle[0]) < (last[1] - middle[1]) * run
 
 
 def _steadied(sigmas: Array) -> Array:
