@@ -75,6 +75,13 @@ def test_the_estimate_is_the_best_linear_one() -> None:
     )
 
 
+def test_a_few_equal_spots_among_flat_patches_without_noise_stay() -> None:
+    known = torch.zeros((1, 48, 25))
+    known[:, :2] = 1
+    found = bayes._projected(known, known, torch.zeros(1))
+    torch.testing.assert_close(found, known, atol=1e-4, rtol=0)
+
+
 def test_the_covariance_of_a_patch_is_that_of_fields_of_the_noise() -> None:
     channels = np.array([[1.2, 0.4], [0.4, 0.8]])
     known = dataclasses.replace(model(2, 0.8), axes=np.linalg.eigh(channels)[1].T)

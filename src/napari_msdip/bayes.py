@@ -39,8 +39,9 @@ _GUIDE = 0.5
 _AT_ONCE = 512
 # Of the noise's variance: correlated noise has next to nothing in some directions.
 _LEAST_VARIANCE = 1e-4
-# Keeps equations solvable where there is neither noise nor structure, or hardly noise.
-_RIDGE = 1e-6
+# Keeps equations solvable where there is neither noise nor structure, or hardly noise. As
+# a share of all that a group holds, as one bright spot may be nearly all of that.
+_RIDGE = 2e-6
 _EPSILON = 1e-12
 
 
@@ -181,7 +182,7 @@ def _projected(seen: Tensor, known: Tensor, level: Tensor) -> Tensor:
     count = known.shape[1]
     across = known.transpose(1, 2)
     alike = known @ across
-    size = alike.diagonal(dim1=1, dim2=2).mean(1)
+    size = alike.diagonal(dim1=1, dim2=2).sum(1)
     ridge = (count - 1) * level + _RIDGE * size + _EPSILON
     identity = torch.eye(count, device=known.device)
     weights = _solved(alike + ridge[:, None, None] * identity, known)

@@ -44,9 +44,10 @@ _FALL = 1.3
 # in common as fine texture over white noise, unless that is nothing beside the level,
 # or blocks are as even as noise alone.
 _FLOOR = 0.0075
-_NOTHING_BESIDE = 8.0
+_NOTHING_BESIDE = 10.0
 _LITTLE_BESIDE = 3.0
-_NOISE_EXCESS = 0.14
+_NOISE_CORRELATION = 0.44
+_NOISE_EXCESS = 0.15
 _NOISE_UNEVENNESS = 1.45
 # Or correlated in the way of noise that was resampled: the more it falls off, the less it
 # must be correlated, and the more even the blocks, over and within.
@@ -161,7 +162,8 @@ def _is_texture_over_a_floor(evidence: Evidence) -> bool:
     if evidence.level > _NOTHING_BESIDE * highest:
         return False
     even = evidence.excess < _NOISE_EXCESS and evidence.unevenness < _NOISE_UNEVENNESS
-    return not even or evidence.level < _LITTLE_BESIDE * highest
+    much = evidence.level > _LITTLE_BESIDE * highest
+    return not (even and much and evidence.correlation > _NOISE_CORRELATION)
 
 
 def _is_resampled(evidence: Evidence) -> bool:
