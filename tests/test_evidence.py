@@ -47,7 +47,8 @@ def test_a_cameras_noise_is_correlated() -> None:
         {"correlation": 0.02},
         {"white": 4.2},
         {"excess": 0.4},
-        {"unevenness": 4.0},
+        {"unevenness": 2.0},
+        {"level": 16.0},
         {"highest": math.inf},
         {"highest": 0.0},
         {"white": 0.0},
@@ -83,7 +84,7 @@ def test_a_cameras_noise_has_next_to_nothing_in_the_highest_frequencies() -> Non
     for change in (
         {"contrast": 400.0},
         {"step": 3.0},
-        {"level": 20.0},
+        {"level": 25.0},
         {"excess": 0.1, "unevenness": 1.2},
     ):
         noise = dataclasses.replace(texture, **change)

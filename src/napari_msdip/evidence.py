@@ -42,13 +42,14 @@ _FALL = 1.3
 # A camera's processing leaves next to no noise in the highest frequencies: little by the
 # image's contrast, or no more than rounding. Where there is more, neighbours have as much
 # in common as fine texture over white noise, unless that is nothing beside the level,
-# or blocks are as even as noise alone.
+# or blocks are as even as noise alone, the more so the less they are correlated.
 _FLOOR = 0.0075
 _NOTHING_BESIDE = 10.0
 _LITTLE_BESIDE = 3.0
-_NOISE_CORRELATION = 0.44
 _NOISE_EXCESS = 0.15
 _NOISE_UNEVENNESS = 1.45
+_NOISE_CORRELATION = 0.46
+_UNEVENNESS_BY_CORRELATION = 4.0
 # Or correlated in the way of noise that was resampled: the more it falls off, the less it
 # must be correlated, and the more even the blocks, over and within.
 _RESAMPLED_CORRELATION = 15.0
@@ -58,6 +59,10 @@ _RESAMPLED_UNEVENNESS = 2.5
 _RESAMPLED_LIMIT = 4.5
 _LEAST_FALL = 0.25
 _MOST_EXCESS = 0.2
+_MOST_UNEVENNESS = 1.9
+# Logarithm of level over highest that resampling makes of white noise, by correlation.
+_LEVEL_BY_CORRELATION = (1.7, 5.0)
+_LEVEL_UNEXPLAINED = 0.25
 # Beyond what resampling makes of it at this correlation, the fall is texture's.
 _FALL_BY_CORRELATION = 1.7
 _FALL_UNEXPLAINED = 0.12
@@ -161,13 +166,15 @@ def _is_texture_over_a_floor(evidence: Evidence) -> bool:
         return False
     if evidence.level > _NOTHING_BESIDE * highest:
         return False
-    even = evidence.excess < _NOISE_EXCESS and evidence.unevenness < _NOISE_UNEVENNESS
-    much = evidence.level > _LITTLE_BESIDE * highest
-    return not (even and much and evidence.correlation > _NOISE_CORRELATION)
+    beyond = evidence.correlation - _NOISE_CORRELATION
+    most = _NOISE_UNEVENNESS + _UNEVENNESS_BY_CORRELATION * min(beyond, 0.0)
+    even = evidence.excess < _NOISE_EXCESS and evidence.unevenness < most
+    return not even or evidence.level < _LITTLE_BESIDE * highest
 
 
 def _is_resampled(evidence: Evidence) -> bool:
-    if evidence.falls_like_texture or evidence.excess >= _MOST_EXCESS:
+    patchy = evidence.unevenness >= _MOST_UNEVENNESS or evidence.excess >= _MOST_EXCESS
+    if patchy or evidence.falls_like_texture or _is_too_strong(evidence):
         return False
     score = (
         _RESAMPLED_CORRELATION * evidence.correlation
@@ -176,6 +183,14 @@ def _is_resampled(evidence: Evidence) -> bool:
         - _RESAMPLED_UNEVENNESS * math.log(max(evidence.unevenness, 1.0))
     )
     return evidence.fall > _LEAST_FALL and score > _RESAMPLED_LIMIT
+
+
+def _is_too_strong(evidence: Evidence) -> bool:
+    """Whether the level is above what resampled noise so little correlated has."""
+    highest = _known(evidence.highest)
+    linear, square = _LEVEL_BY_CORRELATION
+    explained = linear * evidence.correlation + square * evidence.correlation**2
+    return evidence.level > highest * math.exp(explained + _LEVEL_UNEXPLAINED)
 
 
 def _exceeds(evidence: Evidence, white: float, highest: float) -> bool:
