@@ -288,6 +288,14 @@ class TestPlainTiff:
             read(tmp_path / "out.ome.tif"), np.moveaxis(image, -1, 1)
         )
 
+    def test_several_dimensions_without_a_name(self, tmp_path: Path) -> None:
+        image = pixels(4, 2, 20, 24)
+
+        io.save_image(tmp_path / "out.tif", image, Metadata("QQYX"))
+
+        assert metadata_of(tmp_path / "out.tif").axes == "QQYX"
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), image)
+
 
 class TestPng:
     @pytest.mark.parametrize("dtype", ["uint8", "uint16"])

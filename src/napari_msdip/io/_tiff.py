@@ -188,8 +188,10 @@ def save_tiff(
     """
     import tifffile
 
-    source_axes, axes = metadata.axes, _tiff_axes(metadata.axes)
-    shape = tuple(data.shape[source_axes.index(letter)] for letter in axes)
+    source_axes = metadata.axes
+    order = _tiff_order(source_axes)
+    axes = "".join(source_axes[axis] for axis in order)
+    shape = tuple(data.shape[axis] for axis in order)
     metadata = dataclasses.replace(metadata, axes=axes)
     itemsize = data.dtype.itemsize if data.dtype.kind == "u" else 0
     dialect = _dialect(path, metadata, data.dtype, data.nbytes)
@@ -212,9 +214,10 @@ def save_tiff(
         )
 
 
-def _tiff_axes(axes: str) -> str:
+def _tiff_order(axes: str) -> list[int]:
     """Order dimensions as TIFF stores them: Y, X and the samples innermost."""
-    return "".join(sorted(axes, key=lambda letter: letter in "YXS"))
+    # Numbers, as letters do not tell two dimensions without a name apart.
+    return sorted(range(len(axes)), key=lambda axis: axes[axis] in "YXS")
 
 
 def _pages(data: Any, axes: str) -> Iterator[npt.NDArray[Any]]:
