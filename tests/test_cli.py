@@ -678,6 +678,25 @@ class TestChecksBeforeWork:
         assert unloaded(*words) == 2
         assert run(fake, *words, "--overwrite") == 0
 
+    def test_scales_do_not_replace_an_input(
+        self, image_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        image_file.rename(tmp_path / "o.scale0.tif")
+        words = ["-o", tmp_path / "o.tif", "--save-scales", "--overwrite"]
+
+        assert unloaded("denoise", tmp_path / "o.scale0.tif", *words) == 2
+
+        assert "o.scale0.tif: is an input" in capsys.readouterr().err
+
+    def test_scales_do_not_replace_another_result(
+        self, image_file: Path, tmp_path: Path
+    ) -> None:
+        other = tmp_path / "cells.scale0.tif"
+        other.write_bytes(image_file.read_bytes())
+        words = ["-o", f"{tmp_path}/out/", "--save-scales", "--overwrite"]
+
+        assert unloaded("denoise", image_file, other, *words) == 2
+
     @pytest.mark.parametrize(
         ("axes", "advice"),
         [("YXC", "--channel-axis C"), ("YZX", "--axes"), ("CYXZ", "--channel-axis Z")],

@@ -529,10 +529,26 @@ class TestOutput:
         io.check_output(target, overwrite=True)
 
     def test_never_the_input(self, tmp_path: Path) -> None:
-        with pytest.raises(FileError, match="is the input"):
-            io.check_output(
-                tmp_path / "a.tif", overwrite=True, source=tmp_path / "." / "a.tif"
-            )
+        inputs = io.places([tmp_path / "." / "a.tif"])
+
+        with pytest.raises(FileError, match="is an input"):
+            io.check_output(tmp_path / "a.tif", overwrite=True, inputs=inputs)
+
+    def test_never_what_holds_an_input(self, tmp_path: Path) -> None:
+        zarr.create_group(tmp_path / "plate.zarr").create_group("a")
+        inputs = io.places([tmp_path / "plate.zarr" / "a"])
+
+        with pytest.raises(FileError, match=r"holds .*an input"):
+            io.check_output(tmp_path / "plate.zarr", overwrite=True, inputs=inputs)
+
+    def test_folder_that_is_no_zarr_is_not_replaced(self, tmp_path: Path) -> None:
+        folder = tmp_path / "precious.zarr"
+        folder.mkdir()
+        io.check_output(folder, overwrite=True)
+        (folder / "thesis.txt").touch()
+
+        with pytest.raises(FileError, match="something else than a zarr"):
+            io.check_output(folder, overwrite=True)
 
     def test_unknown_type(self, tmp_path: Path) -> None:
         with pytest.raises(FileError, match="cannot write this type"):

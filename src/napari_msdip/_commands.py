@@ -7,6 +7,7 @@ import enum
 import glob
 import os
 import platform
+import re
 import shutil
 import sys
 from collections import Counter
@@ -28,7 +29,14 @@ from napari_msdip.sinks import Leftover, ZarrOut, note_copy
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from napari_msdip._console import Console
     from napari_msdip.events import Progress, Result, StackResult
@@ -190,6 +198,7 @@ def _prepare(
     paths = io.expand(parsed.inputs)
     targets = _targets(paths, parsed.output, options)
     planes = _parse_planes(parsed.planes)
+    inputs = io.places(paths)
     reports: list[dict[str, Any]] = []
     tasks = []
     for path, target in zip(paths, targets, strict=True):
@@ -197,7 +206,7 @@ def _prepare(
         if parsed.resume and target.exists() and left is None:
             reports.append(_report(path, target, "skipped"))
             continue
-        _check_target(path, target, left, parsed)
+        _check_target(target, left, parsed, inputs)
         try:
             tasks.append(_plan(path, target, left, parsed, planes, options))
         except FileError as error:
@@ -205,8 +214,9 @@ def _prepare(
                 raise
             console.error(str(error))
             reports.append(_report(path, target, "failed", error=str(error)))
+    like_scales = _like_scales([*paths, *targets])
     for task in tasks:
-        _check_scales(task, parsed)
+        _check_scales(task, parsed, like_scales)
     for task in tasks:
         _check_partial(task, parsed)
     return tasks, reports
@@ -225,7 +235,10 @@ def _left_to_do(target: Path) -> Leftover | None:
 
 
 def _check_target(
-    path: Path, target: Path, left: Leftover | None, parsed: argparse.Namespace
+    target: Path,
+    left: Leftover | None,
+    parsed: argparse.Namespace,
+    inputs: Mapping[Path, Path],
 ) -> None:
     """Make sure that the result can be written and replaces nothing of value."""
     own = left is not None and left.gave(target)
@@ -235,7 +248,7 @@ def _check_target(
             "not finish; with --overwrite as well, --resume goes on with that and "
             "replaces the file"
         )
-    io.check_output(target, overwrite=parsed.overwrite or own, source=path)
+    io.check_output(target, overwrite=parsed.overwrite or own, inputs=inputs)
 
 
 def ready(load: Callable[[], Engine], options: Options) -> Engine:
@@ -402,9 +415,30 @@ def _check_partial(task: _Task, parsed: argparse.Namespace) -> None:
     shutil.rmtree(unfinished)
 
 
-def _check_scales(task: _Task, parsed: argparse.Namespace) -> None:
+def _like_scales(paths: Iterable[Path]) -> dict[Path, Path]:
+    """Map results to the paths that are called as their scales would be."""
+    found = {}
+    for path in paths:
+        stem, suffix = io.split_suffix(path)
+        match = re.fullmatch(r"(.+)\.scale\d+", stem)
+        if match:
+            found[path.parent.resolve() / f"{match[1]}{suffix}"] = path
+    return found
+
+
+def _check_scales(
+    task: _Task, parsed: argparse.Namespace, like_scales: Mapping[Path, Path]
+) -> None:
     """Make sure that the scales of an image would replace nothing."""
-    if task.is_stack or not parsed.save_scales or parsed.overwrite:
+    if task.is_stack or not parsed.save_scales:
+        return
+    taken = like_scales.get(task.target.parent.resolve() / task.target.name)
+    if taken is not None:
+        raise UsageError(
+            f"{taken}: is an input or another result, and --save-scales would write a "
+            f"scale of {task.target} there; choose another name or folder"
+        )
+    if parsed.overwrite:
         return
     stem, suffix = io.split_suffix(task.target)
     for found in task.target.parent.glob(f"{glob.escape(stem)}.scale[0-9]*{suffix}"):

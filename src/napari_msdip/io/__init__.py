@@ -22,6 +22,7 @@ from napari_msdip.io._paths import (
     is_zarr,
     known,
     partial_path,
+    places,
     replacing,
     split_suffix,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "ngff_names",
     "open_image",
     "partial_path",
+    "places",
     "replacing",
     "save_image",
     "split_suffix",
