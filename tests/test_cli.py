@@ -774,6 +774,27 @@ class TestManyFiles:
 
         assert sorted(os.listdir(tmp_path / "out")) == ["0.tif", "2.tif"]
 
+    @pytest.mark.parametrize("command", ["denoise", "noise"])
+    def test_file_without_pixels_does_not_stop_the_others(
+        self,
+        fake: FakeEngine,
+        folder: Path,
+        tmp_path: Path,
+        command: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        zarr.create_array(folder / "1.zarr", shape=(0, 24), dtype="u1")
+        (folder / "2.png").touch()
+        words = ["-o", tmp_path / "out"] if command == "denoise" else []
+
+        assert run(fake, command, folder, *words, "--json") == 1
+
+        captured = capsys.readouterr()
+        errors = [file.get("error", "") for file in json.loads(captured.out)["files"]]
+        assert sum(map(bool, errors)) == 2
+        assert captured.err.count("error: ") == 2
+        assert "Traceback" not in captured.err
+
     def test_resume_skips_what_is_there(
         self, fake: FakeEngine, folder: Path, tmp_path: Path
     ) -> None:

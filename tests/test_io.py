@@ -602,6 +602,64 @@ def test_axes_must_fit(imagej_file: Path, axes: str) -> None:
         pass
 
 
+@pytest.mark.parametrize("name", ["empty.tif", "empty.png", "empty.jpg"])
+def test_empty_file_is_one_clear_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+
+    with pytest.raises(FileError, match=f"{name}: not a readable"):
+        metadata_of(tmp_path / name)
+
+
+YX = [{"name": "y"}, {"name": "x"}]
+
+
+@pytest.mark.parametrize(
+    "multiscales",
+    [
+        {"axes": YX, "datasets": [{"path": "0"}]},
+        "pixels",
+        [{"axes": YX, "datasets": "0"}],
+        [{"axes": [{"type": "space"}] * 2, "datasets": [{"path": "0"}]}],
+        [{"axes": [{"name": "z"}, *YX], "datasets": [{"path": "0"}]}],
+        [
+            {
+                "axes": YX,
+                "datasets": [
+                    {
+                        "path": "0",
+                        "coordinateTransformations": [
+                            {"type": "scale", "scale": ["a", "b"]}
+                        ],
+                    }
+                ],
+            }
+        ],
+    ],
+)
+def test_damaged_ome_zarr_is_one_clear_error(tmp_path: Path, multiscales: object) -> None:
+    group = zarr.create_group(tmp_path / "in.zarr")
+    group.create_array("0", shape=(20, 24), dtype="u1")
+    group.attrs["ome"] = {"version": "0.5", "multiscales": multiscales}
+
+    with pytest.raises(FileError, match=r"in\.zarr: its OME metadata"):
+        metadata_of(tmp_path / "in.zarr")
+
+
+def test_size_that_is_no_number_does_not_cost_the_pixels(tmp_path: Path) -> None:
+    metadata = {"axes": "ZYX", "unit": "um", "spacing": "abc", "finterval": "abc"}
+    tifffile.imwrite(
+        tmp_path / "in.tif",
+        pixels(3, 20, 24),
+        imagej=True,
+        resolution=(10, 10),
+        metadata=metadata,
+    )
+
+    with io.open_image(tmp_path / "in.tif") as source:
+        assert set(source.metadata.scale) == {"X", "Y"}
+        assert [note.split()[0] for note in source.notes] == ["spacing", "finterval"]
+
+
 @pytest.mark.parametrize("name", ["broken.tif", "broken.png", "broken.zarr"])
 def test_broken_file_is_one_clear_error(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

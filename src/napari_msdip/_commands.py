@@ -359,7 +359,10 @@ def _layout(source: Source, wanted: str | None) -> tuple[int | None, PlaneLayout
             f"{source.path}: its dimensions are {axes} {shape}, but Y and X have to be "
             f"the last ones beside the channel axis; {_way_out(axes)}"
         )
-    return channel_axis, PlaneLayout.of(shape, channel_axis)
+    try:
+        return channel_axis, PlaneLayout.of(shape, channel_axis)
+    except ValueError as error:
+        raise FileError(f"{source.path}: {error}") from error
 
 
 def _way_out(axes: str) -> str:
@@ -511,7 +514,8 @@ class _Run:
         self.console.show(label, progress.fraction, progress.eta_seconds)
 
     def _image(self, source: Source) -> dict[str, Any]:
-        image = np.asarray(source.data)
+        with io.reading(source.path):
+            image = np.asarray(source.data)
         image = image.astype(image.dtype.newbyteorder("="), copy=False)
         axis = self.task.channel_axis
         steps = self.engine.iter_denoise(
@@ -761,7 +765,8 @@ def _noise_of(
         _check_planes(path, parsed.planes, planes, layout)
         sigmas, low, high = [], np.inf, -np.inf
         for index in select(planes, layout.n_planes):
-            plane = read_plane(source.data, layout, index)
+            with io.reading(path):
+                plane = read_plane(source.data, layout, index)
             axis = layout.plane_channel_axis
             sigmas.append(float(engine.estimate_sigma(plane, channel_axis=axis)))
             low, high = min(low, float(plane.min())), max(high, float(plane.max()))

@@ -9,10 +9,10 @@ always complete.
 from __future__ import annotations
 
 import dataclasses
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from napari_msdip.io._metadata import FileError, Metadata, Source
+from napari_msdip.io._metadata import FileError, Metadata, Source, reading
 from napari_msdip.io._paths import (
     READABLE,
     TIFF,
@@ -51,6 +51,7 @@ __all__ = [
     "open_image",
     "partial_path",
     "places",
+    "reading",
     "replacing",
     "save_image",
     "split_suffix",
@@ -82,7 +83,9 @@ def open_image(path: Path, *, axes: str | None = None) -> Iterator[Source]:
     reader = open_zarr if is_zarr(path) else readers.get(path.suffix.lower())
     if reader is None:
         raise FileError(f"{path}: not a supported image type ({known()})")
-    with reader(path) as source:
+    with ExitStack() as stack:
+        with reading(path):
+            source = stack.enter_context(reader(path))
         if axes is None:
             yield source
             return

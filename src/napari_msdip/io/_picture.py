@@ -25,7 +25,8 @@ def open_picture(path: Path) -> Iterator[Source]:
 
     try:
         pixels = imagecodecs.imread(path, codec=["png", "jpeg"])
-    except (OSError, ValueError, RuntimeError) as error:
+    # An empty file trips the reader over a variable of its own.
+    except (OSError, ValueError, RuntimeError, UnboundLocalError) as error:
         raise FileError(f"{path}: not a readable picture") from error
     alpha = None
     if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):

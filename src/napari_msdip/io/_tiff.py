@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -43,28 +44,44 @@ def open_tiff(path: Path) -> Iterator[Source]:
         if not tif.series:
             raise FileError(f"{path}: this TIFF holds no image")
         series = tif.series[0]
-        notes: tuple[str, ...] = ()
+        notes: list[str] = []
         if len(tif.series) > 1:
-            notes = (f"holds {len(tif.series)} images; only the first is used",)
+            notes.append(f"holds {len(tif.series)} images; only the first is used")
         try:
             data: Any = zarr.open(series.aszarr(level=0), mode="r")
         except (ValueError, RuntimeError, OSError) as error:
             raise FileError(f"{path}: cannot decode this TIFF ({error})") from error
-        yield Source(path, data, _tiff_metadata(tif), notes=notes)
+        metadata = _tiff_metadata(tif, notes)
+        yield Source(path, data, metadata, notes=tuple(notes))
 
 
-def _tiff_metadata(tif: Any) -> Metadata:
+def _tiff_metadata(tif: Any, notes: list[str]) -> Metadata:
+    """Return what a file says; a note is added on what cannot be made out."""
     series = tif.series[0]
     if tif.is_ome and series.kind == "ome":
-        return _ome_metadata(tif.ome_metadata, series.axes)
+        return _ome_metadata(tif.ome_metadata, series.axes, notes)
     if tif.is_imagej:
-        return _imagej_metadata(tif, series.axes)
+        return _imagej_metadata(tif, series.axes, notes)
     if tif.is_lsm:
         return _lsm_metadata(tif.lsm_metadata, series.axes)
     return _plain_metadata(tif, series.axes)
 
 
-def _ome_metadata(xml: str, axes: str) -> Metadata:
+def _number(found: Mapping[str, Any], key: str, notes: list[str]) -> float | None:
+    """Return a number that a file states, None if it does not."""
+    if key not in found:
+        return None
+    try:
+        number = float(found[key])
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isfinite(number):
+        return number
+    notes.append(f"{key} is {found[key]!r}, which is no number, and is ignored")
+    return None
+
+
+def _ome_metadata(xml: str, axes: str, notes: list[str]) -> Metadata:
     root = ElementTree.fromstring(xml)
     image = root.find("{*}Image")
     pixels = root.find("{*}Image/{*}Pixels")
@@ -74,8 +91,9 @@ def _ome_metadata(xml: str, axes: str) -> Metadata:
     units: dict[str, str] = {}
     keys = {"X": "PhysicalSizeX", "Y": "PhysicalSizeY", "Z": "PhysicalSizeZ"}
     for axis, key in (keys | {"T": "TimeIncrement"}).items():
-        if key in pixels.attrib:
-            scale[axis] = float(pixels.attrib[key])
+        size = _number(pixels.attrib, key, notes)
+        if size is not None:
+            scale[axis] = size
             default = "s" if axis == "T" else "µm"
             units[axis] = as_unit(pixels.attrib.get(f"{key}Unit", default))
     channels = [dict(channel.attrib) for channel in pixels.findall("{*}Channel")]
@@ -86,8 +104,9 @@ def _ome_metadata(xml: str, axes: str) -> Metadata:
             drop=("TheC", "TheZ", "TheT"),
         ),
     }
-    if "SignificantBits" in pixels.attrib:
-        extra["SignificantBits"] = int(pixels.attrib["SignificantBits"])
+    bits = _number(pixels.attrib, "SignificantBits", notes)
+    if bits is not None:
+        extra["SignificantBits"] = int(bits)
     if "Name" in image.attrib:
         extra["Name"] = image.attrib["Name"]
     for key in ("AcquisitionDate", "Description"):
@@ -112,18 +131,20 @@ def _columns(rows: list[dict[str, str]], drop: tuple[str, ...]) -> dict[str, lis
     return {key: [row[key] for row in rows] for key in sorted(shared)}
 
 
-def _imagej_metadata(tif: Any, axes: str) -> Metadata:
+def _imagej_metadata(tif: Any, axes: str, notes: list[str]) -> Metadata:
     found = dict(tif.imagej_metadata or {})
+    spacing = _number(found, "spacing", notes)
+    interval = _number(found, "finterval", notes)
     unit = as_unit(str(found.get("unit", "")))
     scale = {}
     for axis, size in zip("XY", _resolution(tif.pages[0]), strict=True):
         if size and unit:
             scale[axis] = size
-    if unit and "spacing" in found:
-        scale["Z"] = abs(float(found["spacing"]))
+    if unit and spacing is not None:
+        scale["Z"] = abs(spacing)
     units = dict.fromkeys(scale, unit)
-    if found.get("finterval"):
-        scale["T"] = float(found["finterval"])
+    if interval:
+        scale["T"] = interval
         units["T"] = as_unit(str(found.get("tunit", "s")))
     extra = {key: value for key, value in found.items() if key not in _IMAGEJ_STRUCTURE}
     return Metadata(axes, scale, units, (), "imagej", extra)
