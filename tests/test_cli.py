@@ -520,6 +520,17 @@ class TestPlanesThatFailed:
 
         np.testing.assert_array_equal(read(tmp_path / name), before)
 
+    def test_resuming_a_whole_result_compares_what_it_was_made_of(
+        self, fake: FakeEngine, tmp_path: Path, name: str
+    ) -> None:
+        self.write(tmp_path)
+        assert self.denoise(fake, tmp_path, name, "--planes", "0:2") == 0
+
+        assert self.denoise(fake, tmp_path, name, "--resume", "--planes", "0:2") == 0
+        assert self.denoise(fake, tmp_path, name, "--resume", "--planes", "2:4") == 1
+        tifffile.imwrite(tmp_path / "in.tif", self.stack() + 1, imagej=True)
+        assert self.denoise(fake, tmp_path, name, "--resume", "--planes", "0:2") == 1
+
     def test_interrupted_second_try_is_gone_on_with(
         self, fake: FakeEngine, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -804,6 +815,34 @@ class TestManyFiles:
         assert run(fake, "denoise", folder, "-o", out, "--resume") == 0
 
         assert len(fake.calls) == 3
+
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif", "out.zarr"])
+    def test_resume_refuses_a_result_made_otherwise(
+        self, fake: FakeEngine, folder: Path, tmp_path: Path, name: str
+    ) -> None:
+        out = ["-o", tmp_path / name, "--resume"]
+
+        assert run(fake, "denoise", folder / "0.tif", *out) == 0
+        assert unloaded("denoise", folder / "0.tif", *out, "--threads", "1") == 0
+        assert unloaded("denoise", folder / "1.tif", *out) == 1
+        assert unloaded("denoise", folder / "0.tif", *out, "--seed", "3") == 1
+
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif"])
+    def test_resume_refuses_a_result_of_other_planes(
+        self,
+        fake: FakeEngine,
+        stack_file: Path,
+        tmp_path: Path,
+        name: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        command = ["denoise", stack_file, "-o", tmp_path / name, "--resume", "--planes"]
+
+        assert run(fake, *command, "0:2") == 0
+        assert unloaded(*command, "0:2") == 0
+        assert unloaded(*command, "2:4") == 1
+
+        assert "made otherwise (from other planes)" in capsys.readouterr().err
 
     def test_same_name_twice(
         self, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -22,6 +22,7 @@ import numpy as np
 from napari_msdip import io
 from napari_msdip._console import Interrupt, duration
 from napari_msdip._judgement import in_words, judgement, undecided
+from napari_msdip._made import difference, made_of, recorded
 from napari_msdip.events import Status
 from napari_msdip.io import FileError, Source
 from napari_msdip.planes import PlaneLayout, read_plane, select
@@ -204,7 +205,7 @@ def _prepare(
     for path, target in zip(paths, targets, strict=True):
         left = _left_to_do(target) if parsed.resume else None
         if parsed.resume and target.exists() and left is None:
-            reports.append(_report(path, target, "skipped"))
+            reports.append(_skip(path, target, parsed, planes, options, console))
             continue
         _check_target(target, left, parsed, inputs)
         try:
@@ -220,6 +221,38 @@ def _prepare(
     for task in tasks:
         _check_partial(task, parsed)
     return tasks, reports
+
+
+def _skip(
+    path: Path,
+    target: Path,
+    parsed: argparse.Namespace,
+    planes: slice | list[int] | None,
+    options: Options,
+    console: Console,
+) -> dict[str, Any]:
+    """Return the report on a result that is there, if it is the one asked for."""
+    try:
+        made = recorded(target)
+        if not made.get("options"):
+            console.note(
+                f"{target}: is there already and does not tell what it was made of, so "
+                "it is not compared"
+            )
+            return _report(path, target, "skipped")
+        with io.open_image(path, axes=parsed.axes) as source:
+            _, layout = _layout(source, parsed.channel_axis)
+            _check_planes(path, parsed.planes, planes, layout)
+            found = difference(made, source, layout, planes, options)
+        if found:
+            raise FileError(
+                f"{target}: is there already, but was made otherwise ({found}); choose "
+                "another output, or --overwrite without --resume to replace it"
+            )
+    except FileError as error:
+        console.error(str(error))
+        return _report(path, target, "failed", error=str(error))
+    return _report(path, target, "skipped")
 
 
 def _left_to_do(target: Path) -> Leftover | None:
@@ -524,10 +557,12 @@ class _Run:
         result = drive(steps, self._show)
         completed = result.status is Status.COMPLETED
         target = self.task.target if completed else _free_name(self.task.target)
+        layout = PlaneLayout.of(image.shape, axis)
+        made = made_of(source, layout, [0], self.options)
         save = partial(
             io.save_image,
             overwrite=self.parsed.overwrite,
-            provenance=result.provenance(),
+            provenance=result.provenance() | made,
         )
         save(target, result.image, source.metadata, alpha=source.alpha)
         if self.parsed.save_scales:
@@ -573,7 +608,7 @@ class _Run:
             self._refuse_copy(result)
         quality = self._judge_plane(source, layout, result)
         if completed:
-            _settle(task, result, metadata, self)
+            _settle(task, result, source, metadata, self)
         report = self._stack_report(source, result, completed=completed)
         if quality:
             self.console.say(f"  plane {quality['plane']}: {in_words(quality)}")
@@ -680,7 +715,9 @@ def _free_name(target: Path) -> Path:
     return name
 
 
-def _settle(task: _Task, result: StackResult, metadata: Metadata, run: _Run) -> None:
+def _settle(
+    task: _Task, result: StackResult, source: Source, metadata: Metadata, run: _Run
+) -> None:
     """Give a stack its final name and format once every plane was tried."""
     overwrite = run.parsed.overwrite or task.replaces_own
     if task.target.suffix.lower() == ".zarr":
@@ -691,8 +728,10 @@ def _settle(task: _Task, result: StackResult, metadata: Metadata, run: _Run) -> 
         return
     failed = {str(plane): reason for plane, reason in result.failed.items()}
     if not task.is_copied(failed):
+        layout = PlaneLayout.of(source.data.shape, task.channel_axis)
+        done = [plane for plane in result.planes if plane not in result.failed]
         provenance = {
-            "options": run.options.to_dict(),
+            **made_of(source, layout, done, run.options),
             "seconds": result.seconds,
             "planes": list(result.planes),
             "failed": failed,

@@ -27,8 +27,14 @@ from napari_msdip.io._paths import (
     split_suffix,
 )
 from napari_msdip.io._picture import check_png, open_picture, save_png
-from napari_msdip.io._tiff import check_tiff, open_tiff, save_tiff
-from napari_msdip.io._zarr import annotate_zarr, ngff_names, open_zarr, save_zarr
+from napari_msdip.io._tiff import check_tiff, open_tiff, save_tiff, tiff_provenance
+from napari_msdip.io._zarr import (
+    annotate_zarr,
+    ngff_names,
+    open_zarr,
+    save_zarr,
+    zarr_provenance,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,6 +57,7 @@ __all__ = [
     "open_image",
     "partial_path",
     "places",
+    "read_provenance",
     "reading",
     "replacing",
     "save_image",
@@ -94,6 +101,23 @@ def open_image(path: Path, *, axes: str | None = None) -> Iterator[Source]:
         except ValueError as error:
             raise FileError(f"{path}: {error}") from error
         yield dataclasses.replace(source, metadata=metadata)
+
+
+def read_provenance(path: Path) -> Mapping[str, Any]:
+    """Return how the pixels of a result came about, nothing if it does not tell.
+
+    Parameters
+    ----------
+    path : Path
+        What :func:`save_image` wrote, or any other image.
+    """
+    readers = dict.fromkeys(TIFF, tiff_provenance)
+    reader = zarr_provenance if is_zarr(path) else readers.get(path.suffix.lower())
+    if reader is None:
+        return {}
+    with reading(path):
+        found = reader(path)
+    return found if isinstance(found, dict) else {}
 
 
 def check_format(path: Path, axes: str, dtype: np.dtype[Any]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["check_tiff", "open_tiff", "save_tiff"]
+__all__ = ["check_tiff", "open_tiff", "save_tiff", "tiff_provenance"]
 
 _CLASSIC_TIFF_LIMIT = 2**32 - 2**25
 _OME_DTYPES = frozenset("u1 u2 u4 i1 i2 i4 f4 f8".split())
@@ -233,6 +233,24 @@ def save_tiff(
             bigtiff=path.suffix.lower() == ".btf" or data.nbytes > _CLASSIC_TIFF_LIMIT,
             **arguments,
         )
+
+
+def tiff_provenance(path: Path) -> Any:
+    """Return what :func:`save_tiff` stored as provenance, None if nothing."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tif:
+        if tif.is_ome and tif.ome_metadata:
+            found = ElementTree.fromstring(tif.ome_metadata).findall(".//{*}M")
+            texts = [m.text or "" for m in found if m.get("K") == "napari-msdip"]
+        elif tif.is_imagej:
+            lines = str((tif.imagej_metadata or {}).get("Info", "")).splitlines()
+            mark = "napari-msdip: "
+            texts = [line[len(mark) :] for line in lines if line.startswith(mark)]
+        else:
+            return next(iter(tif.shaped_metadata or ()), {}).get("napari-msdip")
+    # The last one: a result that is denoised again hands on the first.
+    return json.loads(texts[-1]) if texts else None
 
 
 def _tiff_order(axes: str) -> list[int]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["annotate_zarr", "ngff_names", "open_zarr", "save_zarr"]
+__all__ = ["annotate_zarr", "ngff_names", "open_zarr", "save_zarr", "zarr_provenance"]
 
 
 @contextmanager
@@ -153,6 +153,13 @@ def save_zarr(
         annotate_zarr(
             temporary, metadata, name=split_suffix(path)[0], provenance=provenance
         )
+
+
+def zarr_provenance(path: Path) -> Any:
+    """Return what :func:`save_zarr` stored as provenance, None if nothing."""
+    import zarr
+
+    return zarr.open(path, mode="r").attrs.get("napari_msdip")
 
 
 def annotate_zarr(
