@@ -370,6 +370,29 @@ class TestStack:
 
         np.testing.assert_array_equal(read(tmp_path / name), read(stack_file) // 2)
 
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
+    def test_planes_outlive_a_result_that_appears_meanwhile(
+        self,
+        fake: FakeEngine,
+        stack_file: Path,
+        tmp_path: Path,
+        name: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def appearing(*images: object, channel_axis: int | None) -> object:
+            io.save_image(tmp_path / name, read(stack_file), metadata_of(stack_file))
+
+            return FakeEngine.assess(fake, *images, channel_axis=channel_axis)
+
+        monkeypatch.setattr(fake, "assess", appearing)
+        assert run(fake, "denoise", stack_file, "-o", tmp_path / name) == 1
+
+        kept = io.partial_path(tmp_path / name)
+        np.testing.assert_array_equal(zarr.open_group(kept)["0"][:], read(stack_file) // 2)
+        np.testing.assert_array_equal(read(tmp_path / name), read(stack_file))
+        assert f"kept in {kept}" in capsys.readouterr().err
+
     def test_channels_are_planes_unless_told_otherwise(
         self, fake: FakeEngine, tmp_path: Path
     ) -> None:

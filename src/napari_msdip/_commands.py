@@ -608,7 +608,13 @@ class _Run:
             self._refuse_copy(result)
         quality = self._judge_plane(source, layout, result)
         if completed:
-            _settle(task, result, source, metadata, self)
+            try:
+                _settle(task, result, source, metadata, self)
+            except FileError as error:
+                raise FileError(
+                    f"{error}; the finished planes are kept in {task.store}, and --resume "
+                    "goes on with them"
+                ) from error
         report = self._stack_report(source, result, completed=completed)
         if quality:
             self.console.say(f"  plane {quality['plane']}: {in_words(quality)}")
@@ -723,8 +729,7 @@ def _settle(
     if task.target.suffix.lower() == ".zarr":
         if task.store != task.target:
             io.annotate_zarr(task.store, metadata, name=io.split_suffix(task.target)[0])
-            with io.replacing(task.target, overwrite=overwrite) as temporary:
-                task.store.rename(temporary)
+            io.name_finished(task.store, task.target, overwrite=overwrite)
         return
     failed = {str(plane): reason for plane, reason in result.failed.items()}
     if not task.is_copied(failed):

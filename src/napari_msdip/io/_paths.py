@@ -26,6 +26,7 @@ __all__ = [
     "expand",
     "is_zarr",
     "known",
+    "name_finished",
     "partial_path",
     "places",
     "replacing",
@@ -201,12 +202,31 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
     try:
-        yield temporary
-        _rename(temporary, path, overwrite=overwrite)
-    except OSError as error:
-        raise FileError(f"{path}: cannot write ({error.strerror or error})") from error
+        with _writing(path):
+            yield temporary
+        name_finished(temporary, path, overwrite=overwrite)
     finally:
         _remove(temporary)
+
+
+def name_finished(finished: Path, path: Path, *, overwrite: bool) -> None:
+    """Rename what lies beside ``path`` and is finished; it stays there if that fails.
+
+    Raises
+    ------
+    FileError
+        If ``path`` exists by then and may not be replaced, or the disk refuses.
+    """
+    with _writing(path):
+        _rename(finished, path, overwrite=overwrite)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileError(f"{path}: cannot write ({error.strerror or error})") from error
 
 
 def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
