@@ -903,6 +903,16 @@ class TestCancel:
         np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(stack_file) // 2)
         assert sorted(os.listdir(tmp_path)) == ["out.tif", "stack.ome.tif"]
 
+    def test_unfinished_stack_outlives_a_command_that_cannot_begin(
+        self, fake: FakeEngine, stack_file: Path, tmp_path: Path
+    ) -> None:
+        command = ["denoise", stack_file, "-o", tmp_path / "out.tif"]
+        run(FakeEngine(interrupts_at=2), *command)
+
+        assert run(fake, *command, "--overwrite", "--device", "mps") == 2
+        assert io.partial_path(tmp_path / "out.tif").exists()
+        assert run(fake, *command, "--overwrite") == 0
+
     def test_files_after_it_are_not_begun(
         self, image_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

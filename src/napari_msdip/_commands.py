@@ -441,14 +441,13 @@ def _check_planes(
 def _check_partial(task: _Task, parsed: argparse.Namespace) -> None:
     """Decide about what an earlier, unfinished run left."""
     unfinished = io.partial_path(task.target)
-    if not task.is_stack or not unfinished.exists() or parsed.resume:
+    if not task.is_stack or parsed.resume or parsed.overwrite:
         return
-    if not parsed.overwrite:
+    if unfinished.exists():
         raise UsageError(
             f"{unfinished}: is left of a run that did not finish; --resume goes on with "
             "it, --overwrite begins anew"
         )
-    shutil.rmtree(unfinished)
 
 
 def _like_scales(paths: Iterable[Path]) -> dict[Path, Path]:
@@ -593,6 +592,9 @@ class _Run:
         if self.parsed.save_scales:
             self.console.note(f"{source.path}: is a stack, so no scales are saved")
         interim = task.target.suffix.lower() != ".zarr"
+        if not self.parsed.resume and task.store.exists():
+            # Not before: what is left is worth something until this run begins.
+            shutil.rmtree(task.store)
         result = self.engine.denoise_stack(
             source.data,
             self.options,
