@@ -668,11 +668,13 @@ class TestChecksBeforeWork:
     def test_wrong_words(
         self, words: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with pytest.raises(SystemExit) as leaving:
-            unloaded("denoise", "a.tif", "-o", "b.tif", *words)
+        assert unloaded("denoise", "a.tif", "-o", "b.tif", *words, "--json") == 2
 
-        assert leaving.value.code == 2
-        assert capsys.readouterr().err.count("\n") == 1
+        captured = capsys.readouterr()
+        assert captured.err.count("\n") == 1
+        report = json.loads(captured.out)
+        assert captured.err == f"error: {report['error']}\n"
+        assert report["exit_code"] == 2
 
     def test_device_that_is_not_there(
         self, fake: FakeEngine, image_file: Path, tmp_path: Path
