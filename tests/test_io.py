@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -580,6 +581,32 @@ class TestOutput:
             write_half()
 
         assert os.listdir(tmp_path) == []
+
+    def test_what_killed_runs_left_is_swept(self, tmp_path: Path) -> None:
+        for name in (".0123abcd-out.tif", ".0123abcd-other.tif", ".notes-out.tif"):
+            (tmp_path / name).touch()
+
+        io.save_image(tmp_path / "out.tif", pixels(20, 24), Metadata("YX"))
+
+        assert sorted(os.listdir(tmp_path)) == [
+            ".0123abcd-other.tif",
+            ".notes-out.tif",
+            "out.tif",
+        ]
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            OSError(errno.ENOSPC, "No space left on device"),
+            OSError("16384 requested and 5936 written"),
+        ],
+    )
+    def test_full_disk_is_called_that(self, tmp_path: Path, error: OSError) -> None:
+        with (
+            pytest.raises(FileError, match="the disk is full"),
+            io.replacing(tmp_path / "out.tif", overwrite=False),
+        ):
+            raise error
 
     @pytest.mark.parametrize("name", ["out.tif", "out.png", "out.zarr"])
     def test_replaces_when_told_to(self, tmp_path: Path, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import itertools
 import os
@@ -203,6 +204,7 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         with _writing(path):
+            _sweep(path)
             yield temporary
         name_finished(temporary, path, overwrite=overwrite)
     finally:
@@ -221,12 +223,26 @@ def name_finished(finished: Path, path: Path, *, overwrite: bool) -> None:
         _rename(finished, path, overwrite=overwrite)
 
 
+def _sweep(path: Path) -> None:
+    """Remove what killed runs left of writing this very file."""
+    name = f".{'[0-9a-f]' * 8}-{glob.escape(path.name)}"
+    for leftover in path.parent.glob(name):
+        _remove(leftover)
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileError(f"{path}: cannot write ({error.strerror or error})") from error
+        reason = "the disk is full" if _is_full(error) else error.strerror or error
+        raise FileError(f"{path}: cannot write ({reason})") from error
+
+
+def _is_full(error: OSError) -> bool:
+    # NumPy says only how many items it got rid of.
+    short = error.errno is None and "requested and" in str(error)
+    return short or error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
@@ -239,11 +255,11 @@ def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
     aside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
     os.replace(path, aside)
     os.replace(temporary, path)
-    _remove(aside)
+    _sweep(path)
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
