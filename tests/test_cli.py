@@ -627,6 +627,7 @@ class TestChecksBeforeWork:
             ["{image}", "-o", "out.jpg"],
             ["{image}", "-o", "{image}", "--overwrite"],
             ["{image}", "-o", "{image}/below.tif"],
+            ["{image}", "-o", "new.zarr/"],
             ["{image}", "{stack}", "-o", "one.tif"],
             ["{image}", "-o", "out.tif", "--planes", "0"],
             ["{image}", "-o", "out.tif", "--planes", "a:b"],

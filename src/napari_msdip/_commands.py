@@ -299,6 +299,11 @@ def _targets(paths: Sequence[Path], output: str, options: Options) -> list[Path]
         raise UsageError("--output: is empty; name a file or a folder")
     out = Path(output)
     names_folder = output.endswith(("/", os.sep)) or not out.suffix
+    if names_folder and out.suffix.lower() == ".zarr":
+        raise UsageError(
+            f"{output}: would be a folder of results with the name of a zarr; leave out "
+            "the / at the end, or choose another name"
+        )
     if not names_folder and (not out.is_dir() or out.suffix.lower() == ".zarr"):
         if len(paths) > 1:
             raise UsageError(

@@ -152,8 +152,8 @@ def check_output(
     Raises
     ------
     FileError
-        If the type is unknown, the file exists or is or holds an input, or the folder
-        cannot be written.
+        If the type is unknown, the file exists, is or holds an input or lies inside a
+        zarr, or the folder cannot be written.
     """
     if path.suffix.lower() not in WRITABLE:
         raise FileError(
@@ -163,6 +163,12 @@ def check_output(
     _check_inputs(path, inputs or {})
     if path.exists() and not overwrite:
         raise FileError(f"{path}: exists already; --overwrite replaces it")
+    for parent in path.resolve().parents:
+        if is_zarr(parent):
+            raise FileError(
+                f"{path}: lies inside the zarr {parent}; choose a place outside, or leave "
+                "out the / at the end to name the zarr itself"
+            )
     if path.is_dir():
         _check_folder(path)
     try:
