@@ -542,6 +542,12 @@ class TestOutput:
         with pytest.raises(FileError, match=r"holds .*an input"):
             io.check_output(tmp_path / "plate.zarr", overwrite=True, inputs=inputs)
 
+    def test_never_inside_a_zarr(self, tmp_path: Path) -> None:
+        zarr.create_group(tmp_path / "plate.zarr")
+
+        with pytest.raises(FileError, match="inside the zarr"):
+            io.check_output(tmp_path / "plate.zarr" / "out.tif", overwrite=True)
+
     def test_folder_that_is_no_zarr_is_not_replaced(self, tmp_path: Path) -> None:
         folder = tmp_path / "precious.zarr"
         folder.mkdir()
@@ -635,6 +641,44 @@ def test_empty_file_is_one_clear_error(tmp_path: Path, name: str) -> None:
 
     with pytest.raises(FileError, match=f"{name}: not a readable"):
         metadata_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("dialect", [{"imagej": True}, {"ome": True}, {"bigtiff": True}])
+def test_file_that_is_cut_off_is_one_clear_error(tmp_path: Path, dialect: dict) -> None:
+    path = tmp_path / "in.tif"
+    metadata = {"axes": "ZYX"}
+    tifffile.imwrite(
+        path, pixels(6, 20, 24), **dialect, photometric="minisblack", metadata=metadata
+    )
+    whole = path.read_bytes()
+    with tifffile.TiffFile(path) as tif:
+        second = tif.pages[1].offset
+    path.write_bytes(whole[: second - 1])
+
+    with pytest.raises(FileError, match="is cut off"):
+        metadata_of(path)
+
+
+def test_imagej_stack_of_one_long_page_that_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, pixels(6, 20, 24), imagej=True, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(path) as tif:
+        first, second = tif.pages[0], tif.pages[1].offset
+        next_offset = first.offset + 2 + 12 * len(first.tags)
+    content = bytearray(path.read_bytes()[: second - 1])
+    content[next_offset : next_offset + 4] = bytes(4)
+    path.write_bytes(content)
+
+    with pytest.raises(FileError, match="announces 6 pages and holds 1"):
+        metadata_of(path)
+
+
+def test_missing_planes_are_mentioned(ome_file: Path) -> None:
+    content = ome_file.read_bytes()
+    ome_file.write_bytes(content.replace(b'SizeZ="5"', b'SizeZ="7"'))
+
+    with io.open_image(ome_file) as source:
+        assert "lacks" in source.notes[0]
 
 
 YX = [{"name": "y"}, {"name": "x"}]

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import math
+import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -44,7 +45,12 @@ def open_tiff(path: Path) -> Iterator[Source]:
         if not tif.series:
             raise FileError(f"{path}: this TIFF holds no image")
         series = tif.series[0]
+        _check_whole(path, tif)
+        _check_announced(path, tif)
         notes: list[str] = []
+        missing = sum(page is None for page in series.pages) if tif.is_ome else 0
+        if missing:
+            notes.append(f"lacks {missing} of the planes that it announces: they are zero")
         if len(tif.series) > 1:
             notes.append(f"holds {len(tif.series)} images; only the first is used")
         try:
@@ -53,6 +59,34 @@ def open_tiff(path: Path) -> Iterator[Source]:
             raise FileError(f"{path}: cannot decode this TIFF ({error})") from error
         metadata = _tiff_metadata(tif, notes)
         yield Source(path, data, metadata, notes=tuple(notes))
+
+
+def _check_whole(path: Path, tif: Any) -> None:
+    """Refuse a file whose last page names a next one beyond the file's end."""
+    last, file = tif.pages[-1], tif.filehandle
+    form = tif.tiff
+    file.seek(last.offset)
+    (n_tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(last.offset + form.tagnosize + n_tags * form.tagsize)
+    after = file.read(form.offsetsize)
+    follows = len(after) == form.offsetsize and struct.unpack(form.offsetformat, after)[0]
+    if follows and follows >= file.size:
+        raise FileError(
+            f"{path}: is cut off: page {len(tif.pages) + 1} would lie beyond its end; get "
+            "the whole file"
+        )
+
+
+def _check_announced(path: Path, tif: Any) -> None:
+    """Refuse an ImageJ stack of which only a part is there."""
+    if not tif.is_imagej or tif.series[0].kind == "imagej":
+        return
+    announced = int((tif.imagej_metadata or {}).get("images", 1))
+    if announced > len(tif.pages):
+        raise FileError(
+            f"{path}: is cut off: it announces {announced} pages and holds "
+            f"{len(tif.pages)}; get the whole file"
+        )
 
 
 def _tiff_metadata(tif: Any, notes: list[str]) -> Metadata:
