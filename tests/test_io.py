@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -329,6 +331,62 @@ class TestPng:
             io.save_image(
                 tmp_path / "out.png", pixels(20, 24, dtype="float32"), Metadata("YX")
             )
+
+
+def exif(orientation: int, order: str) -> bytes:
+    mark = b"MM" if order == ">" else b"II"
+    return mark + struct.pack(
+        f"{order}HIHHHIHHI", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0
+    )
+
+
+class TestOrientation:
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize(
+        ("orientation", "seen"),
+        [
+            (1, [[1, 2, 3], [4, 5, 6]]),
+            (2, [[3, 2, 1], [6, 5, 4]]),
+            (3, [[6, 5, 4], [3, 2, 1]]),
+            (4, [[4, 5, 6], [1, 2, 3]]),
+            (5, [[1, 4], [2, 5], [3, 6]]),
+            (6, [[4, 1], [5, 2], [6, 3]]),
+            (7, [[6, 3], [5, 2], [4, 1]]),
+            (8, [[3, 6], [2, 5], [1, 4]]),
+        ],
+    )
+    def test_png_is_read_as_it_is_seen(
+        self, tmp_path: Path, orientation: int, order: str, seen: list[list[int]]
+    ) -> None:
+        import imagecodecs
+
+        plain = imagecodecs.png_encode(np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
+        body = b"eXIf" + exif(orientation, order)
+        chunk = struct.pack(">I", len(body) - 4) + body
+        chunk += struct.pack(">I", zlib.crc32(body))
+        (tmp_path / "in.png").write_bytes(plain[:33] + chunk + plain[33:])
+
+        np.testing.assert_array_equal(read(tmp_path / "in.png"), seen)
+
+    def test_jpeg_is_read_as_it_is_seen(self, tmp_path: Path) -> None:
+        import imagecodecs
+
+        plain = imagecodecs.jpeg_encode(np.zeros((16, 24), np.uint8))
+        body = b"Exif\0\0" + exif(6, ">")
+        segment = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+        (tmp_path / "in.jpg").write_bytes(plain[:2] + segment + plain[2:])
+
+        assert read(tmp_path / "in.jpg").shape == (24, 16)
+
+    def test_inks_are_no_colours_with_opacity(self, tmp_path: Path) -> None:
+        import imagecodecs
+
+        inks = np.zeros((16, 24, 4), np.uint8)
+        content = imagecodecs.jpeg_encode(inks, colorspace="CMYK", outcolorspace="CMYK")
+        (tmp_path / "in.jpg").write_bytes(content)
+
+        with pytest.raises(FileError, match="CMYK"):
+            read(tmp_path / "in.jpg")
 
 
 class TestZarr:
