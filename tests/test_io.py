@@ -202,6 +202,15 @@ class TestPlainTiff:
             assert tif.pages[0].description == "slide 12"
             assert tif.pages[0].resolution == (2000, 1000)
 
+    def test_description_outlives_a_copy_of_a_copy(self, tmp_path: Path) -> None:
+        tifffile.imwrite(tmp_path / "in.tif", pixels(20, 24), description="slide 12")
+
+        copy(tmp_path / "in.tif", tmp_path / "once.tif", provenance={"seed": 7})
+        copy(tmp_path / "once.tif", tmp_path / "twice.tif")
+
+        with tifffile.TiffFile(tmp_path / "twice.tif") as tif:
+            assert tif.pages[0].description == "slide 12"
+
     def test_screen_resolution_is_no_pixel_size(self, tmp_path: Path) -> None:
         tifffile.imwrite(
             tmp_path / "in.tif",

@@ -200,7 +200,8 @@ def _lsm_metadata(found: Mapping[str, Any], axes: str) -> Metadata:
 def _plain_metadata(tif: Any, axes: str) -> Metadata:
     page = tif.pages[0]
     extra: dict[str, Any] = {"photometric": page.photometric.name}
-    if page.description and not tif.is_shaped:
+    # The first one, where tifffile's own comes second.
+    if page.description and page.description != page.shaped_description:
         extra["description"] = page.description
     if page.colormap is not None:
         extra["colormap"] = page.colormap
