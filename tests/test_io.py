@@ -211,6 +211,32 @@ class TestPlainTiff:
         with tifffile.TiffFile(tmp_path / "twice.tif") as tif:
             assert tif.pages[0].description == "slide 12"
 
+    @pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+    @pytest.mark.parametrize("samples", [2, 4])
+    @pytest.mark.parametrize("ome", [False, True])
+    def test_opacity_is_set_aside_and_written_back(
+        self, tmp_path: Path, kind: str, samples: int, ome: bool
+    ) -> None:
+        image = pixels(20, 24, samples, dtype="uint8")
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            image,
+            photometric="rgb" if samples == 4 else "minisblack",
+            planarconfig="contig",
+            extrasamples=[kind],
+            ome=ome,
+        )
+
+        with io.open_image(tmp_path / "in.tif") as source:
+            colours = image[..., :-1] if samples == 4 else image[..., 0]
+            np.testing.assert_array_equal(source.data, colours)
+            np.testing.assert_array_equal(source.alpha, image[..., -1])
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+            assert [s.name.lower() for s in tif.pages[0].extrasamples] == [kind]
+            np.testing.assert_array_equal(tif.asarray(), image)
+
     def test_screen_resolution_is_no_pixel_size(self, tmp_path: Path) -> None:
         tifffile.imwrite(
             tmp_path / "in.tif",

@@ -168,7 +168,7 @@ def save_image(
     overwrite : bool
         Whether an existing file may be replaced.
     alpha : ndarray or None
-        Opacity (Y, X), written to PNG only.
+        Opacity (Y, X), written to PNG and TIFF.
     provenance : mapping or None
         How the pixels came about, stored in the file where the format has a place.
 
@@ -183,4 +183,11 @@ def save_image(
     elif suffix == ".png":
         save_png(path, data, metadata, overwrite=overwrite, alpha=alpha)
     else:
-        save_tiff(path, data, metadata, overwrite=overwrite, provenance=provenance)
+        save_tiff(
+            path,
+            data,
+            metadata,
+            overwrite=overwrite,
+            alpha=alpha,
+            provenance=provenance,
+        )

@@ -246,7 +246,7 @@ class Source:
     metadata : Metadata
         What the file says about them.
     alpha : ndarray or None
-        Opacity (Y, X) of a PNG that has it; not part of ``data``.
+        Opacity (Y, X) of a PNG or TIFF that has it; not part of ``data``.
     notes : tuple of str
         What a person should know, such as parts of the file left aside.
     """

@@ -26,6 +26,7 @@ __all__ = ["check_tiff", "open_tiff", "save_tiff", "tiff_provenance"]
 _CLASSIC_TIFF_LIMIT = 2**32 - 2**25
 _OME_DTYPES = frozenset("u1 u2 u4 i1 i2 i4 f4 f8".split())
 _IMAGEJ_DTYPES = frozenset("u1 u2 f4".split())
+_OPACITIES = ("assocalpha", "unassalpha")
 _IMAGEJ_STRUCTURE = frozenset(
     "ImageJ SCIFIO axes images channels slices frames hyperstack".split()
 )
@@ -58,7 +59,37 @@ def open_tiff(path: Path) -> Iterator[Source]:
         except (ValueError, RuntimeError, OSError) as error:
             raise FileError(f"{path}: cannot decode this TIFF ({error})") from error
         metadata = _tiff_metadata(tif, notes)
-        yield Source(path, data, metadata, notes=tuple(notes))
+        kind, alpha = _opacity(tif), None
+        if kind:
+            pixels = np.asarray(data)
+            gray = pixels.shape[-1] == 2
+            colours, alpha = pixels[..., 0 if gray else slice(-1)], pixels[..., -1]
+            data = np.ascontiguousarray(colours)
+            extra = {**metadata.extra, "opacity": kind}
+            axes = "YX" if gray else "YXS"
+            metadata = dataclasses.replace(metadata, axes=axes, extra=extra)
+        yield Source(path, data, metadata, alpha, tuple(notes))
+
+
+def _opacity(tif: Any) -> str:
+    """Return the kind of opacity that an image, but no stack, comes with."""
+    series = tif.series[0]
+    extra = [sample.name.lower() for sample in series.keyframe.extrasamples]
+    # What lies beside more than one of them is no usual picture.
+    alone = series.axes == "YXS" and series.shape[-1] in (2, 4) and len(extra) == 1
+    return extra[0] if alone and extra[0] in _OPACITIES else ""
+
+
+def _with_opacity(
+    data: Any, axes: str, alpha: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], str]:
+    """Return colours with their opacity as the last sample."""
+    pixels = np.asarray(data)
+    if axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, -1)
+    colours = pixels if "S" in axes else pixels[..., None]
+    last = alpha[..., None].astype(pixels.dtype)
+    return np.concatenate([colours, last], axis=-1), "YXS"
 
 
 def _check_whole(path: Path, tif: Any) -> None:
@@ -234,6 +265,7 @@ def save_tiff(
     metadata: Metadata,
     *,
     overwrite: bool = False,
+    alpha: npt.NDArray[Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a TIFF in the dialect of its source where possible; see :func:`save_image`.
@@ -244,11 +276,14 @@ def save_tiff(
     """
     import tifffile
 
-    source_axes = metadata.axes
+    source_axes, extra = metadata.axes, dict(metadata.extra)
+    opacity = extra.pop("opacity", "unassalpha")
+    if alpha is not None:
+        data, source_axes = _with_opacity(data, source_axes, alpha)
     order = _tiff_order(source_axes)
     axes = "".join(source_axes[axis] for axis in order)
     shape = tuple(data.shape[axis] for axis in order)
-    metadata = dataclasses.replace(metadata, axes=axes)
+    metadata = dataclasses.replace(metadata, axes=axes, extra=extra)
     itemsize = data.dtype.itemsize if data.dtype.kind == "u" else 0
     dialect = _dialect(path, metadata, data.dtype, data.nbytes)
     arguments = _ARGUMENTS[dialect](metadata, json.dumps(provenance) if provenance else "")
@@ -257,6 +292,8 @@ def save_tiff(
         del arguments["colormap"], arguments["photometric"]
     samples = shape[axes.index("S")] if "S" in axes else 1
     arguments.setdefault("photometric", "rgb" if samples in (3, 4) else "minisblack")
+    if alpha is not None:
+        arguments |= {"extrasamples": [opacity], "planarconfig": "contig"}
     if axes.endswith("SYX"):
         arguments["planarconfig"] = "separate"
     with replacing(path, overwrite=overwrite) as temporary:
