@@ -554,6 +554,16 @@ class TestPlanesThatFailed:
         tifffile.imwrite(tmp_path / "in.tif", self.stack() + 1, imagej=True)
         assert self.denoise(fake, tmp_path, name, "--resume", "--planes", "0:2") == 1
 
+    def test_stack_that_has_grown_is_not_taken_for_done(
+        self, fake: FakeEngine, tmp_path: Path, name: str
+    ) -> None:
+        stack, metadata = self.stack(), {"axes": "ZYX"}
+        for n_planes, code in ((3, 0), (5, 1)):
+            tifffile.imwrite(
+                tmp_path / "in.tif", stack[:n_planes], imagej=True, metadata=metadata
+            )
+            assert self.denoise(fake, tmp_path, name, "--resume") == code
+
     def test_interrupted_second_try_is_gone_on_with(
         self, fake: FakeEngine, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -59,6 +59,9 @@ def difference(
     for name in sorted({*then} & {*now} - {*_OF_MACHINE}):
         if then[name] != now[name]:
             return f"{name} was {then[name]!r}, is {now[name]!r}"
+    shape = list(layout.shape)
+    if made.get("shape", shape) != shape:
+        return f"from an input of shape {made['shape']}, not {shape}"
     every = list(range(layout.n_planes))
     wanted = list(select(planes, layout.n_planes))
     if (made.get("planes") or every) != wanted:
