@@ -370,6 +370,29 @@ class TestStack:
 
         np.testing.assert_array_equal(read(tmp_path / name), read(stack_file) // 2)
 
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
+    def test_planes_outlive_a_result_that_appears_meanwhile(
+        self,
+        fake: FakeEngine,
+        stack_file: Path,
+        tmp_path: Path,
+        name: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def appearing(*images: object, channel_axis: int | None) -> object:
+            io.save_image(tmp_path / name, read(stack_file), metadata_of(stack_file))
+
+            return FakeEngine.assess(fake, *images, channel_axis=channel_axis)
+
+        monkeypatch.setattr(fake, "assess", appearing)
+        assert run(fake, "denoise", stack_file, "-o", tmp_path / name) == 1
+
+        kept = io.partial_path(tmp_path / name)
+        np.testing.assert_array_equal(zarr.open_group(kept)["0"][:], read(stack_file) // 2)
+        np.testing.assert_array_equal(read(tmp_path / name), read(stack_file))
+        assert f"kept in {kept}" in capsys.readouterr().err
+
     def test_channels_are_planes_unless_told_otherwise(
         self, fake: FakeEngine, tmp_path: Path
     ) -> None:
@@ -520,6 +543,27 @@ class TestPlanesThatFailed:
 
         np.testing.assert_array_equal(read(tmp_path / name), before)
 
+    def test_resuming_a_whole_result_compares_what_it_was_made_of(
+        self, fake: FakeEngine, tmp_path: Path, name: str
+    ) -> None:
+        self.write(tmp_path)
+        assert self.denoise(fake, tmp_path, name, "--planes", "0:2") == 0
+
+        assert self.denoise(fake, tmp_path, name, "--resume", "--planes", "0:2") == 0
+        assert self.denoise(fake, tmp_path, name, "--resume", "--planes", "2:4") == 1
+        tifffile.imwrite(tmp_path / "in.tif", self.stack() + 1, imagej=True)
+        assert self.denoise(fake, tmp_path, name, "--resume", "--planes", "0:2") == 1
+
+    def test_stack_that_has_grown_is_not_taken_for_done(
+        self, fake: FakeEngine, tmp_path: Path, name: str
+    ) -> None:
+        stack, metadata = self.stack(), {"axes": "ZYX"}
+        for n_planes, code in ((3, 0), (5, 1)):
+            tifffile.imwrite(
+                tmp_path / "in.tif", stack[:n_planes], imagej=True, metadata=metadata
+            )
+            assert self.denoise(fake, tmp_path, name, "--resume") == code
+
     def test_interrupted_second_try_is_gone_on_with(
         self, fake: FakeEngine, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -593,6 +637,7 @@ class TestChecksBeforeWork:
             ["{image}", "-o", "out.jpg"],
             ["{image}", "-o", "{image}", "--overwrite"],
             ["{image}", "-o", "{image}/below.tif"],
+            ["{image}", "-o", "new.zarr/"],
             ["{image}", "{stack}", "-o", "one.tif"],
             ["{image}", "-o", "out.tif", "--planes", "0"],
             ["{image}", "-o", "out.tif", "--planes", "a:b"],
@@ -634,11 +679,13 @@ class TestChecksBeforeWork:
     def test_wrong_words(
         self, words: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with pytest.raises(SystemExit) as leaving:
-            unloaded("denoise", "a.tif", "-o", "b.tif", *words)
+        assert unloaded("denoise", "a.tif", "-o", "b.tif", *words, "--json") == 2
 
-        assert leaving.value.code == 2
-        assert capsys.readouterr().err.count("\n") == 1
+        captured = capsys.readouterr()
+        assert captured.err.count("\n") == 1
+        report = json.loads(captured.out)
+        assert captured.err == f"error: {report['error']}\n"
+        assert report["exit_code"] == 2
 
     def test_device_that_is_not_there(
         self, fake: FakeEngine, image_file: Path, tmp_path: Path
@@ -677,6 +724,25 @@ class TestChecksBeforeWork:
 
         assert unloaded(*words) == 2
         assert run(fake, *words, "--overwrite") == 0
+
+    def test_scales_do_not_replace_an_input(
+        self, image_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        image_file.rename(tmp_path / "o.scale0.tif")
+        words = ["-o", tmp_path / "o.tif", "--save-scales", "--overwrite"]
+
+        assert unloaded("denoise", tmp_path / "o.scale0.tif", *words) == 2
+
+        assert "o.scale0.tif: is an input" in capsys.readouterr().err
+
+    def test_scales_do_not_replace_another_result(
+        self, image_file: Path, tmp_path: Path
+    ) -> None:
+        other = tmp_path / "cells.scale0.tif"
+        other.write_bytes(image_file.read_bytes())
+        words = ["-o", f"{tmp_path}/out/", "--save-scales", "--overwrite"]
+
+        assert unloaded("denoise", image_file, other, *words) == 2
 
     @pytest.mark.parametrize(
         ("axes", "advice"),
@@ -755,6 +821,27 @@ class TestManyFiles:
 
         assert sorted(os.listdir(tmp_path / "out")) == ["0.tif", "2.tif"]
 
+    @pytest.mark.parametrize("command", ["denoise", "noise"])
+    def test_file_without_pixels_does_not_stop_the_others(
+        self,
+        fake: FakeEngine,
+        folder: Path,
+        tmp_path: Path,
+        command: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        zarr.create_array(folder / "1.zarr", shape=(0, 24), dtype="u1")
+        (folder / "2.png").touch()
+        words = ["-o", tmp_path / "out"] if command == "denoise" else []
+
+        assert run(fake, command, folder, *words, "--json") == 1
+
+        captured = capsys.readouterr()
+        errors = [file.get("error", "") for file in json.loads(captured.out)["files"]]
+        assert sum(map(bool, errors)) == 2
+        assert captured.err.count("error: ") == 2
+        assert "Traceback" not in captured.err
+
     def test_resume_skips_what_is_there(
         self, fake: FakeEngine, folder: Path, tmp_path: Path
     ) -> None:
@@ -764,6 +851,34 @@ class TestManyFiles:
         assert run(fake, "denoise", folder, "-o", out, "--resume") == 0
 
         assert len(fake.calls) == 3
+
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif", "out.zarr"])
+    def test_resume_refuses_a_result_made_otherwise(
+        self, fake: FakeEngine, folder: Path, tmp_path: Path, name: str
+    ) -> None:
+        out = ["-o", tmp_path / name, "--resume"]
+
+        assert run(fake, "denoise", folder / "0.tif", *out) == 0
+        assert unloaded("denoise", folder / "0.tif", *out, "--threads", "1") == 0
+        assert unloaded("denoise", folder / "1.tif", *out) == 1
+        assert unloaded("denoise", folder / "0.tif", *out, "--seed", "3") == 1
+
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif"])
+    def test_resume_refuses_a_result_of_other_planes(
+        self,
+        fake: FakeEngine,
+        stack_file: Path,
+        tmp_path: Path,
+        name: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        command = ["denoise", stack_file, "-o", tmp_path / name, "--resume", "--planes"]
+
+        assert run(fake, *command, "0:2") == 0
+        assert unloaded(*command, "0:2") == 0
+        assert unloaded(*command, "2:4") == 1
+
+        assert "made otherwise (from other planes)" in capsys.readouterr().err
 
     def test_same_name_twice(
         self, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -800,6 +915,16 @@ class TestCancel:
 
         np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(stack_file) // 2)
         assert sorted(os.listdir(tmp_path)) == ["out.tif", "stack.ome.tif"]
+
+    def test_unfinished_stack_outlives_a_command_that_cannot_begin(
+        self, fake: FakeEngine, stack_file: Path, tmp_path: Path
+    ) -> None:
+        command = ["denoise", stack_file, "-o", tmp_path / "out.tif"]
+        run(FakeEngine(interrupts_at=2), *command)
+
+        assert run(fake, *command, "--overwrite", "--device", "mps") == 2
+        assert io.partial_path(tmp_path / "out.tif").exists()
+        assert run(fake, *command, "--overwrite") == 0
 
     def test_files_after_it_are_not_begun(
         self, image_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
+import struct
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -199,6 +202,41 @@ class TestPlainTiff:
             assert tif.pages[0].description == "slide 12"
             assert tif.pages[0].resolution == (2000, 1000)
 
+    def test_description_outlives_a_copy_of_a_copy(self, tmp_path: Path) -> None:
+        tifffile.imwrite(tmp_path / "in.tif", pixels(20, 24), description="slide 12")
+
+        copy(tmp_path / "in.tif", tmp_path / "once.tif", provenance={"seed": 7})
+        copy(tmp_path / "once.tif", tmp_path / "twice.tif")
+
+        with tifffile.TiffFile(tmp_path / "twice.tif") as tif:
+            assert tif.pages[0].description == "slide 12"
+
+    @pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+    @pytest.mark.parametrize("samples", [2, 4])
+    @pytest.mark.parametrize("ome", [False, True])
+    def test_opacity_is_set_aside_and_written_back(
+        self, tmp_path: Path, kind: str, samples: int, ome: bool
+    ) -> None:
+        image = pixels(20, 24, samples, dtype="uint8")
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            image,
+            photometric="rgb" if samples == 4 else "minisblack",
+            planarconfig="contig",
+            extrasamples=[kind],
+            ome=ome,
+        )
+
+        with io.open_image(tmp_path / "in.tif") as source:
+            colours = image[..., :-1] if samples == 4 else image[..., 0]
+            np.testing.assert_array_equal(source.data, colours)
+            np.testing.assert_array_equal(source.alpha, image[..., -1])
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+            assert [s.name.lower() for s in tif.pages[0].extrasamples] == [kind]
+            np.testing.assert_array_equal(tif.asarray(), image)
+
     def test_screen_resolution_is_no_pixel_size(self, tmp_path: Path) -> None:
         tifffile.imwrite(
             tmp_path / "in.tif",
@@ -288,6 +326,14 @@ class TestPlainTiff:
             read(tmp_path / "out.ome.tif"), np.moveaxis(image, -1, 1)
         )
 
+    def test_several_dimensions_without_a_name(self, tmp_path: Path) -> None:
+        image = pixels(4, 2, 20, 24)
+
+        io.save_image(tmp_path / "out.tif", image, Metadata("QQYX"))
+
+        assert metadata_of(tmp_path / "out.tif").axes == "QQYX"
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), image)
+
 
 class TestPng:
     @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -320,6 +366,62 @@ class TestPng:
             io.save_image(
                 tmp_path / "out.png", pixels(20, 24, dtype="float32"), Metadata("YX")
             )
+
+
+def exif(orientation: int, order: str) -> bytes:
+    mark = b"MM" if order == ">" else b"II"
+    return mark + struct.pack(
+        f"{order}HIHHHIHHI", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0
+    )
+
+
+class TestOrientation:
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize(
+        ("orientation", "seen"),
+        [
+            (1, [[1, 2, 3], [4, 5, 6]]),
+            (2, [[3, 2, 1], [6, 5, 4]]),
+            (3, [[6, 5, 4], [3, 2, 1]]),
+            (4, [[4, 5, 6], [1, 2, 3]]),
+            (5, [[1, 4], [2, 5], [3, 6]]),
+            (6, [[4, 1], [5, 2], [6, 3]]),
+            (7, [[6, 3], [5, 2], [4, 1]]),
+            (8, [[3, 6], [2, 5], [1, 4]]),
+        ],
+    )
+    def test_png_is_read_as_it_is_seen(
+        self, tmp_path: Path, orientation: int, order: str, seen: list[list[int]]
+    ) -> None:
+        import imagecodecs
+
+        plain = imagecodecs.png_encode(np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
+        body = b"eXIf" + exif(orientation, order)
+        chunk = struct.pack(">I", len(body) - 4) + body
+        chunk += struct.pack(">I", zlib.crc32(body))
+        (tmp_path / "in.png").write_bytes(plain[:33] + chunk + plain[33:])
+
+        np.testing.assert_array_equal(read(tmp_path / "in.png"), seen)
+
+    def test_jpeg_is_read_as_it_is_seen(self, tmp_path: Path) -> None:
+        import imagecodecs
+
+        plain = imagecodecs.jpeg_encode(np.zeros((16, 24), np.uint8))
+        body = b"Exif\0\0" + exif(6, ">")
+        segment = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+        (tmp_path / "in.jpg").write_bytes(plain[:2] + segment + plain[2:])
+
+        assert read(tmp_path / "in.jpg").shape == (24, 16)
+
+    def test_inks_are_no_colours_with_opacity(self, tmp_path: Path) -> None:
+        import imagecodecs
+
+        inks = np.zeros((16, 24, 4), np.uint8)
+        content = imagecodecs.jpeg_encode(inks, colorspace="CMYK", outcolorspace="CMYK")
+        (tmp_path / "in.jpg").write_bytes(content)
+
+        with pytest.raises(FileError, match="CMYK"):
+            read(tmp_path / "in.jpg")
 
 
 class TestZarr:
@@ -521,10 +623,32 @@ class TestOutput:
         io.check_output(target, overwrite=True)
 
     def test_never_the_input(self, tmp_path: Path) -> None:
-        with pytest.raises(FileError, match="is the input"):
-            io.check_output(
-                tmp_path / "a.tif", overwrite=True, source=tmp_path / "." / "a.tif"
-            )
+        inputs = io.places([tmp_path / "." / "a.tif"])
+
+        with pytest.raises(FileError, match="is an input"):
+            io.check_output(tmp_path / "a.tif", overwrite=True, inputs=inputs)
+
+    def test_never_what_holds_an_input(self, tmp_path: Path) -> None:
+        zarr.create_group(tmp_path / "plate.zarr").create_group("a")
+        inputs = io.places([tmp_path / "plate.zarr" / "a"])
+
+        with pytest.raises(FileError, match=r"holds .*an input"):
+            io.check_output(tmp_path / "plate.zarr", overwrite=True, inputs=inputs)
+
+    def test_never_inside_a_zarr(self, tmp_path: Path) -> None:
+        zarr.create_group(tmp_path / "plate.zarr")
+
+        with pytest.raises(FileError, match="inside the zarr"):
+            io.check_output(tmp_path / "plate.zarr" / "out.tif", overwrite=True)
+
+    def test_folder_that_is_no_zarr_is_not_replaced(self, tmp_path: Path) -> None:
+        folder = tmp_path / "precious.zarr"
+        folder.mkdir()
+        io.check_output(folder, overwrite=True)
+        (folder / "thesis.txt").touch()
+
+        with pytest.raises(FileError, match="something else than a zarr"):
+            io.check_output(folder, overwrite=True)
 
     def test_unknown_type(self, tmp_path: Path) -> None:
         with pytest.raises(FileError, match="cannot write this type"):
@@ -557,6 +681,32 @@ class TestOutput:
 
         assert os.listdir(tmp_path) == []
 
+    def test_what_killed_runs_left_is_swept(self, tmp_path: Path) -> None:
+        for name in (".0123abcd-out.tif", ".0123abcd-other.tif", ".notes-out.tif"):
+            (tmp_path / name).touch()
+
+        io.save_image(tmp_path / "out.tif", pixels(20, 24), Metadata("YX"))
+
+        assert sorted(os.listdir(tmp_path)) == [
+            ".0123abcd-other.tif",
+            ".notes-out.tif",
+            "out.tif",
+        ]
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            OSError(errno.ENOSPC, "No space left on device"),
+            OSError("16384 requested and 5936 written"),
+        ],
+    )
+    def test_full_disk_is_called_that(self, tmp_path: Path, error: OSError) -> None:
+        with (
+            pytest.raises(FileError, match="the disk is full"),
+            io.replacing(tmp_path / "out.tif", overwrite=False),
+        ):
+            raise error
+
     @pytest.mark.parametrize("name", ["out.tif", "out.png", "out.zarr"])
     def test_replaces_when_told_to(self, tmp_path: Path, name: str) -> None:
         for fill in (1, 2):
@@ -576,6 +726,102 @@ def test_axes_can_be_told(imagej_file: Path) -> None:
 def test_axes_must_fit(imagej_file: Path, axes: str) -> None:
     with pytest.raises(FileError, match="axes="), io.open_image(imagej_file, axes=axes):
         pass
+
+
+@pytest.mark.parametrize("name", ["empty.tif", "empty.png", "empty.jpg"])
+def test_empty_file_is_one_clear_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+
+    with pytest.raises(FileError, match=f"{name}: not a readable"):
+        metadata_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("dialect", [{"imagej": True}, {"ome": True}, {"bigtiff": True}])
+def test_file_that_is_cut_off_is_one_clear_error(tmp_path: Path, dialect: dict) -> None:
+    path = tmp_path / "in.tif"
+    metadata = {"axes": "ZYX"}
+    tifffile.imwrite(
+        path, pixels(6, 20, 24), **dialect, photometric="minisblack", metadata=metadata
+    )
+    whole = path.read_bytes()
+    with tifffile.TiffFile(path) as tif:
+        second = tif.pages[1].offset
+    path.write_bytes(whole[: second - 1])
+
+    with pytest.raises(FileError, match="is cut off"):
+        metadata_of(path)
+
+
+def test_imagej_stack_of_one_long_page_that_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, pixels(6, 20, 24), imagej=True, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(path) as tif:
+        first, second = tif.pages[0], tif.pages[1].offset
+        next_offset = first.offset + 2 + 12 * len(first.tags)
+    content = bytearray(path.read_bytes()[: second - 1])
+    content[next_offset : next_offset + 4] = bytes(4)
+    path.write_bytes(content)
+
+    with pytest.raises(FileError, match="announces 6 pages and holds 1"):
+        metadata_of(path)
+
+
+def test_missing_planes_are_mentioned(ome_file: Path) -> None:
+    content = ome_file.read_bytes()
+    ome_file.write_bytes(content.replace(b'SizeZ="5"', b'SizeZ="7"'))
+
+    with io.open_image(ome_file) as source:
+        assert "lacks" in source.notes[0]
+
+
+YX = [{"name": "y"}, {"name": "x"}]
+
+
+@pytest.mark.parametrize(
+    "multiscales",
+    [
+        {"axes": YX, "datasets": [{"path": "0"}]},
+        "pixels",
+        [{"axes": YX, "datasets": "0"}],
+        [{"axes": [{"type": "space"}] * 2, "datasets": [{"path": "0"}]}],
+        [{"axes": [{"name": "z"}, *YX], "datasets": [{"path": "0"}]}],
+        [
+            {
+                "axes": YX,
+                "datasets": [
+                    {
+                        "path": "0",
+                        "coordinateTransformations": [
+                            {"type": "scale", "scale": ["a", "b"]}
+                        ],
+                    }
+                ],
+            }
+        ],
+    ],
+)
+def test_damaged_ome_zarr_is_one_clear_error(tmp_path: Path, multiscales: object) -> None:
+    group = zarr.create_group(tmp_path / "in.zarr")
+    group.create_array("0", shape=(20, 24), dtype="u1")
+    group.attrs["ome"] = {"version": "0.5", "multiscales": multiscales}
+
+    with pytest.raises(FileError, match=r"in\.zarr: its OME metadata"):
+        metadata_of(tmp_path / "in.zarr")
+
+
+def test_size_that_is_no_number_does_not_cost_the_pixels(tmp_path: Path) -> None:
+    metadata = {"axes": "ZYX", "unit": "um", "spacing": "abc", "finterval": "abc"}
+    tifffile.imwrite(
+        tmp_path / "in.tif",
+        pixels(3, 20, 24),
+        imagej=True,
+        resolution=(10, 10),
+        metadata=metadata,
+    )
+
+    with io.open_image(tmp_path / "in.tif") as source:
+        assert set(source.metadata.scale) == {"X", "Y"}
+        assert [note.split()[0] for note in source.notes] == ["spacing", "finterval"]
 
 
 @pytest.mark.parametrize("name", ["broken.tif", "broken.png", "broken.zarr"])

@@ -7,6 +7,7 @@ import enum
 import glob
 import os
 import platform
+import re
 import shutil
 import sys
 from collections import Counter
@@ -21,6 +22,7 @@ import numpy as np
 from napari_msdip import io
 from napari_msdip._console import Interrupt, duration
 from napari_msdip._judgement import in_words, judgement, undecided
+from napari_msdip._made import difference, made_of, recorded
 from napari_msdip.events import Status
 from napari_msdip.io import FileError, Source
 from napari_msdip.planes import PlaneLayout, read_plane, select
@@ -28,7 +30,14 @@ from napari_msdip.sinks import Leftover, ZarrOut, note_copy
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from napari_msdip._console import Console
     from napari_msdip.events import Progress, Result, StackResult
@@ -190,14 +199,15 @@ def _prepare(
     paths = io.expand(parsed.inputs)
     targets = _targets(paths, parsed.output, options)
     planes = _parse_planes(parsed.planes)
+    inputs = io.places(paths)
     reports: list[dict[str, Any]] = []
     tasks = []
     for path, target in zip(paths, targets, strict=True):
         left = _left_to_do(target) if parsed.resume else None
         if parsed.resume and target.exists() and left is None:
-            reports.append(_report(path, target, "skipped"))
+            reports.append(_skip(path, target, parsed, planes, options, console))
             continue
-        _check_target(path, target, left, parsed)
+        _check_target(target, left, parsed, inputs)
         try:
             tasks.append(_plan(path, target, left, parsed, planes, options))
         except FileError as error:
@@ -205,11 +215,44 @@ def _prepare(
                 raise
             console.error(str(error))
             reports.append(_report(path, target, "failed", error=str(error)))
+    like_scales = _like_scales([*paths, *targets])
     for task in tasks:
-        _check_scales(task, parsed)
+        _check_scales(task, parsed, like_scales)
     for task in tasks:
         _check_partial(task, parsed)
     return tasks, reports
+
+
+def _skip(
+    path: Path,
+    target: Path,
+    parsed: argparse.Namespace,
+    planes: slice | list[int] | None,
+    options: Options,
+    console: Console,
+) -> dict[str, Any]:
+    """Return the report on a result that is there, if it is the one asked for."""
+    try:
+        made = recorded(target)
+        if not made.get("options"):
+            console.note(
+                f"{target}: is there already and does not tell what it was made of, so "
+                "it is not compared"
+            )
+            return _report(path, target, "skipped")
+        with io.open_image(path, axes=parsed.axes) as source:
+            _, layout = _layout(source, parsed.channel_axis)
+            _check_planes(path, parsed.planes, planes, layout)
+            found = difference(made, source, layout, planes, options)
+        if found:
+            raise FileError(
+                f"{target}: is there already, but was made otherwise ({found}); choose "
+                "another output, or --overwrite without --resume to replace it"
+            )
+    except FileError as error:
+        console.error(str(error))
+        return _report(path, target, "failed", error=str(error))
+    return _report(path, target, "skipped")
 
 
 def _left_to_do(target: Path) -> Leftover | None:
@@ -225,7 +268,10 @@ def _left_to_do(target: Path) -> Leftover | None:
 
 
 def _check_target(
-    path: Path, target: Path, left: Leftover | None, parsed: argparse.Namespace
+    target: Path,
+    left: Leftover | None,
+    parsed: argparse.Namespace,
+    inputs: Mapping[Path, Path],
 ) -> None:
     """Make sure that the result can be written and replaces nothing of value."""
     own = left is not None and left.gave(target)
@@ -235,7 +281,7 @@ def _check_target(
             "not finish; with --overwrite as well, --resume goes on with that and "
             "replaces the file"
         )
-    io.check_output(target, overwrite=parsed.overwrite or own, source=path)
+    io.check_output(target, overwrite=parsed.overwrite or own, inputs=inputs)
 
 
 def ready(load: Callable[[], Engine], options: Options) -> Engine:
@@ -253,6 +299,11 @@ def _targets(paths: Sequence[Path], output: str, options: Options) -> list[Path]
         raise UsageError("--output: is empty; name a file or a folder")
     out = Path(output)
     names_folder = output.endswith(("/", os.sep)) or not out.suffix
+    if names_folder and out.suffix.lower() == ".zarr":
+        raise UsageError(
+            f"{output}: would be a folder of results with the name of a zarr; leave out "
+            "the / at the end, or choose another name"
+        )
     if not names_folder and (not out.is_dir() or out.suffix.lower() == ".zarr"):
         if len(paths) > 1:
             raise UsageError(
@@ -346,7 +397,10 @@ def _layout(source: Source, wanted: str | None) -> tuple[int | None, PlaneLayout
             f"{source.path}: its dimensions are {axes} {shape}, but Y and X have to be "
             f"the last ones beside the channel axis; {_way_out(axes)}"
         )
-    return channel_axis, PlaneLayout.of(shape, channel_axis)
+    try:
+        return channel_axis, PlaneLayout.of(shape, channel_axis)
+    except ValueError as error:
+        raise FileError(f"{source.path}: {error}") from error
 
 
 def _way_out(axes: str) -> str:
@@ -392,19 +446,39 @@ def _check_planes(
 def _check_partial(task: _Task, parsed: argparse.Namespace) -> None:
     """Decide about what an earlier, unfinished run left."""
     unfinished = io.partial_path(task.target)
-    if not task.is_stack or not unfinished.exists() or parsed.resume:
+    if not task.is_stack or parsed.resume or parsed.overwrite:
         return
-    if not parsed.overwrite:
+    if unfinished.exists():
         raise UsageError(
             f"{unfinished}: is left of a run that did not finish; --resume goes on with "
             "it, --overwrite begins anew"
         )
-    shutil.rmtree(unfinished)
 
 
-def _check_scales(task: _Task, parsed: argparse.Namespace) -> None:
+def _like_scales(paths: Iterable[Path]) -> dict[Path, Path]:
+    """Map results to the paths that are called as their scales would be."""
+    found = {}
+    for path in paths:
+        stem, suffix = io.split_suffix(path)
+        match = re.fullmatch(r"(.+)\.scale\d+", stem)
+        if match:
+            found[path.parent.resolve() / f"{match[1]}{suffix}"] = path
+    return found
+
+
+def _check_scales(
+    task: _Task, parsed: argparse.Namespace, like_scales: Mapping[Path, Path]
+) -> None:
     """Make sure that the scales of an image would replace nothing."""
-    if task.is_stack or not parsed.save_scales or parsed.overwrite:
+    if task.is_stack or not parsed.save_scales:
+        return
+    taken = like_scales.get(task.target.parent.resolve() / task.target.name)
+    if taken is not None:
+        raise UsageError(
+            f"{taken}: is an input or another result, and --save-scales would write a "
+            f"scale of {task.target} there; choose another name or folder"
+        )
+    if parsed.overwrite:
         return
     stem, suffix = io.split_suffix(task.target)
     for found in task.target.parent.glob(f"{glob.escape(stem)}.scale[0-9]*{suffix}"):
@@ -477,7 +551,8 @@ class _Run:
         self.console.show(label, progress.fraction, progress.eta_seconds)
 
     def _image(self, source: Source) -> dict[str, Any]:
-        image = np.asarray(source.data)
+        with io.reading(source.path):
+            image = np.asarray(source.data)
         image = image.astype(image.dtype.newbyteorder("="), copy=False)
         axis = self.task.channel_axis
         steps = self.engine.iter_denoise(
@@ -486,10 +561,12 @@ class _Run:
         result = drive(steps, self._show)
         completed = result.status is Status.COMPLETED
         target = self.task.target if completed else _free_name(self.task.target)
+        layout = PlaneLayout.of(image.shape, axis)
+        made = made_of(source, layout, [0], self.options)
         save = partial(
             io.save_image,
             overwrite=self.parsed.overwrite,
-            provenance=result.provenance(),
+            provenance=result.provenance() | made,
         )
         save(target, result.image, source.metadata, alpha=source.alpha)
         if self.parsed.save_scales:
@@ -520,6 +597,9 @@ class _Run:
         if self.parsed.save_scales:
             self.console.note(f"{source.path}: is a stack, so no scales are saved")
         interim = task.target.suffix.lower() != ".zarr"
+        if not self.parsed.resume and task.store.exists():
+            # Not before: what is left is worth something until this run begins.
+            shutil.rmtree(task.store)
         result = self.engine.denoise_stack(
             source.data,
             self.options,
@@ -535,7 +615,13 @@ class _Run:
             self._refuse_copy(result)
         quality = self._judge_plane(source, layout, result)
         if completed:
-            _settle(task, result, metadata, self)
+            try:
+                _settle(task, result, source, metadata, self)
+            except FileError as error:
+                raise FileError(
+                    f"{error}; the finished planes are kept in {task.store}, and --resume "
+                    "goes on with them"
+                ) from error
         report = self._stack_report(source, result, completed=completed)
         if quality:
             self.console.say(f"  plane {quality['plane']}: {in_words(quality)}")
@@ -642,19 +728,22 @@ def _free_name(target: Path) -> Path:
     return name
 
 
-def _settle(task: _Task, result: StackResult, metadata: Metadata, run: _Run) -> None:
+def _settle(
+    task: _Task, result: StackResult, source: Source, metadata: Metadata, run: _Run
+) -> None:
     """Give a stack its final name and format once every plane was tried."""
     overwrite = run.parsed.overwrite or task.replaces_own
     if task.target.suffix.lower() == ".zarr":
         if task.store != task.target:
             io.annotate_zarr(task.store, metadata, name=io.split_suffix(task.target)[0])
-            with io.replacing(task.target, overwrite=overwrite) as temporary:
-                task.store.rename(temporary)
+            io.name_finished(task.store, task.target, overwrite=overwrite)
         return
     failed = {str(plane): reason for plane, reason in result.failed.items()}
     if not task.is_copied(failed):
+        layout = PlaneLayout.of(source.data.shape, task.channel_axis)
+        done = [plane for plane in result.planes if plane not in result.failed]
         provenance = {
-            "options": run.options.to_dict(),
+            **made_of(source, layout, done, run.options),
             "seconds": result.seconds,
             "planes": list(result.planes),
             "failed": failed,
@@ -727,7 +816,8 @@ def _noise_of(
         _check_planes(path, parsed.planes, planes, layout)
         sigmas, low, high = [], np.inf, -np.inf
         for index in select(planes, layout.n_planes):
-            plane = read_plane(source.data, layout, index)
+            with io.reading(path):
+                plane = read_plane(source.data, layout, index)
             axis = layout.plane_channel_axis
             sigmas.append(float(engine.estimate_sigma(plane, channel_axis=axis)))
             low, high = min(low, float(plane.min())), max(high, float(plane.max()))

@@ -44,7 +44,12 @@ was done is kept
 
 def run(arguments: Sequence[str] | None, load: Callable[[], Engine] | None) -> int:
     """Run the command line; see :func:`napari_msdip.cli.main`."""
-    parsed = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        parsed = build_parser().parse_args(words)
+    except UsageError as error:
+        console = Console(sys.stdout, sys.stderr, as_json="--json" in words)
+        return _refuse(console, error)
     console = Console(
         sys.stdout, sys.stderr, as_json=parsed.json, progress=_wanted(parsed.progress)
     )
@@ -56,13 +61,18 @@ def run(arguments: Sequence[str] | None, load: Callable[[], Engine] | None) -> i
         except (UsageError, FileError) as error:
             if parsed.debug:
                 traceback.print_exc()
-            console.error(str(error))
-            code = Exit.USAGE
-            console.emit({"exit_code": int(code), "error": str(error), "files": []})
-            return code
+            return _refuse(console, error)
         except KeyboardInterrupt:
             console.error("aborted")
             return Exit.CANCELLED
+
+
+def _refuse(console: Console, error: Exception) -> Exit:
+    """Say why nothing is begun, to people and machines."""
+    console.error(str(error))
+    code = Exit.USAGE
+    console.emit({"exit_code": int(code), "error": str(error), "files": []})
+    return code
 
 
 def _wanted(progress: str) -> bool | None:
@@ -97,11 +107,11 @@ def _listening_to_tifffile(console: Console) -> Iterator[None]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are refusals like any other."""
 
     def error(self, message: str) -> NoReturn:
-        """Leave with the message and where to find help."""
-        self.exit(Exit.USAGE, f"error: {message} (see {self.prog} --help)\n")
+        """Refuse with the message and where to find help."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -9,10 +9,10 @@ always complete.
 from __future__ import annotations
 
 import dataclasses
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from napari_msdip.io._metadata import FileError, Metadata, Source
+from napari_msdip.io._metadata import FileError, Metadata, Source, reading
 from napari_msdip.io._paths import (
     READABLE,
     TIFF,
@@ -21,13 +21,21 @@ from napari_msdip.io._paths import (
     expand,
     is_zarr,
     known,
+    name_finished,
     partial_path,
+    places,
     replacing,
     split_suffix,
 )
 from napari_msdip.io._picture import check_png, open_picture, save_png
-from napari_msdip.io._tiff import check_tiff, open_tiff, save_tiff
-from napari_msdip.io._zarr import annotate_zarr, ngff_names, open_zarr, save_zarr
+from napari_msdip.io._tiff import check_tiff, open_tiff, save_tiff, tiff_provenance
+from napari_msdip.io._zarr import (
+    annotate_zarr,
+    ngff_names,
+    open_zarr,
+    save_zarr,
+    zarr_provenance,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,9 +54,13 @@ __all__ = [
     "check_format",
     "check_output",
     "expand",
+    "name_finished",
     "ngff_names",
     "open_image",
     "partial_path",
+    "places",
+    "read_provenance",
+    "reading",
     "replacing",
     "save_image",
     "split_suffix",
@@ -80,7 +92,9 @@ def open_image(path: Path, *, axes: str | None = None) -> Iterator[Source]:
     reader = open_zarr if is_zarr(path) else readers.get(path.suffix.lower())
     if reader is None:
         raise FileError(f"{path}: not a supported image type ({known()})")
-    with reader(path) as source:
+    with ExitStack() as stack:
+        with reading(path):
+            source = stack.enter_context(reader(path))
         if axes is None:
             yield source
             return
@@ -89,6 +103,23 @@ def open_image(path: Path, *, axes: str | None = None) -> Iterator[Source]:
         except ValueError as error:
             raise FileError(f"{path}: {error}") from error
         yield dataclasses.replace(source, metadata=metadata)
+
+
+def read_provenance(path: Path) -> Mapping[str, Any]:
+    """Return how the pixels of a result came about, nothing if it does not tell.
+
+    Parameters
+    ----------
+    path : Path
+        What :func:`save_image` wrote, or any other image.
+    """
+    readers = dict.fromkeys(TIFF, tiff_provenance)
+    reader = zarr_provenance if is_zarr(path) else readers.get(path.suffix.lower())
+    if reader is None:
+        return {}
+    with reading(path):
+        found = reader(path)
+    return found if isinstance(found, dict) else {}
 
 
 def check_format(path: Path, axes: str, dtype: np.dtype[Any]) -> None:
@@ -137,7 +168,7 @@ def save_image(
     overwrite : bool
         Whether an existing file may be replaced.
     alpha : ndarray or None
-        Opacity (Y, X), written to PNG only.
+        Opacity (Y, X), written to PNG and TIFF.
     provenance : mapping or None
         How the pixels came about, stored in the file where the format has a place.
 
@@ -152,4 +183,11 @@ def save_image(
     elif suffix == ".png":
         save_png(path, data, metadata, overwrite=overwrite, alpha=alpha)
     else:
-        save_tiff(path, data, metadata, overwrite=overwrite, provenance=provenance)
+        save_tiff(
+            path,
+            data,
+            metadata,
+            overwrite=overwrite,
+            alpha=alpha,
+            provenance=provenance,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,10 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["NGFF_UNITS", "FileError", "Metadata", "Source", "as_unit", "channel_names"]
+__all__ = [
+    "NGFF_UNITS",
+    "FileError",
+    "Metadata",
+    "Source",
+    "as_unit",
+    "channel_names",
+    "reading",
+]
 
 Flavour = Literal["ome", "imagej", "tiff", "png", "zarr"]
 
@@ -49,6 +58,17 @@ _SPELLINGS = {
 
 class FileError(Exception):
     """A file cannot be read or written; the message is one line for a person."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Refuse a file whose reader fails, so that it does not end the work on others."""
+    try:
+        yield
+    except (FileError, MemoryError):
+        raise
+    except Exception as error:  # Whatever a third-party reader raises.
+        raise FileError(f"{path}: cannot be read ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -226,7 +246,7 @@ class Source:
     metadata : Metadata
         What the file says about them.
     alpha : ndarray or None
-        Opacity (Y, X) of a PNG that has it; not part of ``data``.
+        Opacity (Y, X) of a PNG or TIFF that has it; not part of ``data``.
     notes : tuple of str
         What a person should know, such as parts of the file left aside.
     """

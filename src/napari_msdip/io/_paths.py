@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import itertools
 import os
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from napari_msdip.io._metadata import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "READABLE",
@@ -26,7 +27,9 @@ __all__ = [
     "expand",
     "is_zarr",
     "known",
+    "name_finished",
     "partial_path",
+    "places",
     "replacing",
     "split_suffix",
 ]
@@ -107,11 +110,23 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a folder is a zarr array or group."""
-    return path.is_dir() and (
-        path.suffix.lower() == ".zarr"
-        or any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
-    )
+    """Whether a folder is a zarr array or group, or is called one."""
+    return path.is_dir() and (path.suffix.lower() == ".zarr" or _holds_zarr(path))
+
+
+def _holds_zarr(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def places(inputs: Iterable[Path]) -> dict[Path, Path]:
+    """Map every input, and every folder that it lies in, to the input."""
+    found: dict[Path, Path] = {}
+    for path in inputs:
+        resolved = path.resolve()
+        for parent in resolved.parents:
+            found.setdefault(parent, path)
+        found[resolved] = path
+    return found
 
 
 def _is_image(path: Path) -> bool:
@@ -120,7 +135,9 @@ def _is_image(path: Path) -> bool:
     return is_zarr(path) or (path.is_file() and path.suffix.lower() in READABLE)
 
 
-def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> None:
+def check_output(
+    path: Path, *, overwrite: bool, inputs: Mapping[Path, Path] | None = None
+) -> None:
     """Make sure, before any work, that a result can be written.
 
     Parameters
@@ -129,31 +146,56 @@ def check_output(path: Path, *, overwrite: bool, source: Path | None = None) -> 
         Where the result goes; missing folders are made.
     overwrite : bool
         Whether an existing result may be replaced.
-    source : Path or None
-        The input, which a result never replaces.
+    inputs : mapping of Path to Path or None
+        The :func:`places` of what is read, which a result never replaces.
 
     Raises
     ------
     FileError
-        If the type is unknown, the file exists, or the folder cannot be written.
+        If the type is unknown, the file exists, is or holds an input or lies inside a
+        zarr, or the folder cannot be written.
     """
     if path.suffix.lower() not in WRITABLE:
         raise FileError(
             f"{path}: cannot write this type; use one of {' '.join(WRITABLE)}, or end the "
             "name of a folder with /"
         )
-    if source is not None and path.resolve() == source.resolve():
-        raise FileError(f"{path}: this is the input; choose another name for the output")
+    _check_inputs(path, inputs or {})
     if path.exists() and not overwrite:
         raise FileError(f"{path}: exists already; --overwrite replaces it")
-    if path.is_dir() and path.suffix.lower() != ".zarr":
-        raise FileError(f"{path}: is a folder, and a file is to be written")
+    for parent in path.resolve().parents:
+        if is_zarr(parent):
+            raise FileError(
+                f"{path}: lies inside the zarr {parent}; choose a place outside, or leave "
+                "out the / at the end to name the zarr itself"
+            )
+    if path.is_dir():
+        _check_folder(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise FileError(f"{path}: cannot write here ({error.strerror})") from error
+
+
+def _check_inputs(path: Path, inputs: Mapping[Path, Path]) -> None:
+    resolved = path.resolve()
+    found = inputs.get(resolved)
+    if found is None:
+        return
+    what = "this is" if found.resolve() == resolved else f"holds {found}, which is"
+    raise FileError(f"{path}: {what} an input; choose another name for the output")
+
+
+def _check_folder(path: Path) -> None:
+    if path.suffix.lower() != ".zarr":
+        raise FileError(f"{path}: is a folder, and a file is to be written")
+    if not _holds_zarr(path) and any(path.iterdir()):
+        raise FileError(
+            f"{path}: is a folder that holds something else than a zarr and is not "
+            "replaced; choose another name for the output"
+        )
 
 
 @contextmanager
@@ -167,12 +209,46 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
     try:
-        yield temporary
-        _rename(temporary, path, overwrite=overwrite)
-    except OSError as error:
-        raise FileError(f"{path}: cannot write ({error.strerror or error})") from error
+        with _writing(path):
+            _sweep(path)
+            yield temporary
+        name_finished(temporary, path, overwrite=overwrite)
     finally:
         _remove(temporary)
+
+
+def name_finished(finished: Path, path: Path, *, overwrite: bool) -> None:
+    """Rename what lies beside ``path`` and is finished; it stays there if that fails.
+
+    Raises
+    ------
+    FileError
+        If ``path`` exists by then and may not be replaced, or the disk refuses.
+    """
+    with _writing(path):
+        _rename(finished, path, overwrite=overwrite)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed runs left of writing this very file."""
+    name = f".{'[0-9a-f]' * 8}-{glob.escape(path.name)}"
+    for leftover in path.parent.glob(name):
+        _remove(leftover)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = "the disk is full" if _is_full(error) else error.strerror or error
+        raise FileError(f"{path}: cannot write ({reason})") from error
+
+
+def _is_full(error: OSError) -> bool:
+    # NumPy says only how many items it got rid of.
+    short = error.errno is None and "requested and" in str(error)
+    return short or error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
@@ -185,11 +261,11 @@ def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
     aside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
     os.replace(path, aside)
     os.replace(temporary, path)
-    _remove(aside)
+    _sweep(path)
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_msdip.io._exif import upright
 from napari_msdip.io._metadata import FileError, Metadata, Source
 from napari_msdip.io._paths import replacing
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_png", "open_picture", "save_png"]
 
+_JPEG = b"\xff\xd8"
+
 
 @contextmanager
 def open_picture(path: Path) -> Iterator[Source]:
@@ -24,9 +27,18 @@ def open_picture(path: Path) -> Iterator[Source]:
     import imagecodecs
 
     try:
-        pixels = imagecodecs.imread(path, codec=["png", "jpeg"])
-    except (OSError, ValueError, RuntimeError) as error:
+        content = path.read_bytes()
+        pixels = imagecodecs.imread(content, codec=["png", "jpeg"])
+    # An empty file trips the reader over a variable of its own.
+    except (OSError, ValueError, RuntimeError, UnboundLocalError) as error:
         raise FileError(f"{path}: not a readable picture") from error
+    if content.startswith(_JPEG) and pixels.ndim == 3 and pixels.shape[-1] == 4:
+        raise FileError(
+            f"{path}: is a JPEG for printing (CMYK); convert it to RGB in a program that "
+            "knows its inks"
+        )
+    # A copy does not carry the orientation, so that it has to be applied.
+    pixels = upright(pixels, content)
     alpha = None
     if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
         pixels, alpha = pixels[..., :-1], pixels[..., -1]

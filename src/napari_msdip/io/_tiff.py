@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
+import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["check_tiff", "open_tiff", "save_tiff"]
+__all__ = ["check_tiff", "open_tiff", "save_tiff", "tiff_provenance"]
 
 _CLASSIC_TIFF_LIMIT = 2**32 - 2**25
 _OME_DTYPES = frozenset("u1 u2 u4 i1 i2 i4 f4 f8".split())
 _IMAGEJ_DTYPES = frozenset("u1 u2 f4".split())
+_OPACITIES = ("assocalpha", "unassalpha")
 _IMAGEJ_STRUCTURE = frozenset(
     "ImageJ SCIFIO axes images channels slices frames hyperstack".split()
 )
@@ -43,28 +46,107 @@ def open_tiff(path: Path) -> Iterator[Source]:
         if not tif.series:
             raise FileError(f"{path}: this TIFF holds no image")
         series = tif.series[0]
-        notes: tuple[str, ...] = ()
+        _check_whole(path, tif)
+        _check_announced(path, tif)
+        notes: list[str] = []
+        missing = sum(page is None for page in series.pages) if tif.is_ome else 0
+        if missing:
+            notes.append(f"lacks {missing} of the planes that it announces: they are zero")
         if len(tif.series) > 1:
-            notes = (f"holds {len(tif.series)} images; only the first is used",)
+            notes.append(f"holds {len(tif.series)} images; only the first is used")
         try:
             data: Any = zarr.open(series.aszarr(level=0), mode="r")
         except (ValueError, RuntimeError, OSError) as error:
             raise FileError(f"{path}: cannot decode this TIFF ({error})") from error
-        yield Source(path, data, _tiff_metadata(tif), notes=notes)
+        metadata = _tiff_metadata(tif, notes)
+        kind, alpha = _opacity(tif), None
+        if kind:
+            pixels = np.asarray(data)
+            gray = pixels.shape[-1] == 2
+            colours, alpha = pixels[..., 0 if gray else slice(-1)], pixels[..., -1]
+            data = np.ascontiguousarray(colours)
+            extra = {**metadata.extra, "opacity": kind}
+            axes = "YX" if gray else "YXS"
+            metadata = dataclasses.replace(metadata, axes=axes, extra=extra)
+        yield Source(path, data, metadata, alpha, tuple(notes))
 
 
-def _tiff_metadata(tif: Any) -> Metadata:
+def _opacity(tif: Any) -> str:
+    """Return the kind of opacity that an image, but no stack, comes with."""
+    series = tif.series[0]
+    extra = [sample.name.lower() for sample in series.keyframe.extrasamples]
+    # What lies beside more than one of them is no usual picture.
+    alone = series.axes == "YXS" and series.shape[-1] in (2, 4) and len(extra) == 1
+    return extra[0] if alone and extra[0] in _OPACITIES else ""
+
+
+def _with_opacity(
+    data: Any, axes: str, alpha: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], str]:
+    """Return colours with their opacity as the last sample."""
+    pixels = np.asarray(data)
+    if axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, -1)
+    colours = pixels if "S" in axes else pixels[..., None]
+    last = alpha[..., None].astype(pixels.dtype)
+    return np.concatenate([colours, last], axis=-1), "YXS"
+
+
+def _check_whole(path: Path, tif: Any) -> None:
+    """Refuse a file whose last page names a next one beyond the file's end."""
+    last, file = tif.pages[-1], tif.filehandle
+    form = tif.tiff
+    file.seek(last.offset)
+    (n_tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(last.offset + form.tagnosize + n_tags * form.tagsize)
+    after = file.read(form.offsetsize)
+    follows = len(after) == form.offsetsize and struct.unpack(form.offsetformat, after)[0]
+    if follows and follows >= file.size:
+        raise FileError(
+            f"{path}: is cut off: page {len(tif.pages) + 1} would lie beyond its end; get "
+            "the whole file"
+        )
+
+
+def _check_announced(path: Path, tif: Any) -> None:
+    """Refuse an ImageJ stack of which only a part is there."""
+    if not tif.is_imagej or tif.series[0].kind == "imagej":
+        return
+    announced = int((tif.imagej_metadata or {}).get("images", 1))
+    if announced > len(tif.pages):
+        raise FileError(
+            f"{path}: is cut off: it announces {announced} pages and holds "
+            f"{len(tif.pages)}; get the whole file"
+        )
+
+
+def _tiff_metadata(tif: Any, notes: list[str]) -> Metadata:
+    """Return what a file says; a note is added on what cannot be made out."""
     series = tif.series[0]
     if tif.is_ome and series.kind == "ome":
-        return _ome_metadata(tif.ome_metadata, series.axes)
+        return _ome_metadata(tif.ome_metadata, series.axes, notes)
     if tif.is_imagej:
-        return _imagej_metadata(tif, series.axes)
+        return _imagej_metadata(tif, series.axes, notes)
     if tif.is_lsm:
         return _lsm_metadata(tif.lsm_metadata, series.axes)
     return _plain_metadata(tif, series.axes)
 
 
-def _ome_metadata(xml: str, axes: str) -> Metadata:
+def _number(found: Mapping[str, Any], key: str, notes: list[str]) -> float | None:
+    """Return a number that a file states, None if it does not."""
+    if key not in found:
+        return None
+    try:
+        number = float(found[key])
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isfinite(number):
+        return number
+    notes.append(f"{key} is {found[key]!r}, which is no number, and is ignored")
+    return None
+
+
+def _ome_metadata(xml: str, axes: str, notes: list[str]) -> Metadata:
     root = ElementTree.fromstring(xml)
     image = root.find("{*}Image")
     pixels = root.find("{*}Image/{*}Pixels")
@@ -74,8 +156,9 @@ def _ome_metadata(xml: str, axes: str) -> Metadata:
     units: dict[str, str] = {}
     keys = {"X": "PhysicalSizeX", "Y": "PhysicalSizeY", "Z": "PhysicalSizeZ"}
     for axis, key in (keys | {"T": "TimeIncrement"}).items():
-        if key in pixels.attrib:
-            scale[axis] = float(pixels.attrib[key])
+        size = _number(pixels.attrib, key, notes)
+        if size is not None:
+            scale[axis] = size
             default = "s" if axis == "T" else "µm"
             units[axis] = as_unit(pixels.attrib.get(f"{key}Unit", default))
     channels = [dict(channel.attrib) for channel in pixels.findall("{*}Channel")]
@@ -86,8 +169,9 @@ def _ome_metadata(xml: str, axes: str) -> Metadata:
             drop=("TheC", "TheZ", "TheT"),
         ),
     }
-    if "SignificantBits" in pixels.attrib:
-        extra["SignificantBits"] = int(pixels.attrib["SignificantBits"])
+    bits = _number(pixels.attrib, "SignificantBits", notes)
+    if bits is not None:
+        extra["SignificantBits"] = int(bits)
     if "Name" in image.attrib:
         extra["Name"] = image.attrib["Name"]
     for key in ("AcquisitionDate", "Description"):
@@ -112,18 +196,20 @@ def _columns(rows: list[dict[str, str]], drop: tuple[str, ...]) -> dict[str, lis
     return {key: [row[key] for row in rows] for key in sorted(shared)}
 
 
-def _imagej_metadata(tif: Any, axes: str) -> Metadata:
+def _imagej_metadata(tif: Any, axes: str, notes: list[str]) -> Metadata:
     found = dict(tif.imagej_metadata or {})
+    spacing = _number(found, "spacing", notes)
+    interval = _number(found, "finterval", notes)
     unit = as_unit(str(found.get("unit", "")))
     scale = {}
     for axis, size in zip("XY", _resolution(tif.pages[0]), strict=True):
         if size and unit:
             scale[axis] = size
-    if unit and "spacing" in found:
-        scale["Z"] = abs(float(found["spacing"]))
+    if unit and spacing is not None:
+        scale["Z"] = abs(spacing)
     units = dict.fromkeys(scale, unit)
-    if found.get("finterval"):
-        scale["T"] = float(found["finterval"])
+    if interval:
+        scale["T"] = interval
         units["T"] = as_unit(str(found.get("tunit", "s")))
     extra = {key: value for key, value in found.items() if key not in _IMAGEJ_STRUCTURE}
     return Metadata(axes, scale, units, (), "imagej", extra)
@@ -145,7 +231,8 @@ def _lsm_metadata(found: Mapping[str, Any], axes: str) -> Metadata:
 def _plain_metadata(tif: Any, axes: str) -> Metadata:
     page = tif.pages[0]
     extra: dict[str, Any] = {"photometric": page.photometric.name}
-    if page.description and not tif.is_shaped:
+    # The first one, where tifffile's own comes second.
+    if page.description and page.description != page.shaped_description:
         extra["description"] = page.description
     if page.colormap is not None:
         extra["colormap"] = page.colormap
@@ -178,6 +265,7 @@ def save_tiff(
     metadata: Metadata,
     *,
     overwrite: bool = False,
+    alpha: npt.NDArray[Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a TIFF in the dialect of its source where possible; see :func:`save_image`.
@@ -188,9 +276,14 @@ def save_tiff(
     """
     import tifffile
 
-    source_axes, axes = metadata.axes, _tiff_axes(metadata.axes)
-    shape = tuple(data.shape[source_axes.index(letter)] for letter in axes)
-    metadata = dataclasses.replace(metadata, axes=axes)
+    source_axes, extra = metadata.axes, dict(metadata.extra)
+    opacity = extra.pop("opacity", "unassalpha")
+    if alpha is not None:
+        data, source_axes = _with_opacity(data, source_axes, alpha)
+    order = _tiff_order(source_axes)
+    axes = "".join(source_axes[axis] for axis in order)
+    shape = tuple(data.shape[axis] for axis in order)
+    metadata = dataclasses.replace(metadata, axes=axes, extra=extra)
     itemsize = data.dtype.itemsize if data.dtype.kind == "u" else 0
     dialect = _dialect(path, metadata, data.dtype, data.nbytes)
     arguments = _ARGUMENTS[dialect](metadata, json.dumps(provenance) if provenance else "")
@@ -199,6 +292,8 @@ def save_tiff(
         del arguments["colormap"], arguments["photometric"]
     samples = shape[axes.index("S")] if "S" in axes else 1
     arguments.setdefault("photometric", "rgb" if samples in (3, 4) else "minisblack")
+    if alpha is not None:
+        arguments |= {"extrasamples": [opacity], "planarconfig": "contig"}
     if axes.endswith("SYX"):
         arguments["planarconfig"] = "separate"
     with replacing(path, overwrite=overwrite) as temporary:
@@ -212,9 +307,28 @@ def save_tiff(
         )
 
 
-def _tiff_axes(axes: str) -> str:
+def tiff_provenance(path: Path) -> Any:
+    """Return what :func:`save_tiff` stored as provenance, None if nothing."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tif:
+        if tif.is_ome and tif.ome_metadata:
+            found = ElementTree.fromstring(tif.ome_metadata).findall(".//{*}M")
+            texts = [m.text or "" for m in found if m.get("K") == "napari-msdip"]
+        elif tif.is_imagej:
+            lines = str((tif.imagej_metadata or {}).get("Info", "")).splitlines()
+            mark = "napari-msdip: "
+            texts = [line[len(mark) :] for line in lines if line.startswith(mark)]
+        else:
+            return next(iter(tif.shaped_metadata or ()), {}).get("napari-msdip")
+    # The last one: a result that is denoised again hands on the first.
+    return json.loads(texts[-1]) if texts else None
+
+
+def _tiff_order(axes: str) -> list[int]:
     """Order dimensions as TIFF stores them: Y, X and the samples innermost."""
-    return "".join(sorted(axes, key=lambda letter: letter in "YXS"))
+    # Numbers, as letters do not tell two dimensions without a name apart.
+    return sorted(range(len(axes)), key=lambda axis: axes[axis] in "YXS")
 
 
 def _pages(data: Any, axes: str) -> Iterator[npt.NDArray[Any]]:

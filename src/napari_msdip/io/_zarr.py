@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["annotate_zarr", "ngff_names", "open_zarr", "save_zarr"]
+__all__ = ["annotate_zarr", "ngff_names", "open_zarr", "save_zarr", "zarr_provenance"]
 
 
 @contextmanager
@@ -42,14 +42,31 @@ def open_zarr(path: Path) -> Iterator[Source]:
         raise FileError(
             f"{path}: holds no image at its top; name the one inside that you mean"
         )
-    multiscale = image["multiscales"][0]
     try:
-        data: Any = node[multiscale["datasets"][0]["path"]]
+        multiscale = image["multiscales"][0]
+        name = multiscale["datasets"][0]["path"]
+    except (KeyError, IndexError, TypeError) as error:
+        raise FileError(
+            f"{path}: its OME metadata names no array in multiscales[0].datasets[0].path"
+        ) from error
+    try:
+        data: Any = node[name]
     except (KeyError, IndexError) as error:
         raise FileError(
             f"{path}: its OME metadata names an array that is missing"
         ) from error
-    yield Source(path, data, _ngff_metadata(multiscale, image.get("omero", {}), data.ndim))
+    try:
+        metadata = _ngff_metadata(multiscale, image.get("omero", {}), data.ndim)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FileError(
+            f"{path}: its OME metadata does not describe its array of {data.ndim} "
+            f"dimensions ({_reason(error)})"
+        ) from error
+    yield Source(path, data, metadata)
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _bare_zarr_metadata(array: Any) -> Metadata:
@@ -79,6 +96,8 @@ def _ngff_metadata(
 ) -> Metadata:
     declared = multiscale.get("axes") or [{"name": n} for n in "tczyx"[-ndim:]]
     declared = [{"name": a} if isinstance(a, str) else a for a in declared]
+    if len(declared) != ndim:
+        raise ValueError(f"it has {len(declared)} axes")
     axes = _letters([axis["name"] for axis in declared])
     factors, shifts = np.ones(ndim), np.zeros(ndim)
     transforms = multiscale["datasets"][0].get("coordinateTransformations", [])
@@ -134,6 +153,13 @@ def save_zarr(
         annotate_zarr(
             temporary, metadata, name=split_suffix(path)[0], provenance=provenance
         )
+
+
+def zarr_provenance(path: Path) -> Any:
+    """Return what :func:`save_zarr` stored as provenance, None if nothing."""
+    import zarr
+
+    return zarr.open(path, mode="r").attrs.get("napari_msdip")
 
 
 def annotate_zarr(
