@@ -299,7 +299,9 @@ def _open_zarr(stack: Any) -> Any:
     if isinstance(stack, Store):
         return zarr.open(stack, mode="r")
     if isinstance(stack, (str, os.PathLike)):
-        return _open_path(os.fspath(stack))
+        path = os.fspath(stack)
+        # A worker may have been started in another folder.
+        return _open_path(path if "://" in path else os.path.abspath(path))
     raise TypeError(
         f"stack: cannot read planes from a {type(stack).__name__}; give a NumPy, dask "
         "or zarr array, a zarr store or the path of one"
