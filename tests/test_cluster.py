@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_msdip import Options, Progress, Status, sinks
+from napari_msdip import Options, Progress, Status, sinks, tiling
 from napari_msdip.planes import PlaneLayout, plane_seed
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 
@@ -111,6 +111,22 @@ def test_arrays_in_memory_work_too(
     source = stack if kind == "numpy" else da.from_array(stack, chunks=(2, 32, 9))
     result = denoise_stack(source, OPTIONS, planes=[4, 1], client=client)
     np.testing.assert_array_equal(result.image, expected[[4, 1]])
+
+
+def test_tiles_are_chosen_by_the_workers_memory_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits: list[int | None] = []
+    monkeypatch.setattr(
+        tiling, "choose_tile", lambda plan, limit: limits.append(limit) or 128
+    )
+    with started(1, processes=False) as client:
+        for worker in client.cluster.workers.values():
+            worker.memory_manager.memory_limit = 950 * 2**20
+            worker.state.nthreads = 2
+        surroundings = cluster.survey(client, OPTIONS, (900, 900), 1)
+    assert limits == [950 * 2**20 // 2]
+    assert surroundings.pinned["tile"] == 128
 
 
 def test_workers_may_have_been_started_in_another_folder(

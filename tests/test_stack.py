@@ -660,12 +660,12 @@ def test_a_resumed_run_keeps_the_tiles_it_began_with(
         return fitting(*args, tile=tile, **kwargs)
 
     monkeypatch.setattr(tiling, "iter_denoise_fitting", spy)
-    monkeypatch.setattr(tiling, "choose_tile", lambda plan: 256)
+    monkeypatch.setattr(tiling, "choose_tile", lambda *_: 256)
     out = ZarrOut(tmp_path / "o.zarr")
     steps = iter_denoise_stack(stack, OPTIONS, out=out)
     while next(steps).finished_plane is None:
         pass
     steps.close()
-    monkeypatch.setattr(tiling, "choose_tile", lambda plan: None)
+    monkeypatch.setattr(tiling, "choose_tile", lambda *_: None)
     denoise_stack(stack, OPTIONS, out=out)
     assert tiles == [256, 256]

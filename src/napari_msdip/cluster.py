@@ -87,9 +87,17 @@ def survey(
     if options.threads is None:
         options = options.replace(threads=1)
     surroundings: Surroundings = _asked(
-        _Crew(client), look_around, options, size_yx, channels
+        _Crew(client), _look_around, options, size_yx, channels
     )
     return surroundings
+
+
+def _look_around(options: Options, size_yx: tuple[int, int], channels: int) -> Surroundings:
+    """Look around on a worker, whose nanny kills it at a limit of its own."""
+    worker = distributed.get_worker()
+    limit = worker.memory_manager.memory_limit
+    share = limit // worker.state.nthreads if limit else None
+    return look_around(options, size_yx, channels, share)
 
 
 def _asked(crew: _Crew, task: Callable[..., Any], *args: Any) -> Any:

@@ -413,8 +413,15 @@ class Surroundings:
     versions: Mapping[str, str]
 
 
-def look_around(options: Options, size_yx: tuple[int, int], channels: int) -> Surroundings:
+def look_around(
+    options: Options,
+    size_yx: tuple[int, int],
+    channels: int,
+    memory_limit: int | None = None,
+) -> Surroundings:
     """Ask the machine that this runs on what it can do.
+
+    ``memory_limit`` is how many bytes one plane may take on the CPU, None for all.
 
     Raises
     ------
@@ -427,7 +434,7 @@ def look_around(options: Options, size_yx: tuple[int, int], channels: int) -> Su
             "device": plan.device,
             "precision": plan.precision,
             "threads": plan.threads,
-            "tile": tiling.choose_tile(plan),
+            "tile": tiling.choose_tile(plan, memory_limit),
         },
         versions=versions(),
     )
