@@ -443,6 +443,18 @@ def test_nan_and_constant_planes(tmp_path: Path) -> None:
     assert result.status is Status.COMPLETED
 
 
+@pytest.mark.parametrize("bad", [0, 2])
+def test_refused_pixels_are_their_planes_failure(tmp_path: Path, bad: int) -> None:
+    stack = random_stack(3, 16, 18).astype("float32")
+    stack[bad, 0, 0] = 1e30
+    for _ in range(2):
+        result = denoise_stack(stack, OPTIONS, out=tmp_path / "o.zarr")
+        assert list(result.failed) == [bad]
+        assert "scale them first" in result.failed[bad]
+        np.testing.assert_array_equal(result.image[bad], stack[bad])
+        np.testing.assert_array_equal(result.image[1], alone(stack, 1))
+
+
 class Unreadable:
     """A stack whose plane 1 cannot be read until it is repaired."""
 

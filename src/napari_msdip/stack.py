@@ -17,6 +17,7 @@ import torch
 from napari_msdip import __version__, tiling
 from napari_msdip import image as front
 from napari_msdip.events import Progress, Result, StackResult, Status
+from napari_msdip.pixels import checked_image
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.planes import (
     PlaneLayout,
@@ -524,6 +525,11 @@ def iter_plane(
     bad = plane.size - np.count_nonzero(np.isfinite(plane))
     if bad:
         return as_it_was(f"{bad} of {plane.size} pixels are NaN or Inf")
+    try:
+        checked_image(plane, task.channel_axis)
+    except ValueError as error:
+        # Without the error: other planes may be fine.
+        return as_it_was(f"cannot be denoised: {_words(error)}")
     steps = tiling.iter_denoise_fitting(
         plane,
         task.options,
@@ -620,8 +626,8 @@ def skipped(
 def refuse_if_hopeless(outcome: Outcome, tally: Tally) -> None:
     """Raise what the engine raised before its first step ever.
 
-    Then the call is wrong (weights are missing, say) rather than this plane, and
-    would fail on every other plane too.
+    Then the call is wrong (weights are damaged, say) rather than this plane, whose
+    pixels were checked before, and would fail on every other plane too.
     """
     if outcome.error is not None and not (tally.fitted or outcome.fitted):
         raise outcome.error
