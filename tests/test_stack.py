@@ -481,6 +481,18 @@ def test_unreadable_plane_is_reported_and_tried_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.image[1], alone(source.stack, 1))
 
 
+def test_a_finished_plane_need_not_be_read_again(tmp_path: Path) -> None:
+    source = Unreadable(random_stack(3, 16, 18))
+    source.broken = False
+    out = tmp_path / "o.zarr"
+    before = denoise_stack(source, OPTIONS, out=out).image[:]
+    source.broken = True
+    with pytest.warns(UserWarning, match=r"plane 1 cannot be read .*bad sector"):
+        again = denoise_stack(source, OPTIONS, out=out)
+    assert not again.failed
+    np.testing.assert_array_equal(again.image[:], before)
+
+
 def test_failing_fit_leaves_the_plane(monkeypatch: pytest.MonkeyPatch) -> None:
     stack = random_stack(3, 16, 18)
 

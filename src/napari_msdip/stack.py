@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+import warnings
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -455,7 +456,15 @@ def _compare_input(job: Job) -> None:
     done = [index for index in job.planes if index in job.sink.done]
     step = -(-len(done) // _MOST_COMPARED) or 1
     for index in done[::step]:
-        plane = read_plane(job.source, job.layout, index)
+        try:
+            plane = read_plane(job.source, job.layout, index)
+        except Exception as error:  # Whatever a third-party reader raises.
+            warnings.warn(
+                f"stack: plane {index} cannot be read any more ({_words(error)}); it was "
+                "denoised by an earlier run and is kept unchecked",
+                stacklevel=2,
+            )
+            continue
         if digest(plane) != job.sink.done[index]:
             raise ValueError(
                 f"stack: plane {index} is not what it was when the output was begun, "
