@@ -346,6 +346,16 @@ def test_given_array_is_written_into() -> None:
     np.testing.assert_array_equal(out, denoise_stack(stack, OPTIONS).image)
 
 
+def test_a_stack_can_be_overwritten_in_place_only() -> None:
+    stack = random_stack(4, 16, 18)
+    expected = denoise_stack(stack, OPTIONS).image
+    for planes, out in (([2, 0, 1, 3], stack), (None, stack[::-1]), ([1, 2], stack[:2])):
+        with pytest.raises(ValueError, match="out: shares memory with the stack"):
+            denoise_stack(stack, OPTIONS, planes=planes, out=out)
+    denoise_stack(stack, OPTIONS, out=stack)
+    np.testing.assert_array_equal(stack, expected)
+
+
 def test_ome_zarr_is_described_and_chunked_by_plane(tmp_path: Path) -> None:
     stack = random_stack(2, 3, 2, 16, 18)
     out = tmp_path / "out.ome.zarr"

@@ -391,6 +391,7 @@ def _prepare(
     job = Job(
         source, layout, selection, chosen, options, dtype, sink, surroundings.versions
     )
+    _refuse_overwritten_input(job)
     _compare_input(job)
     return job
 
@@ -449,6 +450,26 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
     }
+
+
+def _refuse_overwritten_input(job: Job) -> None:
+    """Refuse an output in which a plane would lie where another is still to be read."""
+    source, out = job.source, job.sink.image
+    if not isinstance(source, np.ndarray) or not isinstance(out, np.ndarray):
+        return
+    if not np.may_share_memory(source, out):
+        return
+    for position, index in enumerate(job.planes):
+        place = _place(out[job.selection.key(position)])
+        if place != _place(source[job.layout.key(index)]):
+            raise ValueError(
+                f"out: shares memory with the stack, but plane {index} would not lie "
+                "where it came from and overwrite others; give an array of its own"
+            )
+
+
+def _place(plane: Array) -> tuple[int, tuple[int, ...]]:
+    return plane.__array_interface__["data"][0], plane.strides
 
 
 def _compare_input(job: Job) -> None:
