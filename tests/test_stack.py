@@ -671,6 +671,27 @@ def test_resuming_refuses_other_options_and_input(tmp_path: Path) -> None:
         denoise_stack(changed, OPTIONS, out=out)
 
 
+def test_a_run_that_finished_no_plane_leaves_the_options_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*args: Any, **kwargs: Any) -> Iterator[Progress]:
+        raise FileNotFoundError("no weights")
+        yield
+
+    stack = random_stack(2, 16, 18)
+    out = tmp_path / "o.zarr"
+    with monkeypatch.context() as patched:
+        patched.setattr(front, "iter_denoise_part", refusing)
+        with pytest.raises(FileNotFoundError, match="no weights"):
+            denoise_stack(stack, OPTIONS.replace(iterations=7), out=out)
+    with pytest.raises(ValueError, match="the dtype of the stack was"):
+        denoise_stack(stack.astype("int32"), OPTIONS, out=out)
+    result = denoise_stack(stack, OPTIONS, out=out)
+    np.testing.assert_array_equal(result.image[:], denoise_stack(stack, OPTIONS).image)
+    first = (out / "0" / JOURNAL).read_bytes().splitlines()[0]
+    assert json.loads(first)["options"] == OPTIONS.to_dict()
+
+
 def test_other_versions_are_warned_about(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
