@@ -15,6 +15,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+import torch
 import zarr
 from tests.fakes import fake_denoise
 from tests.samples import TINY
@@ -116,6 +117,9 @@ def test_select(planes: Any, expected: tuple[int, ...]) -> None:
         ([1, 1], ValueError),
         ([1.5], TypeError),
         ([True], TypeError),
+        (np.array([[0, 1]]), TypeError),
+        (np.array(3), TypeError),
+        (slice(0.5, 2), TypeError),
         ("12", TypeError),
         (3, TypeError),
     ],
@@ -401,6 +405,20 @@ def test_wrong_output_is_refused_at_once(
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [("client", "tcp://head:8786"), ("should_stop", True), ("on_progress", 5)],
+)
+def test_arguments_of_the_wrong_kind_are_named(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name}={value!r}: give a"):
+        denoise_stack(random_stack(2, 16, 18), OPTIONS, **{name: value})
+
+
+def unknown_size() -> Any:
+    stack = da.from_array(random_stack(3, 16, 18))
+    return stack[stack[:, 0, 0] > 0]
+
+
+@pytest.mark.parametrize(
     ("stack", "channel_axis", "error", "match"),
     [
         (np.zeros((2, 16, 18), bool), None, TypeError, "dtype"),
@@ -410,6 +428,11 @@ def test_wrong_output_is_refused_at_once(
         (np.zeros((2, 16, 18)), 3, ValueError, "channel_axis"),
         (np.zeros((2, 16, 18)), "C", TypeError, "channel_axis"),
         (np.zeros((2, 16, 18)), True, TypeError, "channel_axis"),
+        (np.zeros((2, 16, 18)), np.array([0]), TypeError, "channel_axis=array"),
+        (np.zeros((4, 16, 18, 3)), None, ValueError, r"stack: .*channel_axis=-1"),
+        (np.zeros((4, 16, 3)), 0, ValueError, r"stack: .*at least 8 px$"),
+        (torch.zeros(2, 16, 18), None, TypeError, r"stack: .*stack.numpy\(\)"),
+        (unknown_size(), None, ValueError, r"stack: .*compute_chunk_sizes"),
         (object(), None, TypeError, "stack"),
         ("missing.zarr", None, FileNotFoundError, r"stack: .*missing\.zarr does not exist"),
         (__file__, None, ValueError, "stack: .* is no zarr store"),

@@ -18,7 +18,7 @@ import torch
 from napari_msdip import __version__, tiling
 from napari_msdip import image as front
 from napari_msdip.events import Progress, Result, StackResult, Status
-from napari_msdip.pixels import checked_image
+from napari_msdip.pixels import SMALLEST_SIDE, checked_image
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.planes import (
     PlaneLayout,
@@ -101,6 +101,7 @@ def denoise_stack(
     FileExistsError
         If ``out`` exists and no run that could be resumed began it.
     """
+    _check_callable("on_progress", on_progress)
     steps = iter_denoise_stack(
         stack,
         options,
@@ -147,6 +148,7 @@ def iter_denoise_stack(
         As :func:`denoise_stack` does.
     """
     started = time.monotonic()
+    _check_callable("should_stop", should_stop)
     if client is None:
         survey, run = look_around, _one_by_one
     else:
@@ -172,7 +174,17 @@ def iter_denoise_stack(
     return result
 
 
+def _check_callable(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name}={value!r}: give a function or None")
+
+
 def _on_cluster(client: Any) -> tuple[Any, Any]:
+    if not callable(getattr(client, "submit", None)):
+        raise TypeError(
+            f"client={client!r}: give a distributed.Client, such as "
+            "Client('tcp://head-node:8786'), or None"
+        )
     from napari_msdip import cluster
 
     return partial(cluster.survey, client), partial(cluster.run, client)
@@ -372,6 +384,7 @@ def _prepare(
     options = front.as_options(options)
     source = open_stack(stack)
     layout = PlaneLayout.of(source.shape, channel_axis)
+    _check_size(layout)
     chosen = select(planes, layout.n_planes)
     selection = layout if planes is None else layout.selection(len(chosen))
     dtype = np.dtype(source.dtype)
@@ -394,6 +407,19 @@ def _prepare(
     _refuse_overwritten_input(job)
     _compare_input(job)
     return job
+
+
+def _check_size(layout: PlaneLayout) -> None:
+    if min(layout.size_yx) >= SMALLEST_SIDE:
+        return
+    height, width = layout.size_yx
+    remedy = ""
+    if layout.channel_axis is None and len(layout.shape) > 2:
+        remedy = f"; if the {width} are channels, give channel_axis=-1"
+    raise ValueError(
+        f"stack: shape {layout.shape} has planes of {height}×{width} pixels, but Y and X "
+        f"must be at least {SMALLEST_SIDE} px{remedy}"
+    )
 
 
 @dataclass(frozen=True)
