@@ -350,6 +350,14 @@ def test_given_array_is_written_into() -> None:
     np.testing.assert_array_equal(out, denoise_stack(stack, OPTIONS).image)
 
 
+@pytest.mark.parametrize(("order", "other"), [(">u2", "<u2"), ("<u2", ">u2")])
+def test_output_may_have_another_byte_order(order: str, other: str) -> None:
+    stack = random_stack(2, 16, 18, dtype=order)
+    out = np.zeros(stack.shape, other)
+    denoise_stack(stack, OPTIONS, out=out)
+    np.testing.assert_array_equal(out, denoise_stack(stack, OPTIONS).image)
+
+
 def test_a_stack_can_be_overwritten_in_place_only() -> None:
     stack = random_stack(4, 16, 18)
     expected = denoise_stack(stack, OPTIONS).image

@@ -374,7 +374,9 @@ def open_sink(
             f"out: cannot write planes to a {type(out).__name__}; give an array, the "
             "path of a zarr store, or None"
         )
-    if tuple(out.shape) != layout.shape or np.dtype(out.dtype) != dtype:
+    # Another byte order holds the same values.
+    native = np.dtype(out.dtype).newbyteorder("=")
+    if tuple(out.shape) != layout.shape or native != dtype.newbyteorder("="):
         raise ValueError(
             f"out: has shape {tuple(out.shape)} and dtype {out.dtype}, but the result "
             f"has {layout.shape} and {dtype}"
