@@ -100,6 +100,13 @@ def denoise_stack(
         If an argument cannot be right, before any long work.
     FileExistsError
         If ``out`` exists and no run that could be resumed began it.
+
+    Notes
+    -----
+    With ``plane_chunk`` a plane that fails is passed over: the next one starts from the
+    plane before it. A resumed run that then denoises the failed plane keeps the finished
+    planes after it in the chunk, which started from another plane than they would have
+    in a run without the failure. For the same pixels give a new ``out``.
     """
     _check_callable("on_progress", on_progress)
     steps = iter_denoise_stack(
@@ -232,7 +239,9 @@ class Job:
     def chunks(self, todo: Sequence[int]) -> Iterator[list[int]]:
         """Yield the positions to denoise in a row, each plane starting from the last.
 
-        Positions that are not in ``todo`` only lead up to others that are.
+        Positions that are not in ``todo`` only lead up to others that are. Finished
+        planes after one that failed are kept: a plane that fails each time would have
+        them done again on each resume.
         """
         wanted = set(todo)
         size = self.options.plane_chunk
@@ -490,7 +499,7 @@ def _refuse_overwritten_input(job: Job) -> None:
         if place != _place(source[job.layout.key(index)]):
             raise ValueError(
                 f"out: shares memory with the stack, but plane {index} would not lie "
-                "where it came from and overwrite others; give an array of its own"
+                "where it came from and would overwrite others; give an array of its own"
             )
 
 
