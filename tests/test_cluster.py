@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_msdip import Options, Progress, Status
-from napari_msdip.planes import plane_seed
+from napari_msdip import Options, Progress, Status, sinks, tiling
+from napari_msdip.planes import PlaneLayout, plane_seed
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 
 if TYPE_CHECKING:
@@ -111,6 +111,47 @@ def test_arrays_in_memory_work_too(
     source = stack if kind == "numpy" else da.from_array(stack, chunks=(2, 32, 9))
     result = denoise_stack(source, OPTIONS, planes=[4, 1], client=client)
     np.testing.assert_array_equal(result.image, expected[[4, 1]])
+
+
+def test_tiles_are_chosen_by_the_workers_memory_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits: list[int | None] = []
+    monkeypatch.setattr(
+        tiling, "choose_tile", lambda plan, limit: limits.append(limit) or 128
+    )
+    with started(1, processes=False) as client:
+        for worker in client.cluster.workers.values():
+            worker.memory_manager.memory_limit = 950 * 2**20
+            worker.state.nthreads = 2
+        surroundings = cluster.survey(client, OPTIONS, (900, 900), 1)
+    assert limits == [950 * 2**20 // 2]
+    assert surroundings.pinned["tile"] == 128
+
+
+def test_workers_may_have_been_started_in_another_folder(
+    client: Any, stack: Any, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    zarr.create_array("in.zarr", data=stack[:2], chunks=(1, 32, 36))
+    result = denoise_stack("in.zarr", OPTIONS, out="out.ome.zarr", client=client)
+    assert not result.failed
+    np.testing.assert_array_equal(result.image[:], expected[:2])
+
+
+def test_a_store_that_workers_cannot_reach_is_refused_before_any_plane(
+    client: Any, stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = sinks.ZarrWriter(str(tmp_path / "elsewhere"), PlaneLayout.of((2, 8, 8), None))
+    prepared = sinks.ZarrSink.__init__
+
+    def unshared(self: Any, *args: Any) -> None:
+        prepared(self, *args)
+        self.writer = writer
+
+    monkeypatch.setattr(sinks.ZarrSink, "__init__", unshared)
+    with pytest.raises(OSError, match=r"out: a worker cannot write to .*elsewhere.*share"):
+        denoise_stack(stack, OPTIONS, out=tmp_path / "o.zarr", client=client)
 
 
 def test_killed_worker_loses_only_its_plane(

@@ -14,6 +14,7 @@ from napari_msdip import devices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -139,6 +140,31 @@ def test_cpu_count_is_what_this_process_may_use() -> None:
 
 def test_memory_is_there() -> None:
     assert devices.available_memory("cpu") > 2**20
+
+
+def group(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / f"memory.{name}").write_text(content)
+
+
+def test_no_limit_of_a_control_group_is_none(tmp_path: Path) -> None:
+    group(tmp_path / "job", max="max\n", current="5\n", stat="")
+    assert devices.cgroup_room(tmp_path, "0::/job\n") is None
+    assert devices.cgroup_room(tmp_path, "0::/elsewhere\n1:cpu:/\n") is None
+
+
+def test_the_tightest_control_group_counts(tmp_path: Path) -> None:
+    group(tmp_path / "job", max="1000\n", current="300\n", stat="inactive_file 50\n")
+    group(tmp_path / "job" / "step", max="max\n", current="10\n", stat="")
+    assert devices.cgroup_room(tmp_path, "0::/job/step\n") == 750
+    group(tmp_path / "job", current="2000\n")
+    assert devices.cgroup_room(tmp_path, "0::/job/step\n") == 0
+
+
+def test_control_groups_of_the_first_version_count(tmp_path: Path) -> None:
+    group(tmp_path / "memory", limit_in_bytes="900", usage_in_bytes="100", stat="")
+    assert devices.cgroup_room(tmp_path, "3:cpu,memory:/job\n0::/\n") == 800
 
 
 def test_memory_that_pytorch_keeps_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:

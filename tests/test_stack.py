@@ -15,6 +15,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+import torch
 import zarr
 from tests.fakes import fake_denoise
 from tests.samples import TINY
@@ -116,6 +117,9 @@ def test_select(planes: Any, expected: tuple[int, ...]) -> None:
         ([1, 1], ValueError),
         ([1.5], TypeError),
         ([True], TypeError),
+        (np.array([[0, 1]]), TypeError),
+        (np.array(3), TypeError),
+        (slice(0.5, 2), TypeError),
         ("12", TypeError),
         (3, TypeError),
     ],
@@ -346,6 +350,24 @@ def test_given_array_is_written_into() -> None:
     np.testing.assert_array_equal(out, denoise_stack(stack, OPTIONS).image)
 
 
+@pytest.mark.parametrize(("order", "other"), [(">u2", "<u2"), ("<u2", ">u2")])
+def test_output_may_have_another_byte_order(order: str, other: str) -> None:
+    stack = random_stack(2, 16, 18, dtype=order)
+    out = np.zeros(stack.shape, other)
+    denoise_stack(stack, OPTIONS, out=out)
+    np.testing.assert_array_equal(out, denoise_stack(stack, OPTIONS).image)
+
+
+def test_a_stack_can_be_overwritten_in_place_only() -> None:
+    stack = random_stack(4, 16, 18)
+    expected = denoise_stack(stack, OPTIONS).image
+    for planes, out in (([2, 0, 1, 3], stack), (None, stack[::-1]), ([1, 2], stack[:2])):
+        with pytest.raises(ValueError, match="out: shares memory with the stack"):
+            denoise_stack(stack, OPTIONS, planes=planes, out=out)
+    denoise_stack(stack, OPTIONS, out=stack)
+    np.testing.assert_array_equal(stack, expected)
+
+
 def test_ome_zarr_is_described_and_chunked_by_plane(tmp_path: Path) -> None:
     stack = random_stack(2, 3, 2, 16, 18)
     out = tmp_path / "out.ome.zarr"
@@ -391,6 +413,20 @@ def test_wrong_output_is_refused_at_once(
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [("client", "tcp://head:8786"), ("should_stop", True), ("on_progress", 5)],
+)
+def test_arguments_of_the_wrong_kind_are_named(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name}={value!r}: give a"):
+        denoise_stack(random_stack(2, 16, 18), OPTIONS, **{name: value})
+
+
+def unknown_size() -> Any:
+    stack = da.from_array(random_stack(3, 16, 18))
+    return stack[stack[:, 0, 0] > 0]
+
+
+@pytest.mark.parametrize(
     ("stack", "channel_axis", "error", "match"),
     [
         (np.zeros((2, 16, 18), bool), None, TypeError, "dtype"),
@@ -400,8 +436,13 @@ def test_wrong_output_is_refused_at_once(
         (np.zeros((2, 16, 18)), 3, ValueError, "channel_axis"),
         (np.zeros((2, 16, 18)), "C", TypeError, "channel_axis"),
         (np.zeros((2, 16, 18)), True, TypeError, "channel_axis"),
+        (np.zeros((2, 16, 18)), np.array([0]), TypeError, "channel_axis=array"),
+        (np.zeros((4, 16, 18, 3)), None, ValueError, r"stack: .*channel_axis=-1"),
+        (np.zeros((4, 16, 3)), 0, ValueError, r"stack: .*at least 8 px$"),
+        (torch.zeros(2, 16, 18), None, TypeError, r"stack: .*stack.numpy\(\)"),
+        (unknown_size(), None, ValueError, r"stack: .*compute_chunk_sizes"),
         (object(), None, TypeError, "stack"),
-        ("missing.zarr", None, FileNotFoundError, "stack: missing.zarr does not exist"),
+        ("missing.zarr", None, FileNotFoundError, r"stack: .*missing\.zarr does not exist"),
         (__file__, None, ValueError, "stack: .* is no zarr store"),
     ],
 )
@@ -443,6 +484,18 @@ def test_nan_and_constant_planes(tmp_path: Path) -> None:
     assert result.status is Status.COMPLETED
 
 
+@pytest.mark.parametrize("bad", [0, 2])
+def test_refused_pixels_are_their_planes_failure(tmp_path: Path, bad: int) -> None:
+    stack = random_stack(3, 16, 18).astype("float32")
+    stack[bad, 0, 0] = 1e30
+    for _ in range(2):
+        result = denoise_stack(stack, OPTIONS, out=tmp_path / "o.zarr")
+        assert list(result.failed) == [bad]
+        assert "scale them first" in result.failed[bad]
+        np.testing.assert_array_equal(result.image[bad], stack[bad])
+        np.testing.assert_array_equal(result.image[1], alone(stack, 1))
+
+
 class Unreadable:
     """A stack whose plane 1 cannot be read until it is repaired."""
 
@@ -467,6 +520,18 @@ def test_unreadable_plane_is_reported_and_tried_again(tmp_path: Path) -> None:
     again = denoise_stack(source, OPTIONS, out=out)
     assert not again.failed
     np.testing.assert_array_equal(again.image[1], alone(source.stack, 1))
+
+
+def test_a_finished_plane_need_not_be_read_again(tmp_path: Path) -> None:
+    source = Unreadable(random_stack(3, 16, 18))
+    source.broken = False
+    out = tmp_path / "o.zarr"
+    before = denoise_stack(source, OPTIONS, out=out).image[:]
+    source.broken = True
+    with pytest.warns(UserWarning, match=r"plane 1 cannot be read .*bad sector"):
+        again = denoise_stack(source, OPTIONS, out=out)
+    assert not again.failed
+    np.testing.assert_array_equal(again.image[:], before)
 
 
 def test_failing_fit_leaves_the_plane(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -637,6 +702,27 @@ def test_resuming_refuses_other_options_and_input(tmp_path: Path) -> None:
         denoise_stack(changed, OPTIONS, out=out)
 
 
+def test_a_run_that_finished_no_plane_leaves_the_options_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*args: Any, **kwargs: Any) -> Iterator[Progress]:
+        raise FileNotFoundError("no weights")
+        yield
+
+    stack = random_stack(2, 16, 18)
+    out = tmp_path / "o.zarr"
+    with monkeypatch.context() as patched:
+        patched.setattr(front, "iter_denoise_part", refusing)
+        with pytest.raises(FileNotFoundError, match="no weights"):
+            denoise_stack(stack, OPTIONS.replace(iterations=7), out=out)
+    with pytest.raises(ValueError, match="the dtype of the stack was"):
+        denoise_stack(stack.astype("int32"), OPTIONS, out=out)
+    result = denoise_stack(stack, OPTIONS, out=out)
+    np.testing.assert_array_equal(result.image[:], denoise_stack(stack, OPTIONS).image)
+    first = (out / "0" / JOURNAL).read_bytes().splitlines()[0]
+    assert json.loads(first)["options"] == OPTIONS.to_dict()
+
+
 def test_other_versions_are_warned_about(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -660,12 +746,12 @@ def test_a_resumed_run_keeps_the_tiles_it_began_with(
         return fitting(*args, tile=tile, **kwargs)
 
     monkeypatch.setattr(tiling, "iter_denoise_fitting", spy)
-    monkeypatch.setattr(tiling, "choose_tile", lambda plan: 256)
+    monkeypatch.setattr(tiling, "choose_tile", lambda *_: 256)
     out = ZarrOut(tmp_path / "o.zarr")
     steps = iter_denoise_stack(stack, OPTIONS, out=out)
     while next(steps).finished_plane is None:
         pass
     steps.close()
-    monkeypatch.setattr(tiling, "choose_tile", lambda plan: None)
+    monkeypatch.setattr(tiling, "choose_tile", lambda *_: None)
     denoise_stack(stack, OPTIONS, out=out)
     assert tiles == [256, 256]

@@ -204,6 +204,13 @@ def test_tile_is_the_largest_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         assert choose_tile(plan) == expected
 
 
+def test_a_limit_holds_however_much_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "available_memory", lambda device: 2**40)
+    plan = resolve(OPTIONS, (900, 900), 1.0)
+    assert choose_tile(plan) is None
+    assert choose_tile(plan, 500 * 2**20) is not None
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

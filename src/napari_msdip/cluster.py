@@ -86,17 +86,51 @@ def survey(
     """
     if options.threads is None:
         options = options.replace(threads=1)
-    crew = _Crew(client)
-    future = crew.submit(look_around, options, size_yx, channels)
-    surroundings: Surroundings | None = None
-    while surroundings is None:
+    surroundings: Surroundings = _asked(
+        _Crew(client), _look_around, options, size_yx, channels
+    )
+    return surroundings
+
+
+def _look_around(options: Options, size_yx: tuple[int, int], channels: int) -> Surroundings:
+    """Look around on a worker, whose nanny kills it at a limit of its own."""
+    worker = distributed.get_worker()
+    limit = worker.memory_manager.memory_limit
+    share = limit // worker.state.nthreads if limit else None
+    return look_around(options, size_yx, channels, share)
+
+
+def _asked(crew: _Crew, task: Callable[..., Any], *args: Any) -> Any:
+    """Return what one worker answers, which must not be None."""
+    future = crew.submit(task, *args)
+    answer = None
+    while answer is None:
         crew.wait()
         crew.count_threads()
         try:
-            surroundings = _result(future)
+            answer = _result(future)
         except _NO_WORKER as error:
             raise RuntimeError(f"client: {_unattended(error)}; start workers") from error
-    return surroundings
+    return answer
+
+
+def _refuse_store_out_of_reach(crew: _Crew, writer: ZarrWriter) -> None:
+    """Raise before any plane is fitted if a worker cannot write to the store."""
+    failure = _asked(crew, _try_to_write, writer)
+    if failure:
+        raise OSError(
+            f"out: a worker cannot write to {writer.path} ({failure}); give a path on a "
+            "file system that this process and all workers share"
+        )
+
+
+def _try_to_write(writer: ZarrWriter) -> str:
+    """Return, on a worker, why it cannot write to a store; empty if it can."""
+    try:
+        writer.prove()
+    except (OSError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def run(
@@ -112,6 +146,8 @@ def run(
     is left, the run waits for one, as one may still stand in the queue of a cluster.
     """
     crew = _Crew(client)
+    if todo and isinstance(job.sink, ZarrSink):
+        _refuse_store_out_of_reach(crew, job.sink.writer)
     wanted = set(todo)
     waiting = deque(job.chunks(todo))
     running: dict[distributed.Future, list[int]] = {}

@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "available_memory",
     "casting",
+    "cgroup_room",
     "cpu_count",
     "is_proven",
     "limited_threads",
@@ -31,6 +33,11 @@ _PROBE_SIZE = 96
 _PROBE_ROUNDS = 5
 # Only MPS is not among them: see is_proven.
 _PROVEN = ("cpu", "cuda")
+# Limit and usage of a control group, version 1 and 2.
+_CGROUP_FILES = (
+    ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ("memory.max", "memory.current"),
+)
 # bfloat16 also costs accuracy, so a small gain does not pay.
 _WORTHWHILE_SPEEDUP = 1.25
 
@@ -222,4 +229,61 @@ def _available_cpu_memory() -> int:
     """Free memory: Linux counts reclaimable caches as available, others need psutil."""
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    free = int(psutil.virtual_memory().available)
+    try:
+        membership = Path("/proc/self/cgroup").read_text("utf-8")
+    except OSError:
+        return free
+    room = cgroup_room(Path("/sys/fs/cgroup"), membership)
+    return free if room is None else min(free, room)
+
+
+def cgroup_room(root: Path, membership: str) -> int | None:
+    """Return how much more memory the control groups let this process take.
+
+    A container or a SLURM job is killed at its own limit, of which the machine's free
+    memory says nothing.
+
+    Parameters
+    ----------
+    root : Path
+        Where control groups are mounted.
+    membership : str
+        What ``/proc/self/cgroup`` says.
+
+    Returns
+    -------
+    int or None
+        Bytes, not negative; None without a limit.
+    """
+    rooms = []
+    for line in membership.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            base, limit, usage = root / "memory", *_CGROUP_FILES[0]
+        elif not controllers:
+            base, limit, usage = root, *_CGROUP_FILES[1]
+        else:
+            continue
+        group = base / path.strip("/")
+        # The limits of the groups around this one hold too; inside a container the
+        # path may be the host's, and only the mount itself is there.
+        for folder in (group, *group.parents):
+            rooms.append(_room(folder / limit, folder / usage, folder / "memory.stat"))
+            if folder == base:
+                break
+    return min((room for room in rooms if room is not None), default=None)
+
+
+def _room(limit: Path, usage: Path, stat: Path) -> int | None:
+    """Return what one group has left, None if it has no limit."""
+    try:
+        most = int(limit.read_text("ascii"))
+        used = int(usage.read_text("ascii"))
+        entries = dict(line.split() for line in stat.read_text("ascii").splitlines())
+    except (OSError, ValueError):
+        # There is no such group, or its limit is the word "max".
+        return None
+    # The kernel drops cached files before it kills.
+    cached = int(entries.get("total_inactive_file", entries.get("inactive_file", 0)))
+    return max(most - max(used - cached, 0), 0)

@@ -43,7 +43,8 @@ class Journal:
         What the run is: ``options`` (a mapping), ``versions`` (a mapping) and
         further entries, all plain JSON types. A journal that is already there
         must agree in everything but ``versions``, which is only warned about,
-        and ``pinned``, which the new run has to take from it.
+        and ``pinned``, which the new run has to take from it. While no plane is
+        finished, ``options``, ``versions`` and ``pinned`` become those of the new run.
 
     Attributes
     ----------
@@ -85,7 +86,7 @@ class Journal:
         first, *records = whole.splitlines() or [b"{}"]
         try:
             self.header = json.loads(first)
-            self._compare(self.header, header)
+            self._compare(self.header, header, with_options=bool(records))
             for record in map(json.loads, records):
                 self.done[int(record["plane"])] = str(record["input"])
         except (json.JSONDecodeError, KeyError, TypeError) as error:
@@ -93,10 +94,16 @@ class Journal:
                 f"out: {self.path} is no journal of ours or is damaged ({error}); "
                 "choose another output"
             ) from error
-        if len(whole) < len(content):
+        if not records:
+            # Nothing was made with what that run was begun with.
+            self._create(header)
+            self.header = dict(header)
+        elif len(whole) < len(content):
             os.truncate(self.path, len(whole))
 
-    def _compare(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    def _compare(
+        self, then: Mapping[str, Any], now: Mapping[str, Any], *, with_options: bool
+    ) -> None:
         differences = [
             f"{_NAMES.get(key, key)} was {then.get(key)!r}, is {now.get(key)!r}"
             for key in now
@@ -104,9 +111,10 @@ class Journal:
             and then.get(key) != now.get(key)
         ]
         before, wanted = then.get("options", {}), now["options"]
+        names = {*before, *wanted} if with_options else ()
         differences += [
             f"option {name} was {before.get(name)!r}, is {wanted.get(name)!r}"
-            for name in sorted({*before, *wanted})
+            for name in sorted(names)
             if before.get(name) != wanted.get(name)
         ]
         if differences:
@@ -115,7 +123,7 @@ class Journal:
                 f"resumed: {'; '.join(differences)}. Give what it was begun with, or "
                 "another output"
             )
-        if then.get("versions") != now["versions"]:
+        if with_options and then.get("versions") != now["versions"]:
             warnings.warn(
                 f"{self.path.parent} was begun with {then.get('versions')} and goes on "
                 f"with {now['versions']}: pixels may differ between its planes",

@@ -87,11 +87,12 @@ class PlaneLayout:
         """
         ndim = len(shape)
         if channel_axis is not None:
-            if isinstance(channel_axis, bool) or not hasattr(channel_axis, "__index__"):
+            number = _whole(channel_axis)
+            if number is None:
                 raise TypeError(
                     f"channel_axis={channel_axis!r}: give a whole number or None"
                 )
-            channel_axis = operator.index(channel_axis)
+            channel_axis = number
             if not -ndim <= channel_axis < ndim:
                 raise ValueError(
                     f"channel_axis={channel_axis}: the stack has {ndim} axes, "
@@ -201,6 +202,11 @@ def select(planes: slice | Sequence[int] | None, n_planes: int) -> tuple[int, ..
     if isinstance(planes, slice):
         if planes.step == 0:
             raise ValueError(f"planes={planes!r}: the step cannot be 0")
+        if any(
+            bound is not None and _whole(bound) is None
+            for bound in (planes.start, planes.stop, planes.step)
+        ):
+            raise TypeError(f"planes={planes!r}: give whole numbers or None in the slice")
         chosen = tuple(range(n_planes)[planes])
     else:
         chosen = tuple(_plane_index(index, n_planes) for index in _iterable(planes))
@@ -214,21 +220,34 @@ def select(planes: slice | Sequence[int] | None, n_planes: int) -> tuple[int, ..
 
 
 def _iterable(planes: Any) -> Any:
-    if isinstance(planes, (str, bytes)) or not hasattr(planes, "__iter__"):
+    # An array of no axes has __iter__ and cannot be iterated over.
+    flat = hasattr(planes, "__iter__") and getattr(planes, "ndim", 1) == 1
+    if isinstance(planes, (str, bytes)) or not flat:
         raise TypeError(f"planes={planes!r}: give a slice, a list of indices or None")
     return planes
 
 
 def _plane_index(index: Any, n_planes: int) -> int:
-    if isinstance(index, (bool, np.bool_)) or not hasattr(index, "__index__"):
+    number = _whole(index)
+    if number is None:
         raise TypeError(f"planes: {index!r} is no plane index; give whole numbers")
-    number = operator.index(index)
     if not -n_planes <= number < n_planes:
         raise ValueError(
             f"planes: there is no plane {number}; the stack has {n_planes}, "
             f"0 to {n_planes - 1}"
         )
     return number % n_planes
+
+
+def _whole(value: Any) -> int | None:
+    """Return a whole number as int, None for anything else."""
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        # NumPy arrays have __index__ whatever their shape.
+        return None
 
 
 def chunked(planes: Sequence[int], row_length: int, size: int) -> list[list[int]]:
@@ -280,9 +299,20 @@ def open_stack(stack: Any) -> Any:
     source = stack
     if not _is_array(source):
         source = _finest(_open_zarr(source))
-    dtype = np.dtype(source.dtype)
+    try:
+        dtype = np.dtype(source.dtype)
+    except TypeError as error:
+        raise TypeError(
+            f"stack: dtype {source.dtype} of a {type(source).__name__} is none of NumPy's; "
+            "give a NumPy array, such as stack.numpy() of a tensor"
+        ) from error
     if dtype.kind not in "iuf":
         raise TypeError(f"stack: dtype {dtype} cannot be denoised; give integers or floats")
+    if any(size != size for size in source.shape):
+        raise ValueError(
+            f"stack: shape {source.shape} is not known; call compute_chunk_sizes() on the "
+            "dask array first"
+        )
     return source
 
 
@@ -299,7 +329,9 @@ def _open_zarr(stack: Any) -> Any:
     if isinstance(stack, Store):
         return zarr.open(stack, mode="r")
     if isinstance(stack, (str, os.PathLike)):
-        return _open_path(os.fspath(stack))
+        path = os.fspath(stack)
+        # A worker may have been started in another folder.
+        return _open_path(path if "://" in path else os.path.abspath(path))
     raise TypeError(
         f"stack: cannot read planes from a {type(stack).__name__}; give a NumPy, dask "
         "or zarr array, a zarr store or the path of one"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import uuid
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,13 +128,20 @@ class ZarrWriter:
     Attributes
     ----------
     path : str
-        Folder of the array.
+        Absolute path of the array's folder.
     layout : PlaneLayout
         Layout of the array.
     """
 
     path: str
     layout: PlaneLayout
+
+    def prove(self) -> None:
+        """Open the array for writing and write beside it; raise OSError if it fails."""
+        _open_array(self.path)
+        proof = Path(self.path) / f"{uuid.uuid4().hex}.partial"
+        proof.write_bytes(b"")
+        proof.unlink(missing_ok=True)
 
     def __call__(self, position: int, plane: Array) -> None:
         """Write the plane at ``position`` and wait until it is on disk."""
@@ -210,7 +218,8 @@ class ZarrSink:
         dtype: np.dtype[Any],
         header: Mapping[str, Any],
     ) -> None:
-        root = Path(out.path)
+        # A worker may have been started in another folder.
+        root = Path(out.path).absolute()
         metadata = out.metadata or _guess(layout)
         _check_axes(metadata.axes, layout)
         if not out.interim:
@@ -365,7 +374,9 @@ def open_sink(
             f"out: cannot write planes to a {type(out).__name__}; give an array, the "
             "path of a zarr store, or None"
         )
-    if tuple(out.shape) != layout.shape or np.dtype(out.dtype) != dtype:
+    # Another byte order holds the same values.
+    native = np.dtype(out.dtype).newbyteorder("=")
+    if tuple(out.shape) != layout.shape or native != dtype.newbyteorder("="):
         raise ValueError(
             f"out: has shape {tuple(out.shape)} and dtype {out.dtype}, but the result "
             f"has {layout.shape} and {dtype}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+import warnings
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +18,7 @@ import torch
 from napari_msdip import __version__, tiling
 from napari_msdip import image as front
 from napari_msdip.events import Progress, Result, StackResult, Status
+from napari_msdip.pixels import SMALLEST_SIDE, checked_image
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.planes import (
     PlaneLayout,
@@ -98,7 +100,15 @@ def denoise_stack(
         If an argument cannot be right, before any long work.
     FileExistsError
         If ``out`` exists and no run that could be resumed began it.
+
+    Notes
+    -----
+    With ``plane_chunk`` a plane that fails is passed over: the next one starts from the
+    plane before it. A resumed run that then denoises the failed plane keeps the finished
+    planes after it in the chunk, which started from another plane than they would have
+    in a run without the failure. For the same pixels give a new ``out``.
     """
+    _check_callable("on_progress", on_progress)
     steps = iter_denoise_stack(
         stack,
         options,
@@ -145,6 +155,7 @@ def iter_denoise_stack(
         As :func:`denoise_stack` does.
     """
     started = time.monotonic()
+    _check_callable("should_stop", should_stop)
     if client is None:
         survey, run = look_around, _one_by_one
     else:
@@ -170,7 +181,17 @@ def iter_denoise_stack(
     return result
 
 
+def _check_callable(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name}={value!r}: give a function or None")
+
+
 def _on_cluster(client: Any) -> tuple[Any, Any]:
+    if not callable(getattr(client, "submit", None)):
+        raise TypeError(
+            f"client={client!r}: give a distributed.Client, such as "
+            "Client('tcp://head-node:8786'), or None"
+        )
     from napari_msdip import cluster
 
     return partial(cluster.survey, client), partial(cluster.run, client)
@@ -218,7 +239,9 @@ class Job:
     def chunks(self, todo: Sequence[int]) -> Iterator[list[int]]:
         """Yield the positions to denoise in a row, each plane starting from the last.
 
-        Positions that are not in ``todo`` only lead up to others that are.
+        Positions that are not in ``todo`` only lead up to others that are. Finished
+        planes after one that failed are kept: a plane that fails each time would have
+        them done again on each resume.
         """
         wanted = set(todo)
         size = self.options.plane_chunk
@@ -370,6 +393,7 @@ def _prepare(
     options = front.as_options(options)
     source = open_stack(stack)
     layout = PlaneLayout.of(source.shape, channel_axis)
+    _check_size(layout)
     chosen = select(planes, layout.n_planes)
     selection = layout if planes is None else layout.selection(len(chosen))
     dtype = np.dtype(source.dtype)
@@ -389,8 +413,22 @@ def _prepare(
     job = Job(
         source, layout, selection, chosen, options, dtype, sink, surroundings.versions
     )
+    _refuse_overwritten_input(job)
     _compare_input(job)
     return job
+
+
+def _check_size(layout: PlaneLayout) -> None:
+    if min(layout.size_yx) >= SMALLEST_SIDE:
+        return
+    height, width = layout.size_yx
+    remedy = ""
+    if layout.channel_axis is None and len(layout.shape) > 2:
+        remedy = f"; if the {width} are channels, give channel_axis=-1"
+    raise ValueError(
+        f"stack: shape {layout.shape} has planes of {height}×{width} pixels, but Y and X "
+        f"must be at least {SMALLEST_SIDE} px{remedy}"
+    )
 
 
 @dataclass(frozen=True)
@@ -413,8 +451,15 @@ class Surroundings:
     versions: Mapping[str, str]
 
 
-def look_around(options: Options, size_yx: tuple[int, int], channels: int) -> Surroundings:
+def look_around(
+    options: Options,
+    size_yx: tuple[int, int],
+    channels: int,
+    memory_limit: int | None = None,
+) -> Surroundings:
     """Ask the machine that this runs on what it can do.
+
+    ``memory_limit`` is how many bytes one plane may take on the CPU, None for all.
 
     Raises
     ------
@@ -427,7 +472,7 @@ def look_around(options: Options, size_yx: tuple[int, int], channels: int) -> Su
             "device": plan.device,
             "precision": plan.precision,
             "threads": plan.threads,
-            "tile": tiling.choose_tile(plan),
+            "tile": tiling.choose_tile(plan, memory_limit),
         },
         versions=versions(),
     )
@@ -442,12 +487,40 @@ def versions() -> dict[str, str]:
     }
 
 
+def _refuse_overwritten_input(job: Job) -> None:
+    """Refuse an output in which a plane would lie where another is still to be read."""
+    source, out = job.source, job.sink.image
+    if not isinstance(source, np.ndarray) or not isinstance(out, np.ndarray):
+        return
+    if not np.may_share_memory(source, out):
+        return
+    for position, index in enumerate(job.planes):
+        place = _place(out[job.selection.key(position)])
+        if place != _place(source[job.layout.key(index)]):
+            raise ValueError(
+                f"out: shares memory with the stack, but plane {index} would not lie "
+                "where it came from and would overwrite others; give an array of its own"
+            )
+
+
+def _place(plane: Array) -> tuple[int, tuple[int, ...]]:
+    return plane.__array_interface__["data"][0], plane.strides
+
+
 def _compare_input(job: Job) -> None:
     """Refuse to go on with a store that was begun from other pixels."""
     done = [index for index in job.planes if index in job.sink.done]
     step = -(-len(done) // _MOST_COMPARED) or 1
     for index in done[::step]:
-        plane = read_plane(job.source, job.layout, index)
+        try:
+            plane = read_plane(job.source, job.layout, index)
+        except Exception as error:  # Whatever a third-party reader raises.
+            warnings.warn(
+                f"stack: plane {index} cannot be read any more ({_words(error)}); it was "
+                "denoised by an earlier run and is kept unchecked",
+                stacklevel=2,
+            )
+            continue
         if digest(plane) != job.sink.done[index]:
             raise ValueError(
                 f"stack: plane {index} is not what it was when the output was begun, "
@@ -517,6 +590,11 @@ def iter_plane(
     bad = plane.size - np.count_nonzero(np.isfinite(plane))
     if bad:
         return as_it_was(f"{bad} of {plane.size} pixels are NaN or Inf")
+    try:
+        checked_image(plane, task.channel_axis)
+    except ValueError as error:
+        # Without the error: other planes may be fine.
+        return as_it_was(f"cannot be denoised: {_words(error)}")
     steps = tiling.iter_denoise_fitting(
         plane,
         task.options,
@@ -613,8 +691,8 @@ def skipped(
 def refuse_if_hopeless(outcome: Outcome, tally: Tally) -> None:
     """Raise what the engine raised before its first step ever.
 
-    Then the call is wrong (weights are missing, say) rather than this plane, and
-    would fail on every other plane too.
+    Then the call is wrong (weights are damaged, say) rather than this plane, whose
+    pixels were checked before, and would fail on every other plane too.
     """
     if outcome.error is not None and not (tally.fitted or outcome.fitted):
         raise outcome.error

@@ -73,13 +73,15 @@ _SIGNS_OF_NO_MEMORY = (
 _COVERED = 1 - 1e-4
 
 
-def choose_tile(plan: Plan) -> int | None:
+def choose_tile(plan: Plan, memory_limit: int | None = None) -> int | None:
     """Return the side of the tiles that an image has to be split into.
 
     Parameters
     ----------
     plan : Plan
         Plan of the whole image.
+    memory_limit : int or None
+        Bytes that a fit on the CPU may take, however much is free.
 
     Returns
     -------
@@ -88,6 +90,8 @@ def choose_tile(plan: Plan) -> int | None:
         image.
     """
     free = devices.available_memory(plan.device)
+    if memory_limit is not None and plan.device == "cpu":
+        free = min(free, memory_limit)
     expected = cost.expected_memory(plan.shape, plan.channels, plan.options)
     if expected <= _WHOLE_SHARE * free:
         return None
