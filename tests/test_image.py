@@ -368,6 +368,24 @@ def test_constant_image_comes_back(dtype: str, channels: int | None) -> None:
     assert sum(step.finished_scale is not None for step in steps) == 1
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("int64", 2**53 + 1), ("uint64", 2**64 - 1), ("int64", -(2**63)), ("float64", 0.1)],
+)
+def test_no_digit_of_a_constant_image_is_lost(dtype: str, value: Any) -> None:
+    flat = np.full((20, 30), value, dtype)
+    found = denoise(flat, TINY)
+    np.testing.assert_array_equal(found.image, flat)
+    np.testing.assert_array_equal(found.scales[0].image, flat)
+
+
+def test_an_image_of_channels_that_are_each_constant_comes_back() -> None:
+    flat = np.full((20, 30, 3), (7, 0, 255), "uint8")
+    found = denoise(flat, TINY, channel_axis=-1)
+    np.testing.assert_array_equal(found.image, flat)
+    assert [scale.stop_reason for scale in found.scales] == [StopReason.CONSTANT]
+
+
 def test_one_constant_channel_does_no_harm() -> None:
     noisy = noisy_picture(SHAPE, 3)
     noisy[..., 1] = 0.25
@@ -839,6 +857,19 @@ def test_cancel_within_one_iteration_with_the_best_so_far(after: int) -> None:
     assert rms(result.image - clean) <= 1.05 * rms(noisy - clean)
     fractions = [step.fraction for step in steps]
     assert fractions == sorted(fractions)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest"),
+    [("int64", 6e16), ("uint64", 6e16), ("float64", 1e-3), ("uint8", 200)],
+)
+def test_cancelled_at_once_the_image_itself_comes_back(dtype: str, largest: float) -> None:
+    noisy = (largest * np.random.default_rng(0).random(SHAPE)).astype(dtype)
+    result = denoise(noisy, TINY, should_stop=lambda: True)
+    assert result.status is Status.CANCELLED
+    np.testing.assert_array_equal(result.image, noisy)
+    assert result.image.dtype == noisy.dtype
+    assert not np.shares_memory(result.image, noisy)
 
 
 def test_cancel_after_the_last_step_comes_too_late() -> None:

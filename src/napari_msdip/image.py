@@ -126,7 +126,7 @@ def iter_denoise_part(
         options = memory.adapted(options)
     plan = resolve(options, planar.shape[1:], sigma, channels=len(planar))
     found = measured or measure(planar, sigma)
-    return Run(planar, layout, plan, found, should_stop, memory).steps()
+    return Run(planar, layout, plan, found, should_stop, memory, given=array).steps()
 
 
 def measure_image(image: Any, channel_axis: int | None = None) -> Measured:
