@@ -29,6 +29,7 @@ from napari_msdip import (
 from napari_msdip import run as engine
 from napari_msdip.features import Vgg16Features, WeightsNotFoundError
 from napari_msdip.pyramid import scale_shapes
+from napari_msdip.shared import Memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -386,11 +387,56 @@ def test_an_image_of_channels_that_are_each_constant_comes_back() -> None:
     assert [scale.stop_reason for scale in found.scales] == [StopReason.CONSTANT]
 
 
-def test_one_constant_channel_does_no_harm() -> None:
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "int64"])
+def test_a_constant_channel_comes_back_and_changes_no_other(dtype: str, axis: int) -> None:
+    two = noisy_picture(SHAPE, 2, high=200, dtype=dtype)
+    four = np.stack([two[..., 0], np.zeros(SHAPE), two[..., 1], np.full(SHAPE, 250)], -1)
+    noisy = np.moveaxis(four.astype(dtype), -1, axis)
+
+    alone, _ = run(two, channel_axis=-1)
+    result, steps = run(noisy, channel_axis=axis)
+
+    planes = np.moveaxis(result.image, axis, -1)
+    np.testing.assert_array_equal(planes[..., ::2], alone.image)
+    np.testing.assert_array_equal(planes[..., 1::2], four[..., 1::2])
+    assert (result.image.shape, result.image.dtype) == (noisy.shape, dtype)
+    assert result.plan.channels == 4
+    assert result.sigma == alone.sigma
+    shown = [step.finished_scale for step in steps if step.finished_scale is not None]
+    for scale in (*result.scales, *shown):
+        small = np.moveaxis(scale.image, axis, -1)
+        assert small.shape == (*scale.shape, 4)
+        assert np.unique(small[..., 3]) == 250
+
+
+def test_one_channel_beside_a_constant_one_is_denoised_like_gray() -> None:
+    gray = noisy_picture(SHAPE)
+    found = denoise(np.stack([gray, np.ones_like(gray)]), TINY, channel_axis=0).image
+    np.testing.assert_array_equal(found[0], denoise(gray, TINY).image)
+
+
+def test_previews_hold_constant_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_PREVIEW_SECONDS", 0.0)
     noisy = noisy_picture(SHAPE, 3)
     noisy[..., 1] = 0.25
-    found = denoise(noisy, TINY, channel_axis=-1).image
-    assert np.isfinite(found).all()
+    _, steps = run(noisy, channel_axis=-1)
+    previews = [step.preview for step in steps if step.preview is not None]
+    assert previews
+    for preview in previews:
+        assert preview.shape[-1] == 3
+        assert np.unique(preview[..., 1]) == 0.25
+
+
+def test_generators_of_other_channels_are_forgotten() -> None:
+    memory = Memory()
+    noisy = noisy_picture(SHAPE, 3)
+    empty = noisy.copy()
+    empty[..., 2] = 0
+    for picture in (noisy, empty, noisy):
+        fresh, _ = run(picture, channel_axis=-1)
+        steps = image.iter_denoise_part(picture, TINY, channel_axis=-1, memory=memory)
+        np.testing.assert_array_equal(driven(steps)[0].image, fresh.image)
 
 
 def test_mostly_empty_image() -> None:

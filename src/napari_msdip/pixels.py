@@ -10,7 +10,14 @@ import numpy.typing as npt
 
 from napari_msdip.rounding import rounded
 
-__all__ = ["Layout", "Normalisation", "as_planar", "checked_image", "restored"]
+__all__ = [
+    "Constants",
+    "Layout",
+    "Normalisation",
+    "as_planar",
+    "checked_image",
+    "restored",
+]
 
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
@@ -79,6 +86,49 @@ class Normalisation:
     def invert(self, values: Planar) -> npt.NDArray[np.float64]:
         """Return values in the image's units."""
         return values.astype(np.float64) * self.gain + self.offset
+
+
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """The constant channels of an image, which are better left out than denoised.
+
+    Attributes
+    ----------
+    channel_axis : int
+        Position of the channels, not negative.
+    values : ndarray
+        ``(C,)``: one value of every channel.
+    varying : ndarray of bool
+        ``(C,)``: which channels are not constant.
+    """
+
+    channel_axis: int
+    values: Array
+    varying: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, array: Array, layout: Layout) -> Constants | None:
+        """Find the constant channels; None if no channel is, or every one."""
+        if layout.channel_axis is None:
+            return None
+        planes = np.moveaxis(array, layout.channel_axis, 0)
+        varying = planes.min(axis=(1, 2)) < planes.max(axis=(1, 2))
+        if varying.all() or not varying.any():
+            return None
+        return cls(layout.channel_axis, planes[:, 0, 0].copy(), varying)
+
+    def left_out(self, array: Array) -> Array:
+        """Return the image without them."""
+        return np.compress(self.varying, array, axis=self.channel_axis)
+
+    def put_back(self, array: Array) -> Array:
+        """Return an image of any size without them, with them."""
+        others = np.moveaxis(array, self.channel_axis, 0)
+        planes = np.empty((len(self.varying), *others.shape[1:]), array.dtype)
+        planes[self.varying] = others
+        constant = self.values[~self.varying].astype(array.dtype)
+        planes[~self.varying] = constant[:, np.newaxis, np.newaxis]
+        return np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
 
 
 def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
