@@ -149,7 +149,7 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
         If the image is empty, has the wrong number of axes, a wrong channel
         axis, sides that are too short, or values that are not finite.
     """
-    array = np.asarray(image)
+    array = _as_array(image)
     _check_dtype(array.dtype)
     axis = _checked_channel_axis(array, channel_axis)
     sides = [side for index, side in enumerate(array.shape) if index != axis]
@@ -158,6 +158,7 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
     if min(sides) < SMALLEST_SIDE:
         raise ValueError(
             f"image has shape {array.shape}; Y and X must be at least {SMALLEST_SIDE} px"
+            + _axis_hint(array.shape, axis)
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())
@@ -166,6 +167,27 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
             "for example with numpy.nan_to_num"
         )
     return array, Layout(array.dtype, axis, _offset(array))
+
+
+def _as_array(image: Any) -> Array:
+    try:
+        return np.asarray(image)
+    except ValueError as error:
+        raise ValueError(
+            f"image is no array ({error}); give rows of equal length"
+        ) from error
+
+
+def _axis_hint(shape: tuple[int, ...], axis: int | None) -> str:
+    """Suggest where the channels may be, where another axis would do for them."""
+    if axis is None:
+        return ""
+    hint = f" beside channel_axis={axis}"
+    for other in (2, 0, 1):
+        sides = [side for index, side in enumerate(shape) if index != other]
+        if other != axis and min(sides) >= SMALLEST_SIDE:
+            return f"{hint}; give channel_axis={-1 if other == 2 else other}"
+    return hint
 
 
 def _offset(array: Array) -> float:
