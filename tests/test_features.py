@@ -502,8 +502,85 @@ def test_file_of_something_else_is_named(tmp_path: Path, name: str) -> None:
         torch.save({"ears": torch.zeros(3)}, path)
     else:
         path.write_text("Dear reader")
-    with pytest.raises(ValueError, match=rf"vgg_weights=.*{name}"):
+    with pytest.raises(ValueError, match=rf"^vgg_weights=.*{name}"):
         load_vgg16(path)
+
+
+@pytest.mark.parametrize("name", ["wrong.npz", "wrong.pth"])
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (
+            np.zeros((64, 3, 5, 5), np.float32),
+            r"shape \(64, 3, 5, 5\), not \(64, 3, 3, 3\)",
+        ),
+        (np.zeros((64, 1, 3, 3), np.float32), r"shape \(64, 1, 3, 3\)"),
+        (np.full((64, 3, 3, 3), np.nan, np.float32), "NaN or infinity"),
+        ("Dear reader", "it cannot be read|has shape"),
+        (None, "it cannot be read"),
+    ],
+    ids=["kernel", "channels", "NaN", "text", "nothing"],
+)
+def test_what_is_wrong_with_weights_is_said(
+    tmp_path: Path, name: str, value: Any, reason: str
+) -> None:
+    path = tmp_path / name
+    if name.endswith("npz"):
+        np.savez(path, **(caffe_arrays(0) | {"conv1_1.weight": np.asarray(value)}))
+    else:
+        tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        torch.save(state_dict(0) | {"features.0.weight": tensor}, path)
+    with pytest.raises(ValueError, match=rf"^vgg_weights=.*{name}.*({reason})"):
+        load_vgg16(path)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_weights_of_another_precision_will_do(tmp_path: Path, dtype: str) -> None:
+    arrays = {key: value.astype(dtype) for key, value in caffe_arrays(0).items()}
+    np.savez(tmp_path / "weights.npz", **arrays)
+    state = {k: v.to(getattr(torch, dtype)) for k, v in state_dict(0).items()}
+    torch.save(state, tmp_path / "weights.pth")
+    for path in tmp_path.iterdir():
+        weights = load_vgg16(path)
+        assert weights["conv1_1.bias"].dtype == np.float32
+        Vgg16Features(weights)(drawn(1, 3, 8, 8))
+
+
+def break_cache(content: bytes = b"PK Dear reader") -> Path:
+    path = cache_directory() / "vgg16_conv1_1_to_conv3_3.npz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_broken_cache_is_made_anew(machine: Path) -> None:
+    cached = break_cache()
+    assert features.weights_info() == f"unreadable: {cached}"
+    torch.save(state_dict(2), machine / HUB_NAME)
+    assert features.weights_info() == (f"found: {machine / HUB_NAME}; unreadable: {cached}")
+
+    np.testing.assert_array_equal(load_vgg16()["conv1_1.bias"], bias_of(2))
+
+    assert features.weights_info() == f"found: {cached}"
+    (machine / HUB_NAME).unlink()
+    np.testing.assert_array_equal(load_vgg16()["conv1_1.bias"], bias_of(2))
+
+
+def test_a_broken_cache_is_none(machine: Path) -> None:
+    break_cache(b"")
+    with pytest.raises(WeightsNotFoundError, match="no VGG-16 weights"):
+        load_vgg16(download=False)
+
+
+def test_broken_weights_of_torch_are_not_blamed_on_an_argument(machine: Path) -> None:
+    (machine / HUB_NAME).write_text("Dear reader")
+    with pytest.raises(ValueError, match=rf"^'.*{HUB_NAME}' holds no VGG-16 weights"):
+        load_vgg16()
+    assert features.weights_info() == f"unreadable: {machine / HUB_NAME}"
+
+
+def test_without_weights_that_is_said(machine: Path) -> None:
+    assert features.weights_info().startswith("none")
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -29,6 +29,7 @@ from napari_msdip import (
 from napari_msdip import run as engine
 from napari_msdip.features import Vgg16Features, WeightsNotFoundError
 from napari_msdip.pyramid import scale_shapes
+from napari_msdip.shared import Memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -368,11 +369,74 @@ def test_constant_image_comes_back(dtype: str, channels: int | None) -> None:
     assert sum(step.finished_scale is not None for step in steps) == 1
 
 
-def test_one_constant_channel_does_no_harm() -> None:
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("int64", 2**53 + 1), ("uint64", 2**64 - 1), ("int64", -(2**63)), ("float64", 0.1)],
+)
+def test_no_digit_of_a_constant_image_is_lost(dtype: str, value: Any) -> None:
+    flat = np.full((20, 30), value, dtype)
+    found = denoise(flat, TINY)
+    np.testing.assert_array_equal(found.image, flat)
+    np.testing.assert_array_equal(found.scales[0].image, flat)
+
+
+def test_an_image_of_channels_that_are_each_constant_comes_back() -> None:
+    flat = np.full((20, 30, 3), (7, 0, 255), "uint8")
+    found = denoise(flat, TINY, channel_axis=-1)
+    np.testing.assert_array_equal(found.image, flat)
+    assert [scale.stop_reason for scale in found.scales] == [StopReason.CONSTANT]
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "int64"])
+def test_a_constant_channel_comes_back_and_changes_no_other(dtype: str, axis: int) -> None:
+    two = noisy_picture(SHAPE, 2, high=200, dtype=dtype)
+    four = np.stack([two[..., 0], np.zeros(SHAPE), two[..., 1], np.full(SHAPE, 250)], -1)
+    noisy = np.moveaxis(four.astype(dtype), -1, axis)
+
+    alone, _ = run(two, channel_axis=-1)
+    result, steps = run(noisy, channel_axis=axis)
+
+    planes = np.moveaxis(result.image, axis, -1)
+    np.testing.assert_array_equal(planes[..., ::2], alone.image)
+    np.testing.assert_array_equal(planes[..., 1::2], four[..., 1::2])
+    assert (result.image.shape, result.image.dtype) == (noisy.shape, dtype)
+    assert result.plan.channels == 4
+    assert result.sigma == alone.sigma
+    shown = [step.finished_scale for step in steps if step.finished_scale is not None]
+    for scale in (*result.scales, *shown):
+        small = np.moveaxis(scale.image, axis, -1)
+        assert small.shape == (*scale.shape, 4)
+        assert np.unique(small[..., 3]) == 250
+
+
+def test_one_channel_beside_a_constant_one_is_denoised_like_gray() -> None:
+    gray = noisy_picture(SHAPE)
+    found = denoise(np.stack([gray, np.ones_like(gray)]), TINY, channel_axis=0).image
+    np.testing.assert_array_equal(found[0], denoise(gray, TINY).image)
+
+
+def test_previews_hold_constant_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_PREVIEW_SECONDS", 0.0)
     noisy = noisy_picture(SHAPE, 3)
     noisy[..., 1] = 0.25
-    found = denoise(noisy, TINY, channel_axis=-1).image
-    assert np.isfinite(found).all()
+    _, steps = run(noisy, channel_axis=-1)
+    previews = [step.preview for step in steps if step.preview is not None]
+    assert previews
+    for preview in previews:
+        assert preview.shape[-1] == 3
+        assert np.unique(preview[..., 1]) == 0.25
+
+
+def test_generators_of_other_channels_are_forgotten() -> None:
+    memory = Memory()
+    noisy = noisy_picture(SHAPE, 3)
+    empty = noisy.copy()
+    empty[..., 2] = 0
+    for picture in (noisy, empty, noisy):
+        fresh, _ = run(picture, channel_axis=-1)
+        steps = image.iter_denoise_part(picture, TINY, channel_axis=-1, memory=memory)
+        np.testing.assert_array_equal(driven(steps)[0].image, fresh.image)
 
 
 def test_mostly_empty_image() -> None:
@@ -839,6 +903,19 @@ def test_cancel_within_one_iteration_with_the_best_so_far(after: int) -> None:
     assert rms(result.image - clean) <= 1.05 * rms(noisy - clean)
     fractions = [step.fraction for step in steps]
     assert fractions == sorted(fractions)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest"),
+    [("int64", 6e16), ("uint64", 6e16), ("float64", 1e-3), ("uint8", 200)],
+)
+def test_cancelled_at_once_the_image_itself_comes_back(dtype: str, largest: float) -> None:
+    noisy = (largest * np.random.default_rng(0).random(SHAPE)).astype(dtype)
+    result = denoise(noisy, TINY, should_stop=lambda: True)
+    assert result.status is Status.CANCELLED
+    np.testing.assert_array_equal(result.image, noisy)
+    assert result.image.dtype == noisy.dtype
+    assert not np.shares_memory(result.image, noisy)
 
 
 def test_cancel_after_the_last_step_comes_too_late() -> None:

@@ -190,11 +190,51 @@ def test_noise_that_grows_with_brightness_gives_the_root_mean_square():
     assert estimate_sigma(image) == pytest.approx(np.sqrt(photons.mean()), rel=0.03)
 
 
+@pytest.mark.parametrize("shape", [(64, 64), (96, 96), (200, 150)])
+@pytest.mark.parametrize("photons", [0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0, 2.0])
+def test_few_photons_are_noise(shape, photons):
+    image = np.random.default_rng(0).poisson(photons, shape).astype("u2")
+    assert estimate_sigma(image) == pytest.approx(image.std(), rel=0.06)
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+@pytest.mark.parametrize("photons", [0.1, 0.7])
+def test_a_picture_of_few_photons_has_the_noise_of_its_mean(name, photons):
+    clean = picture(name) if picture(name).ndim == 2 else picture(name).mean(axis=-1)
+    image = np.random.default_rng(0).poisson(clean * (photons / clean.mean()))
+    assert estimate_sigma(image) == pytest.approx(np.sqrt(photons), rel=0.03)
+
+
+def test_bright_spots_do_not_stand_for_an_image_of_few_photons():
+    y, x = np.mgrid[:64, :64]
+    rate = 0.1 + 4 * np.exp(-((y - 40) ** 2 + (x - 24) ** 2) / 150)
+    image = np.random.default_rng(0).poisson(rate)
+    assert estimate_sigma(image) == pytest.approx(np.sqrt(rate.mean()), rel=0.06)
+
+
+def test_a_background_clipped_at_black_is_as_noisy_as_what_is_left():
+    image = noisy(np.full((96, 96), -9.0), 6.0).clip(0, None).round()
+    assert np.mean(image == 0) > 0.9
+    assert estimate_sigma(image) == pytest.approx(image.std(), rel=0.05)
+
+
+@pytest.mark.parametrize("size", [12, 40, 128])
+def test_a_mask_has_no_noise(size):
+    y, x = np.mgrid[:size, :size] / size
+    assert estimate_sigma((np.hypot(y - 0.5, x - 0.4) < 0.3).astype("u1")) < 0.01
+
+
 def test_padding_and_masks_are_left_out(gray):
     expected = estimate_sigma(gray)
     padded = np.pad(gray, 100)
     padded[40:60] = 90.0
     assert estimate_sigma(padded) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_wide_mask_around_a_clipped_picture_is_left_out():
+    image = noisy(picture("astronaut")[:160, 100:260, 1], 50.0).clip(0, 255).round()
+    expected = estimate_sigma(image)
+    assert estimate_sigma(np.pad(image, 120)) == pytest.approx(expected, rel=0.1)
 
 
 def test_surroundings_of_a_round_field_of_view_are_left_out():

@@ -208,6 +208,26 @@ def test_too_few_pixels_is_an_error() -> None:
     checked_image(np.zeros((90, 90, 2)), -1)
 
 
+@pytest.mark.parametrize(
+    ("shape", "axis", "better"),
+    [((40, 40, 3), 0, -1), ((40, 40, 3), 1, -1), ((3, 40, 40), -1, 0), ((40, 3, 40), 0, 1)],
+)
+def test_the_right_channel_axis_is_suggested(
+    shape: tuple[int, ...], axis: int, better: int
+) -> None:
+    message = rf"^image.* channel_axis={axis % 3}; give channel_axis={better}$"
+    with pytest.raises(ValueError, match=message):
+        checked_image(np.zeros(shape), axis)
+    with pytest.raises(ValueError, match=r"8 px beside channel_axis=0$"):
+        checked_image(np.zeros((3, 4, 5)), 0)
+
+
+@pytest.mark.parametrize("image", [[[1, 2], [3]], [[1, 2], 3]])
+def test_rows_of_unequal_length_are_no_image(image: Any) -> None:
+    with pytest.raises(ValueError, match=r"^image .* rows of equal length"):
+        checked_image(image, None)
+
+
 @pytest.mark.parametrize(("gain", "offset"), [(1, 0), (1e-4, 2), (6e4, -3e4), (1, 1e4)])
 def test_normalisation_goes_there_and_back(gain: float, offset: float) -> None:
     rng = np.random.default_rng(0)

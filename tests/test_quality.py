@@ -119,6 +119,28 @@ def test_the_worst_channel_decides(noisy: Any, good: Any, axis: int) -> None:
     assert report.verdict is Verdict.NOISE_REMAINS
 
 
+@pytest.mark.parametrize("alpha", ["opaque", "a disc", "a half"])
+def test_a_channel_without_noise_has_no_say(noisy: Any, good: Any, alpha: str) -> None:
+    y, x = np.indices(noisy.shape)
+    mask = {"opaque": y >= 0, "a disc": np.hypot(y - 90, x - 99) < 60, "a half": x < 96}
+    plane = 255.0 * mask[alpha]
+    alone = assess(noisy, good)
+    report = assess(np.stack([noisy, plane]), np.stack([good, plane]), channel_axis=0)
+    assert report.verdict is Verdict.SAFE
+    assert report.noise_before == alone.noise_before
+    assert report.noise_left == alone.noise_left
+
+
+def test_numbers_of_a_mask_that_was_moved_are_of_no_monstrous_size() -> None:
+    mask = np.zeros((64, 64))
+    mask[:, :32] = 255
+    moved = mask.copy()
+    moved[::5, 31:33] = 128
+    report = assess(mask, moved)
+    assert report.verdict is Verdict.STRUCTURE_REMOVED
+    assert all(abs(value) < 1e3 for value in report.numbers.values())
+
+
 @pytest.mark.parametrize(
     "image", [np.zeros((64, 64)), np.random.default_rng(0).normal(size=(20, 400))]
 )

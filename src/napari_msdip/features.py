@@ -10,13 +10,15 @@ import os
 import pickle
 import re
 import socket
+import struct
 import sys
 import tempfile
 import threading
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ __all__ = [
     "WeightsNotFoundError",
     "cache_directory",
     "load_vgg16",
+    "weights_info",
 ]
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
@@ -81,6 +84,12 @@ _UNREADABLE = (
     TypeError,
     RuntimeError,
     EOFError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    OSError,
+    struct.error,
+    zlib.error,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )
@@ -235,11 +244,13 @@ def load_vgg16(
             raise WeightsNotFoundError(
                 f"vgg_weights={os.fspath(path)!r}: there is no such file. {_advice()}"
             )
-        return _read(Path(path))
-    cached = cache_directory() / _CACHED_NAME
+        return _read(Path(path), "vgg_weights=")
+    cached = _cached_file()
     # Not Path.is_file, which fails for a folder that must not be looked into.
     if os.path.isfile(cached):
-        return _read(cached)
+        # Nobody chose this file: where it is broken another takes its place.
+        with suppress(ValueError):
+            return _read(cached)
     hub = _hub_file()
     if os.path.isfile(hub):
         return _kept(_read(hub), cached)
@@ -248,6 +259,25 @@ def load_vgg16(
             f"There are no VGG-16 weights on this machine. {_advice()}"
         )
     return _kept(_downloaded(fetch or _fetch_from_torchvision), cached)
+
+
+def weights_info() -> str:
+    """Say for a person which VGG-16 weights there are; no file makes it fail."""
+    unreadable = []
+    for path in (_cached_file(), _hub_file()):
+        if os.path.isfile(path):
+            try:
+                _read(path)
+            except ValueError:
+                unreadable.append(f"unreadable: {path}")
+            else:
+                return "; ".join([f"found: {path}", *unreadable])
+    none = "none (only the paper preset needs them, and downloads them)"
+    return "; ".join(unreadable) or none
+
+
+def _cached_file() -> Path:
+    return cache_directory() / _CACHED_NAME
 
 
 def _advice() -> str:
@@ -332,38 +362,71 @@ def _kept(weights: Weights, cached: Path) -> Weights:
     return weights
 
 
-def _read(path: Path) -> Weights:
+def _read(path: Path, argument: str = "") -> Weights:
+    """Read weights; an error begins with the argument that the path was given as."""
     try:
         arrays = _read_arrays(path)
     except _UNREADABLE as error:
-        raise ValueError(_not_weights(path, "it cannot be read")) from error
-    missing = [key for key in _parameter_names() if key not in arrays]
-    if missing:
-        raise ValueError(_not_weights(path, f"{missing[0]} is missing"))
-    return arrays if _CONVENTION_KEY in arrays else _from_caffe(arrays)
+        raise ValueError(_not_weights(path, argument, "it cannot be read")) from error
+    shapes = _expected_shapes()
+    is_ours = _CONVENTION_KEY in arrays
+    if is_ours:
+        shapes |= {"mean": (3,), "scale": (3,)}
+    for key, shape in shapes.items():
+        wrong = _wrong(arrays, key, shape)
+        if wrong:
+            raise ValueError(_not_weights(path, argument, wrong))
+    return arrays if is_ours else _from_caffe(arrays)
+
+
+def _wrong(
+    arrays: Mapping[str, npt.NDArray[Any]], key: str, shape: tuple[int, ...]
+) -> str | None:
+    """Say what is wrong with one of the arrays, if anything."""
+    if key not in arrays:
+        return f"{key} is missing"
+    array = arrays[key]
+    if array.shape != shape:
+        return f"{key} has shape {array.shape}, not {shape}"
+    if array.dtype != np.float32:
+        return f"{key} has dtype {array.dtype}, not float32"
+    if not np.isfinite(array).all():
+        return f"{key} holds NaN or infinity"
+    return None
 
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     if path.suffix == ".npz":
         with np.load(path) as stored:
-            return {key: stored[key] for key in stored.files}
+            return {key: _single(stored[key]) for key in stored.files}
     return _from_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
-def _not_weights(path: Path, reason: str) -> str:
+def _single(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
+
+
+def _not_weights(path: Path, argument: str, reason: str) -> str:
     return (
-        f"vgg_weights={os.fspath(path)!r} holds no VGG-16 weights: {reason}; give a "
+        f"{argument}{os.fspath(path)!r} holds no VGG-16 weights: {reason}; give a "
         "state dict of torchvision's vgg16 or an .npz with conv1_1.weight to conv3_3.bias"
     )
 
 
-def _parameter_names() -> list[str]:
-    return [f"{name}.{kind}" for name in _TORCHVISION_INDEX for kind in ("weight", "bias")]
+def _expected_shapes() -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels = 3
+    for name, width in _LAYOUT:
+        if name != "pool":
+            shapes[f"{name}.weight"] = (width, channels, 3, 3)
+            shapes[f"{name}.bias"] = (width,)
+            channels = width
+    return shapes
 
 
 def _from_state_dict(state: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
     arrays: dict[str, npt.NDArray[Any]] = {
-        f"{name}.{kind}": state[f"features.{index}.{kind}"].numpy()
+        f"{name}.{kind}": state[f"features.{index}.{kind}"].detach().float().numpy()
         for name, index in _TORCHVISION_INDEX.items()
         for kind in ("weight", "bias")
         if f"features.{index}.{kind}" in state

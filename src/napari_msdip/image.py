@@ -6,19 +6,28 @@ Sections 3.2 to 3.4 of the paper, from the noisy image to the denoised one.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.options import Options
-from napari_msdip.pixels import as_planar, checked_image
+from napari_msdip.pixels import Constants, as_planar, checked_image
 from napari_msdip.plan import resolve
 from napari_msdip.run import Run
 from napari_msdip.shared import Measured, Memory, measure
 
 if TYPE_CHECKING:
-    from napari_msdip.events import Progress, Result
+    from napari_msdip.events import Progress, Result, ScaleResult
 
-__all__ = ["as_options", "denoise", "iter_denoise", "iter_denoise_part", "measure_image"]
+__all__ = [
+    "as_options",
+    "denoise",
+    "iter_denoise",
+    "iter_denoise_part",
+    "measure_image",
+    "with_constants",
+]
 
 ShouldStop = Callable[[], bool]
 
@@ -120,13 +129,55 @@ def iter_denoise_part(
     :func:`measure_image`, ``memory`` from an image of the same size and options.
     """
     array, layout = checked_image(image, channel_axis)
+    # What was measured on the whole image goes for all of its channels.
+    constants = Constants.of(array, layout) if measured is None else None
+    if constants is not None:
+        array, layout = checked_image(constants.left_out(array), layout.channel_axis)
     planar = as_planar(array, layout)
+    if memory is not None:
+        memory.meet(None if constants is None else tuple(constants.varying.tolist()))
     sigma = estimate_sigma(planar, channel_axis=0)
     if memory is not None:
         options = memory.adapted(options)
     plan = resolve(options, planar.shape[1:], sigma, channels=len(planar))
     found = measured or measure(planar, sigma)
-    return Run(planar, layout, plan, found, should_stop, memory).steps()
+    steps = Run(planar, layout, plan, found, should_stop, memory, given=array).steps()
+    return steps if constants is None else with_constants(steps, constants)
+
+
+def with_constants(
+    steps: Generator[Progress, None, Result], constants: Constants
+) -> Generator[Progress, None, Result]:
+    """Put the constant channels back into all that a run without them shows."""
+    with closing(steps):
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as finished:
+                return _result_with(finished.value, constants)
+            yield _progress_with(progress, constants)
+
+
+def _progress_with(progress: Progress, constants: Constants) -> Progress:
+    preview, scale = progress.preview, progress.finished_scale
+    return replace(
+        progress,
+        preview=None if preview is None else constants.put_back(preview),
+        finished_scale=None if scale is None else _scale_with(scale, constants),
+    )
+
+
+def _scale_with(scale: ScaleResult, constants: Constants) -> ScaleResult:
+    return replace(scale, image=constants.put_back(scale.image))
+
+
+def _result_with(result: Result, constants: Constants) -> Result:
+    return replace(
+        result,
+        image=constants.put_back(result.image),
+        scales=tuple(_scale_with(scale, constants) for scale in result.scales),
+        plan=replace(result.plan, channels=len(constants.varying)),
+    )
 
 
 def measure_image(image: Any, channel_axis: int | None = None) -> Measured:

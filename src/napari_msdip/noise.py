@@ -41,6 +41,11 @@ _MIN_CLIPPED_SHARE: Final = 1e-3
 _MAX_CLIPPED_SHARE: Final = 0.25
 _MAX_STACKED_CHANNELS: Final = 4
 _MIN_PLATEAU: Final = 0.3
+# Of the patches that could be chosen: counts of a few photons pass for clipped at 0 but in
+# patches that are bright by chance.
+_MIN_CHOSEN: Final = 0.8
+_MIN_TIES: Final = 0.05
+_SAME: Final = 1e-6
 _DEPENDENT_CHANNELS: Final = 1e-9
 _TINY: Final = 1e-12
 
@@ -81,16 +86,19 @@ def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = None) -> floa
     has no level in this sense: what is returned is about the part of it that changes
     from pixel to pixel, and less than the noise's standard deviation.
 
-    Two fallbacks. Where the channels together show no common noise level they are
+    Three fallbacks. Where the channels together show no common noise level they are
     estimated one by one. Where fewer patches are usable than the statistics need (an
     image below about 14 by 14, one almost wholly saturated) the level is the median
     absolute second difference, scaled to the standard deviation that Gaussian noise
-    would have.
+    would have. Where few distinct differences occur, as in counts of less than about one
+    photon a pixel, their median says little, and the level is the nugget of the
+    variogram: the mean square difference of pixels as it would be at no distance.
 
     References
     ----------
     G. Chen, F. Zhu and P. A. Heng, "An Efficient Statistical Method for Image Noise Level
-    Estimation", ICCV 2015, pp. 477-485.
+    Estimation", ICCV 2015, pp. 477-485. For the nugget: G. Matheron, "Principles of
+    Geostatistics", Economic Geology 58(8), 1963, pp. 1246-1266.
     """
     planes = _checked(image, channel_axis)
     planes = planes[planes.min(axis=(1, 2)) < planes.max(axis=(1, 2))]
@@ -263,6 +271,8 @@ class _Sample:
         usable = np.flatnonzero(~_has_constant_part(patches, side))
         chosen, gains = _choose(usable, brightness, texture, clipped, share)
         if len(chosen) < least:
+            return None
+        if len(chosen) < _MIN_CHOSEN * share * len(usable) and _holds_counts(planes):
             return None
         coefficients = (basis[high] @ patches[:, :, chosen]) * gains[:, np.newaxis]
         return cls(coefficients, brightness[chosen])
@@ -462,8 +472,44 @@ def _supporting_line(x: Floats, y: Floats) -> Floats:
 
 def _difference_level(plane: Planes) -> float:
     """Return the noise level from second differences, for what is too small for patches."""
+    differences = _second_differences(plane)
+    if min(plane.shape) > 2 and _has_ties(differences):
+        return _nugget_level(plane)
+    return float(np.median(differences)) / NormalDist().inv_cdf(0.75)
+
+
+def _second_differences(plane: Planes) -> Floats:
+    """Return their sizes, scaled to the spread of plain noise."""
     values = plane.astype(np.float64)
     for axis, size in enumerate(plane.shape):
         order = min(size - 1, 2)
         values = np.diff(values, n=order, axis=axis) / np.sqrt(math.comb(2 * order, order))
-    return float(np.median(np.abs(values))) / NormalDist().inv_cdf(0.75)
+    return np.abs(values)
+
+
+def _holds_counts(planes: Planes) -> bool:
+    """Tell whether a channel varies in few steps, constant areas such as a mask aside."""
+    sizes = [_second_differences(plane) for plane in planes]
+    return any(_has_ties(size[size > _SAME * size.max()]) for size in sizes)
+
+
+def _has_ties(differences: Floats) -> bool:
+    """Tell whether so many differences are equal that their median moves in leaps."""
+    if differences.size == 0:
+        return False
+    apart = np.abs(differences - np.median(differences))
+    return bool(np.mean(apart <= _SAME * differences.max()) > _MIN_TIES)
+
+
+def _nugget_level(plane: Planes) -> float:
+    """Return the noise level from the variogram, continued to no distance.
+
+    A straight line through the first two distances is what hard edges have, such as a
+    mask's, so that these do not count as noise.
+    """
+    values = plane.astype(np.float64)
+    nuggets = []
+    for lines in (values, values.T):
+        near, far = (np.mean(np.square(lines[n:] - lines[:-n])) / 2 for n in (1, 2))
+        nuggets.append(2 * near - far)
+    return math.sqrt(max(float(np.mean(nuggets)), 0.0))

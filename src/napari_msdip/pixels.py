@@ -10,7 +10,14 @@ import numpy.typing as npt
 
 from napari_msdip.rounding import rounded
 
-__all__ = ["Layout", "Normalisation", "as_planar", "checked_image", "restored"]
+__all__ = [
+    "Constants",
+    "Layout",
+    "Normalisation",
+    "as_planar",
+    "checked_image",
+    "restored",
+]
 
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
@@ -81,6 +88,49 @@ class Normalisation:
         return values.astype(np.float64) * self.gain + self.offset
 
 
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """The constant channels of an image, which are better left out than denoised.
+
+    Attributes
+    ----------
+    channel_axis : int
+        Position of the channels, not negative.
+    values : ndarray
+        ``(C,)``: one value of every channel.
+    varying : ndarray of bool
+        ``(C,)``: which channels are not constant.
+    """
+
+    channel_axis: int
+    values: Array
+    varying: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, array: Array, layout: Layout) -> Constants | None:
+        """Find the constant channels; None if no channel is, or every one."""
+        if layout.channel_axis is None:
+            return None
+        planes = np.moveaxis(array, layout.channel_axis, 0)
+        varying = planes.min(axis=(1, 2)) < planes.max(axis=(1, 2))
+        if varying.all() or not varying.any():
+            return None
+        return cls(layout.channel_axis, planes[:, 0, 0].copy(), varying)
+
+    def left_out(self, array: Array) -> Array:
+        """Return the image without them."""
+        return np.compress(self.varying, array, axis=self.channel_axis)
+
+    def put_back(self, array: Array) -> Array:
+        """Return an image of any size without them, with them."""
+        others = np.moveaxis(array, self.channel_axis, 0)
+        planes = np.empty((len(self.varying), *others.shape[1:]), array.dtype)
+        planes[self.varying] = others
+        constant = self.values[~self.varying].astype(array.dtype)
+        planes[~self.varying] = constant[:, np.newaxis, np.newaxis]
+        return np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
+
+
 def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
     """Return the image as an array with its layout, or say what is wrong with it.
 
@@ -99,7 +149,7 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
         If the image is empty, has the wrong number of axes, a wrong channel
         axis, sides that are too short, or values that are not finite.
     """
-    array = np.asarray(image)
+    array = _as_array(image)
     _check_dtype(array.dtype)
     axis = _checked_channel_axis(array, channel_axis)
     sides = [side for index, side in enumerate(array.shape) if index != axis]
@@ -108,6 +158,7 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
     if min(sides) < SMALLEST_SIDE:
         raise ValueError(
             f"image has shape {array.shape}; Y and X must be at least {SMALLEST_SIDE} px"
+            + _axis_hint(array.shape, axis)
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())
@@ -116,6 +167,27 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
             "for example with numpy.nan_to_num"
         )
     return array, Layout(array.dtype, axis, _offset(array))
+
+
+def _as_array(image: Any) -> Array:
+    try:
+        return np.asarray(image)
+    except ValueError as error:
+        raise ValueError(
+            f"image is no array ({error}); give rows of equal length"
+        ) from error
+
+
+def _axis_hint(shape: tuple[int, ...], axis: int | None) -> str:
+    """Suggest where the channels may be, where another axis would do for them."""
+    if axis is None:
+        return ""
+    hint = f" beside channel_axis={axis}"
+    for other in (2, 0, 1):
+        sides = [side for index, side in enumerate(shape) if index != other]
+        if other != axis and min(sides) >= SMALLEST_SIDE:
+            return f"{hint}; give channel_axis={-1 if other == 2 else other}"
+    return hint
 
 
 def _offset(array: Array) -> float:

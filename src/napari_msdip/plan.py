@@ -49,7 +49,7 @@ class Plan:
     shape : tuple of int
         ``(height, width)`` of the image.
     channels : int
-        Number of channels, 1 for gray.
+        Number of channels, 1 for gray. Constant ones count, though a run leaves them out.
     scales : tuple of ScalePlan
         Finest first.
     device : str

@@ -35,6 +35,8 @@ _LEAST_RELATED = 0.15
 _LEAST_REMOVED = 0.1
 # Noise weaker than this share of the image's range is not worth a verdict.
 _HARDLY_ANY_NOISE = 0.004
+# What is left of no noise at all once it has been computed with, by the range.
+_ROUNDING = 1e-6
 
 _SMOOTHING = 1.0
 _BLOCK = 64
@@ -60,7 +62,8 @@ class Verdict(enum.StrEnum):
 class QualityReport:
     """What the residual of a denoised image says.
 
-    With several channels every number is that of the worst channel.
+    With several channels every number is that of the worst channel; constant ones that
+    were left as they are do not count.
 
     Attributes
     ----------
@@ -74,7 +77,7 @@ class QualityReport:
         in the denoised image, in their units.
     noise_left : float
         Share of the noise's amplitude that is left in the flattest parts: 0 for
-        none, 1 for all of it.
+        none, 1 for all of it; 0 where there was hardly any.
     mean_shift : float
         Mean of noisy minus denoised, in the image's units.
     block_shift : float
@@ -90,7 +93,7 @@ class QualityReport:
     removed_excess : float
         Strength of the smoothed residual over what the noise, as measured in the
         flattest parts of the noisy image, would have: above 1, more than noise was
-        removed somewhere.
+        removed somewhere. Where there is no noise, over as much as is hardly any.
     """
 
     verdict: Verdict
@@ -142,6 +145,10 @@ def assess(
         return _undecided(f"is smaller than {_SMALLEST_SIDE} pixels")
     if before.min() == before.max():
         return _undecided("is constant")
+    judged = [
+        y.min() < y.max() or (x != y).any() for y, x in zip(before, after, strict=True)
+    ]
+    before, after = before[judged], after[judged]
     expected = _smooth_noise(before)
     channels = [_measure(*each) for each in zip(before, after, expected, strict=True)]
     worst = {
@@ -202,16 +209,25 @@ def _measure(noisy: Plane, denoised: Plane, expected: float) -> dict[str, float]
     local = residual - ndimage.uniform_filter(residual, _BLOCK + 1)
     smooth = ndimage.gaussian_filter(local, _SMOOTHING)
     removed = float((smooth**2).mean())
+    sigma, spread = estimate_sigma(noisy), _range(noisy)
+    hardly_any = sigma < _HARDLY_ANY_NOISE * spread
     return {
-        "noise_before": estimate_sigma(noisy),
+        "noise_before": sigma,
         "noise_after": estimate_sigma(denoised),
-        "noise_left": _noise_left(noisy, denoised),
+        "noise_left": 0.0 if hardly_any else _noise_left(noisy, denoised),
         "mean_shift": float(residual.mean()),
-        "block_shift": _block_shift(residual) / (_range(noisy) or 1.0),
+        "block_shift": _block_shift(residual) / (spread or 1.0),
         "edge_excess": _edge_excess(smooth**2, level, edges, flats),
         "correlation_excess": _correlation(local, edges) - _correlation(local, flats),
-        "removed_excess": math.sqrt(removed / expected) if expected else 1.0,
+        "removed_excess": _removed_excess(removed, expected, spread),
     }
+
+
+def _removed_excess(removed: float, expected: float, spread: float) -> float:
+    explained = math.sqrt(expected)
+    if explained <= _ROUNDING * spread:
+        explained = _HARDLY_ANY_NOISE * spread
+    return math.sqrt(removed) / explained if explained else 1.0
 
 
 def _range(image: Plane) -> float:

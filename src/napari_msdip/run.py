@@ -94,6 +94,9 @@ class Run:
         Asked before every step.
     memory : Memory or None
         Generators to start from, replaced by those of this image.
+    given : ndarray or None
+        The image as it came, for a run that ends before there is anything better: its
+        values may have more digits than the planes. None for the planes themselves.
     """
 
     planar: Planar
@@ -102,6 +105,7 @@ class Run:
     measured: Measured
     should_stop: ShouldStop | None = None
     memory: Memory | None = None
+    given: Array | None = None
     _started: float = field(default=0.0, init=False)
     _shown: float = field(default=0.0, init=False)
     _loss: float = field(default=0.0, init=False)
@@ -113,7 +117,7 @@ class Run:
     def steps(self) -> Generator[Progress, None, Result]:
         """Fit scale after scale, then fuse."""
         self._started = self._shown = time.perf_counter()
-        if self.planar.min() == self.planar.max():
+        if (self.planar.min(axis=(1, 2)) == self.planar.max(axis=(1, 2))).all():
             result = self._constant()
             yield self._progress(0, 0, 1.0, scale=result.scales[0])
             return result
@@ -442,8 +446,11 @@ class Run:
         return result.iterations >= _USABLE_SHARE * planned.iterations
 
     def _as_it_was(self) -> Array:
-        values = self.planar.astype(np.float64)
-        return restored(values, self.layout, self.plan.options.output_dtype)
+        output_dtype = self.plan.options.output_dtype
+        if self.given is None:
+            return restored(self.planar.astype(np.float64), self.layout, output_dtype)
+        dtype = np.float32 if output_dtype == "float32" else self.given.dtype
+        return self.given.astype(dtype, order="C")
 
     def _constant(self) -> Result:
         """Return an image without any variation as it is."""
