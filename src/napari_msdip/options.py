@@ -134,7 +134,8 @@ class Options:
         bool,
         Setting(
             "Fuse scales",
-            "Average the results of all scales (eq. 5); off: the finest scale's alone.",
+            "Fuse the results of all scales (eq. 5), as Scale weights says; off: the "
+            "finest scale's alone.",
             "General",
             advanced=False,
         ),
