@@ -59,7 +59,7 @@ _RESAMPLED_UNEVENNESS = 2.5
 _RESAMPLED_LIMIT = 4.5
 _LEAST_FALL = 0.25
 _MOST_EXCESS = 0.2
-_MOST_UNEVENNESS = 1.9
+_MOST_UNEVENNESS = 1.7
 # Logarithm of level over highest that resampling makes of white noise, by correlation.
 _LEVEL_BY_CORRELATION = (1.7, 5.0)
 _LEVEL_UNEXPLAINED = 0.25
