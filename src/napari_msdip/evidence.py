@@ -49,6 +49,7 @@ _LITTLE_BESIDE = 3.0
 _NOISE_EXCESS = 0.15
 _NOISE_UNEVENNESS = 1.45
 _NOISE_CORRELATION = 0.46
+_CROWDED = 5.0
 _UNEVENNESS_BY_CORRELATION = 4.0
 # Or correlated in the way of noise that was resampled: the more it falls off, the less it
 # must be correlated, and the more even the blocks, over and within.
@@ -162,7 +163,9 @@ def _is_even(evidence: Evidence, planar: Planar) -> bool:
 
 def _is_texture_over_a_floor(evidence: Evidence) -> bool:
     highest = _known(evidence.highest)
-    if highest <= max(_FLOOR * evidence.contrast, evidence.step):
+    # Crowded spots, as in a sky, are uneven within whatever the noise.
+    crowded = evidence.unevenness >= _CROWDED and evidence.excess < _EVEN
+    if crowded or highest <= max(_FLOOR * evidence.contrast, evidence.step):
         return False
     if evidence.level > _NOTHING_BESIDE * highest:
         return False
