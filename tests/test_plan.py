@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_msdip import Options, Plan, resolve
 from napari_msdip import devices as machine
+from napari_msdip.features import WeightsNotFoundError
 from napari_msdip.pyramid import scale_shapes
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CPU = Options(device="cpu", precision="float32")
 
@@ -105,3 +110,11 @@ def test_a_fold_too_coarse_for_the_image_is_refused() -> None:
 def test_too_small_an_image_is_refused_as_such() -> None:
     with pytest.raises(ValueError, match="image of 1×96 pixels is too small"):
         resolve(CPU, (1, 96), 1.0)
+
+
+def test_a_weight_file_must_be_there_even_if_it_is_not_needed(tmp_path: Path) -> None:
+    path = tmp_path / "nosuch.pth"
+    with pytest.raises(WeightsNotFoundError, match=r"vgg_weights=.*nosuch\.pth"):
+        resolve(CPU.replace(vgg_weights=path), (64, 64), 1.0)
+    path.touch()
+    resolve(CPU.replace(vgg_weights=path), (64, 64), 1.0)

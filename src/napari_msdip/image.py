@@ -75,7 +75,8 @@ def denoise(
         If the image is empty, too small, not finite, or has the wrong axes, or if
         an option, a preset's name or the device is unknown.
     WeightsNotFoundError
-        If VGG-16 features are asked for and there are no weights.
+        If VGG-16 features are asked for and there are no weights, or a weight file is
+        named that is not there.
     """
     steps = iter_denoise(image, options, channel_axis=channel_axis, should_stop=should_stop)
     while True:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip import devices
+from napari_msdip.features import check_weight_file
 from napari_msdip.pixels import SMALLEST_SIDE
 from napari_msdip.pyramid import scale_shapes
 
@@ -118,7 +119,11 @@ def resolve(
     ValueError
         If the image is too small, the device is not there, or the options leave the
         generator no input.
+    WeightsNotFoundError
+        If the options name a weight file that is not there, needed or not.
     """
+    if options.vgg_weights is not None:
+        check_weight_file(options.vgg_weights)
     if not (options.code_channels or options.recorruption or options.guidance):
         raise ValueError(
             "code_channels=0, recorruption=0 and guidance=False leave the generator "
