@@ -69,6 +69,24 @@ def test_each_pyramid_option_changes_the_scales() -> None:
     assert levels(options.replace(scale_factor=0.8)) > 4
 
 
+@pytest.mark.parametrize(
+    ("min_size", "fold", "widths"),
+    [
+        (64, 1, (16, 32, 64, 64)),
+        (128, 1, (16, 32, 64, 64, 64)),
+        (64, 2, (16, 32, 64)),
+        (16, 1, (16, 32)),
+    ],
+)
+def test_widths_are_those_that_the_coarsest_scale_has_room_for(
+    min_size: int, fold: int, widths: tuple[int, ...]
+) -> None:
+    options = CPU.replace(min_size=min_size, fold=fold)
+    plan = resolve(options, (256, 300), 1.0)
+    assert plan.widths == widths
+    assert plan.to_dict()["widths"] == list(widths)
+
+
 def test_device_may_be_given_instead_of_the_options() -> None:
     plan = resolve(Options(device="auto", precision="float32"), (64, 64), 1.0, "cpu")
     assert plan.device == "cpu"
@@ -95,7 +113,7 @@ def test_plan_survives_json() -> None:
 
     assert told == plan.to_dict()
     assert Options(**told["options"]) == plan.options
-    assert set(told) == set(Plan.__dataclass_fields__)
+    assert set(told) == {*Plan.__dataclass_fields__, "widths"}
 
 
 def test_same_wishes_give_the_same_plan() -> None:

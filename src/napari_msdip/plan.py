@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_msdip import devices
 from napari_msdip.features import check_weight_file
+from napari_msdip.generator import usable_depth
 from napari_msdip.pixels import SMALLEST_SIDE
 from napari_msdip.pyramid import scale_shapes
 
@@ -75,11 +76,22 @@ class Plan:
     seed: int
     sigma: float
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the generator at each depth, finest first, at every scale.
+
+        Those of the options' widths that the coarsest scale has room for.
+        """
+        wanted = self.options.widths
+        depth = usable_depth(self.scales[-1].shape, len(wanted), self.options.fold)
+        return wanted[:depth]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain JSON types."""
         return dataclasses.asdict(self) | {
             "options": self.options.to_dict(),
             "shape": list(self.shape),
+            "widths": list(self.widths),
             "scales": [
                 {
                     "shape": list(scale.shape),
