@@ -180,6 +180,25 @@ def test_dtype_of_the_result(dtype, expected):
     assert ensemble([image]).dtype == expected
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("window", [1, 5, 15])
+def test_the_largest_numbers_that_there_are_stay_finite(dtype, window):
+    largest = np.finfo(dtype).max
+    rng = np.random.default_rng(0)
+    image = rng.uniform(-1, 1, (8, 8)).astype(dtype)
+    image[0, 0], image[4, 4] = 1, -1
+    guide = rng.uniform(-1, 1, (16, 16)).astype(dtype)
+    for one, other in ((largest, 1), (1, largest), (largest, largest)):
+        found = joint_bilateral_upsample(one * image, other * guide, window=window)
+        expected = joint_bilateral_upsample(image, guide, window=window)
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found / one, expected, atol=1e-5)
+    found = ensemble([largest * guide, largest * image], window=window)
+    expected = ensemble([guide, image], window=window)
+    np.testing.assert_allclose(found / largest, expected, atol=1e-5)
+
+
 def test_inputs_are_not_modified():
     scales = [noise(12, 12, 3).astype(np.float32), noise(9, 9, 3).astype(np.float32)]
     before = [scale.copy() for scale in scales]
@@ -257,6 +276,9 @@ def test_ensemble_of_noisy_scales_is_less_noisy_than_the_finest():
         ({"channel_axis": 0}, ValueError, "coarse must have 3 axes when channel_axis is 0"),
         ({"sigma_spatial": 0}, ValueError, "sigma_spatial .* 0"),
         ({"sigma_range": math.nan}, ValueError, "sigma_range .* nan"),
+        ({"sigma_range": "x"}, TypeError, "sigma_range must be a number, got 'x'"),
+        ({"sigma_spatial": None}, TypeError, "sigma_spatial must be a number, got None"),
+        ({"guide": [[1, 2], [3]]}, ValueError, "^guide is no array"),
         ({"window": 4}, ValueError, "window must be odd .* 4"),
         ({"window": -1}, ValueError, "window must be odd .* -1"),
         ({"window": 2.5}, TypeError, "window must be an integer, got 2.5"),
@@ -302,6 +324,19 @@ def test_channel_axis_out_of_range_is_named(axis):
 def test_wrong_scales_and_weights_are_named(scales, options, message):
     with pytest.raises(ValueError, match=message):
         ensemble(scales, **options)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (5, "weights must be a sequence of numbers or None, got 5"),
+        ("12", r"weights\[0\] must be a number, got '1'"),
+        ([1, "x"], r"weights\[1\] must be a number, got 'x'"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_refused(weights, message):
+    with pytest.raises(TypeError, match=message):
+        ensemble([np.zeros((4, 4))] * 2, weights=weights)
 
 
 def test_scales_that_are_no_sequence_are_refused():

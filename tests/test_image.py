@@ -946,6 +946,12 @@ def test_cancelled_early_in_a_scale_falls_back_on_the_coarser_one() -> None:
     assert rms(result.image - clean) < 0.8 * rms(noisy - clean)
 
 
+@pytest.mark.parametrize("name", ["on_progress", "should_stop"])
+def test_what_cannot_be_called_is_named(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"^{name}=True: give a function"):
+        denoise(noisy_picture(SHAPE), TINY, **{name: True})  # type: ignore[arg-type]
+
+
 # --- progress ---------------------------------------------------------------------
 
 

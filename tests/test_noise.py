@@ -298,6 +298,7 @@ def test_same_image_gives_the_same_level(gray):
         (np.zeros((4, 4), complex), None, TypeError, "image .* complex128"),
         (np.zeros((4, 4), object), None, TypeError, "image .* object"),
         ("image.tif", None, TypeError, "image .* <U9"),
+        ([[1, 2], [3]], None, ValueError, "^image is no array"),
         (np.zeros((0, 4)), None, ValueError, r"image .* one pixel, got shape \(0, 4\)"),
         (np.zeros(9), None, ValueError, r"image must have 2 axes .* \(9,\)"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,16 @@ def valued(option: Option, value: Any) -> dict[str, Any]:
 
 def test_every_field_is_declared_in_order() -> None:
     assert [o.name for o in DECLARED] == [f.name for f in dataclasses.fields(Options)]
+
+
+def test_a_file_may_be_given_as_a_path() -> None:
+    options = Options(vgg_weights=Path("folder") / "vgg16.pth")
+    assert options == Options(vgg_weights=str(Path("folder") / "vgg16.pth"))
+    assert isinstance(options.vgg_weights, str)
+    with pytest.raises(TypeError, match=r"^vgg_weights=16: give a str"):
+        Options(vgg_weights=16)
+    with pytest.raises(ValueError, match=r"^padding="):
+        Options(padding=Path("zeros"))
 
 
 @named(DECLARED)

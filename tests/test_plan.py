@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_msdip import Options, Plan, resolve
 from napari_msdip import devices as machine
+from napari_msdip.features import WeightsNotFoundError
 from napari_msdip.pyramid import scale_shapes
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CPU = Options(device="cpu", precision="float32")
 
@@ -64,6 +69,24 @@ def test_each_pyramid_option_changes_the_scales() -> None:
     assert levels(options.replace(scale_factor=0.8)) > 4
 
 
+@pytest.mark.parametrize(
+    ("min_size", "fold", "widths"),
+    [
+        (64, 1, (16, 32, 64, 64)),
+        (128, 1, (16, 32, 64, 64, 64)),
+        (64, 2, (16, 32, 64)),
+        (16, 1, (16, 32)),
+    ],
+)
+def test_widths_are_those_that_the_coarsest_scale_has_room_for(
+    min_size: int, fold: int, widths: tuple[int, ...]
+) -> None:
+    options = CPU.replace(min_size=min_size, fold=fold)
+    plan = resolve(options, (256, 300), 1.0)
+    assert plan.widths == widths
+    assert plan.to_dict()["widths"] == list(widths)
+
+
 def test_device_may_be_given_instead_of_the_options() -> None:
     plan = resolve(Options(device="auto", precision="float32"), (64, 64), 1.0, "cpu")
     assert plan.device == "cpu"
@@ -90,7 +113,7 @@ def test_plan_survives_json() -> None:
 
     assert told == plan.to_dict()
     assert Options(**told["options"]) == plan.options
-    assert set(told) == set(Plan.__dataclass_fields__)
+    assert set(told) == {*Plan.__dataclass_fields__, "widths"}
 
 
 def test_same_wishes_give_the_same_plan() -> None:
@@ -105,3 +128,11 @@ def test_a_fold_too_coarse_for_the_image_is_refused() -> None:
 def test_too_small_an_image_is_refused_as_such() -> None:
     with pytest.raises(ValueError, match="image of 1×96 pixels is too small"):
         resolve(CPU, (1, 96), 1.0)
+
+
+def test_a_weight_file_must_be_there_even_if_it_is_not_needed(tmp_path: Path) -> None:
+    path = tmp_path / "nosuch.pth"
+    with pytest.raises(WeightsNotFoundError, match=r"vgg_weights=.*nosuch\.pth"):
+        resolve(CPU.replace(vgg_weights=path), (64, 64), 1.0)
+    path.touch()
+    resolve(CPU.replace(vgg_weights=path), (64, 64), 1.0)

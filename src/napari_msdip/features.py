@@ -36,6 +36,7 @@ __all__ = [
     "Vgg16Features",
     "WeightsNotFoundError",
     "cache_directory",
+    "check_weight_file",
     "load_vgg16",
     "weights_info",
 ]
@@ -240,10 +241,7 @@ def load_vgg16(
         If the file at ``path`` holds something else.
     """
     if path is not None:
-        if not os.path.isfile(path):
-            raise WeightsNotFoundError(
-                f"vgg_weights={os.fspath(path)!r}: there is no such file. {_advice()}"
-            )
+        check_weight_file(path)
         return _read(Path(path), "vgg_weights=")
     cached = _cached_file()
     # Not Path.is_file, which fails for a folder that must not be looked into.
@@ -259,6 +257,20 @@ def load_vgg16(
             f"There are no VGG-16 weights on this machine. {_advice()}"
         )
     return _kept(_downloaded(fetch or _fetch_from_torchvision), cached)
+
+
+def check_weight_file(path: str | os.PathLike[str]) -> None:
+    """Raise unless there is a file of that name, whatever it holds.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is none.
+    """
+    if not os.path.isfile(path):
+        raise WeightsNotFoundError(
+            f"vgg_weights={os.fspath(path)!r}: there is no such file. {_advice()}"
+        )
 
 
 def weights_info() -> str:

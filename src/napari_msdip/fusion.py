@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from napari_msdip.pixels import as_array
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -76,7 +78,7 @@ def joint_bilateral_upsample(
     Raises
     ------
     TypeError
-        If an image does not hold real numbers, or an integer argument is not an integer.
+        If an image does not hold real numbers, or another argument has the wrong type.
     ValueError
         If an image is empty, has another number of axes or holds NaN or infinity, if
         there is no axis `channel_axis`, if a standard deviation is not positive, or if
@@ -101,7 +103,9 @@ def joint_bilateral_upsample(
         _checked(guide, "guide", channel_axis),
     ]
     low, high = _as_planes(images, channel_axis)
-    return _restored(_upsample(low, high, kernel), channel_axis)
+    (low,), unit = _smaller([low])
+    (high,), _ = _smaller([high])
+    return _restored(_larger(_upsample(low, high, kernel), unit), channel_axis)
 
 
 def ensemble(
@@ -143,7 +147,7 @@ def ensemble(
     Raises
     ------
     TypeError
-        If an image does not hold real numbers, or an integer argument is not an integer.
+        If an image does not hold real numbers, or another argument has the wrong type.
     ValueError
         If there is no image, if one is empty, has another number of axes or channels than
         it should or holds NaN or infinity, if there is no axis `channel_axis`, if a
@@ -172,19 +176,23 @@ def ensemble(
                 f"scales[{n}] must have {len(planes[0])} channels like scales[0], got "
                 f"{len(image)}"
             )
+    planes, unit = _smaller(planes)
     fused = planes[-1]
     for finer, share in zip(planes[-2::-1], shares, strict=True):
         fused = _upsample(fused, finer, kernel)
         # This form leaves equal values exactly as they are.
         fused += share * (finer - fused)
-    return _restored(fused.copy() if fused is planes[-1] else fused, channel_axis)
+    fused = fused.copy() if fused is planes[-1] else fused
+    return _restored(_larger(fused, unit), channel_axis)
 
 
 def _finer_shares(weights: Sequence[float] | None, n_scales: int) -> list[float]:
     """Return the finer image's share of each pair's average, the coarsest pair first."""
     if weights is None:
         return [0.5] * (n_scales - 1)
-    values = [float(weight) for weight in weights]
+    if not hasattr(weights, "__iter__"):
+        raise TypeError(f"weights must be a sequence of numbers or None, got {weights!r}")
+    values = [_number(weight, f"weights[{n}]") for n, weight in enumerate(weights)]
     if len(values) != n_scales:
         raise ValueError(
             f"weights must hold one number for each of the {n_scales} scales, got "
@@ -210,14 +218,12 @@ class _Kernel:
 
     @classmethod
     def checked(cls, sigma_spatial: float, sigma_range: float, window: int) -> Self:
-        sigmas = {"sigma_spatial": sigma_spatial, "sigma_range": sigma_range}
-        for name, sigma in sigmas.items():
-            if not (math.isfinite(sigma) and sigma > 0):
-                raise ValueError(f"{name} must be finite and greater than 0, got {sigma}")
+        spatial = _positive(sigma_spatial, "sigma_spatial")
+        ranged = _positive(sigma_range, "sigma_range")
         size = _integer(window, "window")
         if size < 1 or size % 2 == 0:
             raise ValueError(f"window must be odd and at least 1, got {size}")
-        return cls(float(sigma_spatial), float(sigma_range), size // 2)
+        return cls(spatial, ranged, size // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +326,7 @@ def _interpolated(planes: Array, size: int, axis: int) -> Array:
 
 
 def _checked(image: ArrayLike, name: str, channel_axis: int | None) -> Array:
-    array = np.asarray(image)
+    array = as_array(image, name)
     if array.dtype.kind not in "iuf":
         raise TypeError(
             f"{name} must hold integers or floating-point numbers, not dtype {array.dtype}"
@@ -348,6 +354,19 @@ def _checked(image: ArrayLike, name: str, channel_axis: int | None) -> Array:
     return array
 
 
+def _positive(value: float, name: str) -> float:
+    number = _number(value, name)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be finite and greater than 0, got {value}")
+    return number
+
+
+def _number(value: float, name: str) -> float:
+    if not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return float(value)
+
+
 def _integer(value: int, name: str) -> int:
     try:
         return operator.index(value)
@@ -368,6 +387,26 @@ def _as_planes(images: Sequence[Array], channel_axis: int | None) -> list[Array]
         )
         planes.append(np.ascontiguousarray(moved, dtype=dtype))
     return planes
+
+
+def _smaller(planes: list[Array]) -> tuple[list[Array], float]:
+    """Return images whose sums and differences are finite, and their unit.
+
+    The unit is a power of two, so that next to the largest values none changes.
+    """
+    limit = 2.0 ** (np.finfo(planes[0].dtype).maxexp // 2)
+    if all(np.abs(plane).max() <= limit for plane in planes):
+        return planes, 1.0
+    return [plane / plane.dtype.type(limit) for plane in planes], limit
+
+
+def _larger(planes: Array, unit: float) -> Array:
+    """Return an image in its own unit; rounding takes none beyond its dtype's range."""
+    if unit == 1.0:
+        return planes
+    largest = np.finfo(planes.dtype).max
+    unit = planes.dtype.type(unit)
+    return np.clip(planes, -largest / unit, largest / unit) * unit
 
 
 def _restored(planes: Array, channel_axis: int | None) -> Array:

@@ -70,13 +70,16 @@ def denoise(
     Raises
     ------
     TypeError
-        If the dtype is boolean, complex or not numeric, or an option's type is wrong.
+        If the dtype is boolean, complex or not numeric, an option's type is wrong, or
+        `on_progress` or `should_stop` cannot be called.
     ValueError
         If the image is empty, too small, not finite, or has the wrong axes, or if
         an option, a preset's name or the device is unknown.
     WeightsNotFoundError
-        If VGG-16 features are asked for and there are no weights.
+        If VGG-16 features are asked for and there are no weights, or a weight file is
+        named that is not there.
     """
+    _check_callable("on_progress", on_progress)
     steps = iter_denoise(image, options, channel_axis=channel_axis, should_stop=should_stop)
     while True:
         try:
@@ -128,6 +131,7 @@ def iter_denoise_part(
     Parameters are those of :func:`denoise`; ``measured`` comes from
     :func:`measure_image`, ``memory`` from an image of the same size and options.
     """
+    _check_callable("should_stop", should_stop)
     array, layout = checked_image(image, channel_axis)
     # What was measured on the whole image goes for all of its channels.
     constants = Constants.of(array, layout) if measured is None else None
@@ -185,6 +189,11 @@ def measure_image(image: Any, channel_axis: int | None = None) -> Measured:
     array, layout = checked_image(image, channel_axis)
     planar = as_planar(array, layout)
     return measure(planar, estimate_sigma(planar, channel_axis=0))
+
+
+def _check_callable(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name}={value!r}: give a function or None")
 
 
 def as_options(options: Options | str | None) -> Options:

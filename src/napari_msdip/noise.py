@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
+from napari_msdip.pixels import as_array
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -150,7 +152,7 @@ def cautious_sigma(planar: ArrayLike) -> float:
 
 
 def _checked(image: ArrayLike, channel_axis: int | None) -> Floats:
-    array = np.asarray(image)
+    array = as_array(image, "image")
     if array.dtype.kind not in "iuf":
         raise TypeError(
             f"image must hold integers or floating-point numbers, not dtype {array.dtype}"

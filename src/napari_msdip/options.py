@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import types
 import typing
 from dataclasses import dataclass
@@ -535,6 +536,8 @@ def _checked_element(option: Option, value: Any) -> Any:
         return value
     if option.type is float or option.type is int:
         return _checked_number(option, value)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if not isinstance(value, option.type):
         raise TypeError(f"{option.name}={value!r}: give a {option.type.__name__}")
     return value

@@ -14,6 +14,7 @@ __all__ = [
     "Constants",
     "Layout",
     "Normalisation",
+    "as_array",
     "as_planar",
     "checked_image",
     "restored",
@@ -131,6 +132,30 @@ class Constants:
         return np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
 
 
+def as_array(image: Any, name: str) -> Array:
+    """Return an image as an array, or say which argument is none.
+
+    Parameters
+    ----------
+    image : array-like
+        What was given.
+    name : str
+        The argument's name.
+
+    Raises
+    ------
+    ValueError
+        If its rows differ in length.
+    """
+    try:
+        return np.asarray(image)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is no array, but a {type(image).__name__} of unequal parts; give "
+            "rows of equal length"
+        ) from error
+
+
 def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
     """Return the image as an array with its layout, or say what is wrong with it.
 
@@ -149,7 +174,7 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
         If the image is empty, has the wrong number of axes, a wrong channel
         axis, sides that are too short, or values that are not finite.
     """
-    array = _as_array(image)
+    array = as_array(image, "image")
     _check_dtype(array.dtype)
     axis = _checked_channel_axis(array, channel_axis)
     sides = [side for index, side in enumerate(array.shape) if index != axis]
@@ -167,15 +192,6 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
             "for example with numpy.nan_to_num"
         )
     return array, Layout(array.dtype, axis, _offset(array))
-
-
-def _as_array(image: Any) -> Array:
-    try:
-        return np.asarray(image)
-    except ValueError as error:
-        raise ValueError(
-            f"image is no array ({error}); give rows of equal length"
-        ) from error
 
 
 def _axis_hint(shape: tuple[int, ...], axis: int | None) -> str:

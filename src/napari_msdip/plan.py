@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip import devices
+from napari_msdip.features import check_weight_file
+from napari_msdip.generator import usable_depth
 from napari_msdip.pixels import SMALLEST_SIDE
 from napari_msdip.pyramid import scale_shapes
 
@@ -74,11 +76,22 @@ class Plan:
     seed: int
     sigma: float
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the generator at each depth, finest first, at every scale.
+
+        Those of the options' widths that the coarsest scale has room for.
+        """
+        wanted = self.options.widths
+        depth = usable_depth(self.scales[-1].shape, len(wanted), self.options.fold)
+        return wanted[:depth]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain JSON types."""
         return dataclasses.asdict(self) | {
             "options": self.options.to_dict(),
             "shape": list(self.shape),
+            "widths": list(self.widths),
             "scales": [
                 {
                     "shape": list(scale.shape),
@@ -118,7 +131,11 @@ def resolve(
     ValueError
         If the image is too small, the device is not there, or the options leave the
         generator no input.
+    WeightsNotFoundError
+        If the options name a weight file that is not there, needed or not.
     """
+    if options.vgg_weights is not None:
+        check_weight_file(options.vgg_weights)
     if not (options.code_channels or options.recorruption or options.guidance):
         raise ValueError(
             "code_channels=0, recorruption=0 and guidance=False leave the generator "

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_msdip.noise import checked_axis, estimate_sigma
+from napari_msdip.pixels import as_array
 from napari_msdip.recorruption import measure_noise
 
 __all__ = ["QualityReport", "Verdict", "assess"]
@@ -160,7 +161,7 @@ def assess(
 
 
 def _planes(noisy: Any, denoised: Any, channel_axis: int | None) -> tuple[Any, Any]:
-    before, after = np.asarray(noisy), np.asarray(denoised)
+    before, after = as_array(noisy, "noisy"), as_array(denoised, "denoised")
     if before.shape != after.shape:
         raise ValueError(
             f"denoised: shape {after.shape} is not the noisy image's {before.shape}"

@@ -29,7 +29,7 @@ from napari_msdip.features import DerivativeBank, Vgg16Features, load_vgg16
 from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale
 from napari_msdip.fusion import ensemble, joint_bilateral_upsample
 from napari_msdip.generator import Generator as Network
-from napari_msdip.generator import GeneratorConfig, usable_depth
+from napari_msdip.generator import GeneratorConfig
 from napari_msdip.losses import ScaleConsistency, adaptive_weight
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.pixels import Layout, restored
@@ -313,12 +313,10 @@ class Run:
         channels = self.plan.channels
         inputs = options.code_channels
         inputs += channels * ((problem.guide is not None) + (problem.noise is not None))
-        smallest = self.plan.scales[-1].shape
-        depth = usable_depth(smallest, len(options.widths), options.fold)
         config = GeneratorConfig(
             in_channels=inputs,
             out_channels=channels,
-            widths=options.widths[:depth],
+            widths=self.plan.widths,
             skip_width=options.skip_width,
             padding=options.padding,
             upsampling=options.upsampling,
