@@ -29,7 +29,6 @@ from napari_msdip import (
 from napari_msdip import run as engine
 from napari_msdip.features import Vgg16Features, WeightsNotFoundError
 from napari_msdip.pyramid import scale_shapes
-from napari_msdip.shared import Memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -426,17 +425,6 @@ def test_previews_hold_constant_channels(monkeypatch: pytest.MonkeyPatch) -> Non
     for preview in previews:
         assert preview.shape[-1] == 3
         assert np.unique(preview[..., 1]) == 0.25
-
-
-def test_generators_of_other_channels_are_forgotten() -> None:
-    memory = Memory()
-    noisy = noisy_picture(SHAPE, 3)
-    empty = noisy.copy()
-    empty[..., 2] = 0
-    for picture in (noisy, empty, noisy):
-        fresh, _ = run(picture, channel_axis=-1)
-        steps = image.iter_denoise_part(picture, TINY, channel_axis=-1, memory=memory)
-        np.testing.assert_array_equal(driven(steps)[0].image, fresh.image)
 
 
 def test_mostly_empty_image() -> None:

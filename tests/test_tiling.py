@@ -110,6 +110,31 @@ def test_copied_tiles_give_the_image_back(copying: list[Any], channel_axis: int)
     assert scale.shape == (150, 210)
 
 
+def test_constant_channels_are_left_out_of_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def inverting(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
+        seen.append((len(image), kwargs["memory"]))
+        result, steps = drive(fake_denoise(image, options, **without(kwargs)))
+        yield from steps
+        result.image[:] = 5000 - image
+        return result
+
+    use(monkeypatch, inverting)
+    image, memories = textured(150, 210, 3), {}
+    image[..., 1] = 7
+    arguments = {"channel_axis": -1, "tile": 128, "memories": memories}
+    result, steps = drive(iter_denoise_fitting(image, OPTIONS, **arguments))
+    for shown in (result.image, result.scales[0].image, steps[-1].preview):
+        np.testing.assert_array_equal(shown[..., 1], 7)
+    np.testing.assert_array_equal(result.image[..., ::2], 5000 - image[..., ::2])
+    assert result.plan.channels == 3
+    assert {channels for channels, _ in seen} == {2}
+    drive(iter_denoise_fitting(textured(150, 210, 3), OPTIONS, **arguments))
+    memory = [id(memory) for _, memory in seen]
+    assert not {*memory[:4]} & {*memory[4:]}
+
+
 def test_all_tiles_share_what_was_measured_on_the_image(copying: list[Any]) -> None:
     image = textured(150, 210)
     image[:, :100] //= 10
@@ -164,6 +189,17 @@ def test_cancelled_in_a_tile_keeps_the_rest_noisy(monkeypatch: pytest.MonkeyPatc
     assert result.status is Status.CANCELLED
     np.testing.assert_array_equal(result.image[-20:], image[-20:])
     assert (result.image[:80, :60] != image[:80, :60]).any()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64"])
+def test_cancelled_before_a_tile_no_digit_is_lost(
+    monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    use(monkeypatch, fake_denoise)
+    image = (textured(150, 210) / 7 + 2**40 * (np.arange(210) > 100)).astype(dtype)
+    steps = iter_denoise_fitting(image, OPTIONS, should_stop=lambda: True, tile=128)
+    result, _ = drive(steps)
+    np.testing.assert_array_equal(result.image[-20:], image[-20:])
 
 
 def test_same_seed_same_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from napari_msdip.events import Status
 from napari_msdip.io import FileError, Source
 from napari_msdip.planes import PlaneLayout, read_plane, select
 from napari_msdip.sinks import Leftover, ZarrOut, note_copy
+from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +50,6 @@ __all__ = [
     "Exit",
     "UsageError",
     "denoise_files",
-    "drive",
     "load_engine",
     "measure_noise",
     "ready",
@@ -107,6 +107,8 @@ def _check(options: Options) -> None:
     from napari_msdip import devices, features
 
     devices.select(options.device)
+    if options.vgg_weights is not None:
+        features.check_weight_file(options.vgg_weights)
     if options.consistency == "vgg16":
         features.load_vgg16(options.vgg_weights)
 
@@ -698,19 +700,6 @@ class _Run:
         return f", and {store} is kept for that" if beside else ""
 
 
-def drive(
-    steps: Generator[Progress, None, Result], show: Callable[[Progress], None]
-) -> Result:
-    """Run a generator of progress to its end and return its result."""
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        show(progress)
-
-
 def scale_path(target: Path, number: int) -> Path:
     """Return where the result of one scale goes, 0 being the finest."""
     stem, suffix = io.split_suffix(target)
@@ -863,7 +852,7 @@ def _version(name: str) -> str | None:
 def _torch_info() -> dict[str, Any]:
     import torch
 
-    from napari_msdip import devices
+    from napari_msdip import devices, features
 
     cores = devices.cpu_count()
     found = {"cpu": "1 core" if cores == 1 else f"{cores} cores"}
@@ -878,18 +867,8 @@ def _torch_info() -> dict[str, Any]:
         "auto device": chosen,
         "auto precision": devices.select_precision("auto", chosen),
         "free memory": free,
-        "VGG-16 weights": _weights_info(),
+        "VGG-16 weights": features.weights_info(),
     }
-
-
-def _weights_info() -> str:
-    from napari_msdip import features
-
-    try:
-        features.load_vgg16(download=False)
-    except features.WeightsNotFoundError:
-        return "none (only the paper preset needs them, and downloads them)"
-    return f"found ({features.cache_directory()} or torch's hub cache)"
 
 
 def _say_tree(console: Console, tree: dict[str, Any], indent: str = "") -> None:

@@ -14,7 +14,6 @@ from napari_msdip import io
 from napari_msdip._commands import (
     Engine,
     Exit,
-    drive,
     ready,
     refusing,
     scale_path,
@@ -23,6 +22,7 @@ from napari_msdip._console import Interrupt, duration
 from napari_msdip._judgement import in_words, judgement
 from napari_msdip.events import Status
 from napari_msdip.io import Metadata
+from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     import argparse

@@ -42,6 +42,7 @@ from napari_msdip.stack import (
     settle,
     skipped,
 )
+from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     from napari_msdip import tiling
@@ -309,12 +310,7 @@ def _denoise_one(
     steps = iter_plane(plane.read, plane.task, should_stop, memories)
     # A plane must not wait for tasks of its own behind the planes in the queue.
     with dask.config.set(scheduler="synchronous"):
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                outcome: Outcome = end.value
-                break
+        outcome = drive(steps)
     if not plane.wanted:
         return replace(outcome, image=None)
     if writer is None or outcome.status is Status.CANCELLED:

@@ -6,8 +6,8 @@ Sections 3.2 to 3.4 of the paper, from the noisy image to the denoised one.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip.noise import estimate_sigma
@@ -16,6 +16,7 @@ from napari_msdip.pixels import Constants, as_planar, checked_image
 from napari_msdip.plan import resolve
 from napari_msdip.run import Run
 from napari_msdip.shared import Measured, Memory, measure
+from napari_msdip.steps import changed, drive
 
 if TYPE_CHECKING:
     from napari_msdip.events import Progress, Result, ScaleResult
@@ -81,14 +82,7 @@ def denoise(
     """
     _check_callable("on_progress", on_progress)
     steps = iter_denoise(image, options, channel_axis=channel_axis, should_stop=should_stop)
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as finished:
-            result: Result = finished.value
-            return result
-        if on_progress is not None:
-            on_progress(progress)
+    return drive(steps, on_progress)
 
 
 def iter_denoise(
@@ -112,9 +106,14 @@ def iter_denoise(
     Result
         The denoised image and how it came about.
     """
-    return iter_denoise_part(
-        image, as_options(options), channel_axis=channel_axis, should_stop=should_stop
-    )
+    options = as_options(options)
+    _check_callable("should_stop", should_stop)
+    array, layout = checked_image(image, channel_axis)
+    axis = layout.channel_axis
+    constants = Constants.of(array, axis)
+    varying = constants.left_out(array)
+    steps = iter_denoise_part(varying, options, channel_axis=axis, should_stop=should_stop)
+    return with_constants(steps, constants)
 
 
 def iter_denoise_part(
@@ -128,58 +127,48 @@ def iter_denoise_part(
 ) -> Generator[Progress, None, Result]:
     """Denoise an image, or a tile with what was measured on the whole image.
 
-    Parameters are those of :func:`denoise`; ``measured`` comes from
-    :func:`measure_image`, ``memory`` from an image of the same size and options.
+    Parameters are those of :func:`denoise`; no channel of the whole image is constant.
+    ``measured`` comes from :func:`measure_image`, ``memory`` from an image of the same
+    size and options.
     """
-    _check_callable("should_stop", should_stop)
     array, layout = checked_image(image, channel_axis)
-    # What was measured on the whole image goes for all of its channels.
-    constants = Constants.of(array, layout) if measured is None else None
-    if constants is not None:
-        array, layout = checked_image(constants.left_out(array), layout.channel_axis)
     planar = as_planar(array, layout)
-    if memory is not None:
-        memory.meet(None if constants is None else tuple(constants.varying.tolist()))
     sigma = estimate_sigma(planar, channel_axis=0)
     if memory is not None:
         options = memory.adapted(options)
     plan = resolve(options, planar.shape[1:], sigma, channels=len(planar))
     found = measured or measure(planar, sigma)
-    steps = Run(planar, layout, plan, found, should_stop, memory, given=array).steps()
-    return steps if constants is None else with_constants(steps, constants)
+    return Run(planar, layout, plan, found, should_stop, memory, given=array).steps()
 
 
 def with_constants(
     steps: Generator[Progress, None, Result], constants: Constants
 ) -> Generator[Progress, None, Result]:
-    """Put the constant channels back into all that a run without them shows."""
-    with closing(steps):
-        while True:
-            try:
-                progress = next(steps)
-            except StopIteration as finished:
-                return _result_with(finished.value, constants)
-            yield _progress_with(progress, constants)
+    """Put constant channels back into all that a run without them shows."""
+    if not constants.found:
+        return (yield from steps)
+    result = yield from changed(steps, partial(_progress_with, constants))
+    return _result_with(constants, result)
 
 
-def _progress_with(progress: Progress, constants: Constants) -> Progress:
+def _progress_with(constants: Constants, progress: Progress) -> Progress:
     preview, scale = progress.preview, progress.finished_scale
     return replace(
         progress,
         preview=None if preview is None else constants.put_back(preview),
-        finished_scale=None if scale is None else _scale_with(scale, constants),
+        finished_scale=None if scale is None else _scale_with(constants, scale),
     )
 
 
-def _scale_with(scale: ScaleResult, constants: Constants) -> ScaleResult:
+def _scale_with(constants: Constants, scale: ScaleResult) -> ScaleResult:
     return replace(scale, image=constants.put_back(scale.image))
 
 
-def _result_with(result: Result, constants: Constants) -> Result:
+def _result_with(constants: Constants, result: Result) -> Result:
     return replace(
         result,
         image=constants.put_back(result.image),
-        scales=tuple(_scale_with(scale, constants) for scale in result.scales),
+        scales=tuple(_scale_with(constants, scale) for scale in result.scales),
         plan=replace(result.plan, channels=len(constants.varying)),
     )
 

@@ -18,6 +18,7 @@ from napari_msdip._gui.layers import (
     scale_name,
 )
 from napari_msdip.options import Options
+from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,7 +94,8 @@ def denoise_layer(
         options=options,
         data_code="layer.data[0]" if layer.multiscale else "layer.data",
     )
-    finished = _drive(job, engine or MsDip(), on_progress, should_stop or _never)
+    steps = job.run(engine or MsDip(), job.buffer(), should_stop or _never)
+    finished = drive(steps, on_progress)
     if not finished.n_done:
         return []
     name = f"{job.source.name} · MS-DIP"
@@ -105,23 +107,6 @@ def denoise_layer(
         provenance=finished.provenance,
     )
     return [result, *(_scales(job, finished) if scales else ())]
-
-
-def _drive(
-    job: Job,
-    engine: Engine,
-    on_progress: Callable[[Progress], object] | None,
-    should_stop: Callable[[], bool],
-) -> Finished:
-    steps = job.run(engine, job.buffer(), should_stop)
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            finished: Finished = end.value
-            return finished
-        if on_progress is not None:
-            on_progress(progress)
 
 
 def _scales(job: Job, finished: Finished) -> list[LayerTuple]:

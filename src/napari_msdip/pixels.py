@@ -95,40 +95,49 @@ class Constants:
 
     Attributes
     ----------
-    channel_axis : int
-        Position of the channels, not negative.
+    channel_axis : int or None
+        Position of the channels, not negative; None for gray.
     values : ndarray
         ``(C,)``: one value of every channel.
-    varying : ndarray of bool
-        ``(C,)``: which channels are not constant.
+    varying : tuple of bool
+        Which channels are not constant; where all are, none is left out.
     """
 
-    channel_axis: int
+    channel_axis: int | None
     values: Array
-    varying: npt.NDArray[np.bool_]
+    varying: tuple[bool, ...]
 
     @classmethod
-    def of(cls, array: Array, layout: Layout) -> Constants | None:
-        """Find the constant channels; None if no channel is, or every one."""
-        if layout.channel_axis is None:
-            return None
-        planes = np.moveaxis(array, layout.channel_axis, 0)
+    def of(cls, array: Array, channel_axis: int | None) -> Constants:
+        """Find the constant channels of an image."""
+        planes = (
+            array[None] if channel_axis is None else np.moveaxis(array, channel_axis, 0)
+        )
         varying = planes.min(axis=(1, 2)) < planes.max(axis=(1, 2))
-        if varying.all() or not varying.any():
-            return None
-        return cls(layout.channel_axis, planes[:, 0, 0].copy(), varying)
+        varying |= not varying.any()
+        return cls(channel_axis, planes[:, 0, 0].copy(), tuple(varying.tolist()))
+
+    @property
+    def found(self) -> bool:
+        """Whether there is any to leave out."""
+        return not all(self.varying)
 
     def left_out(self, array: Array) -> Array:
         """Return the image without them."""
+        if not self.found:
+            return array
         return np.compress(self.varying, array, axis=self.channel_axis)
 
     def put_back(self, array: Array) -> Array:
         """Return an image of any size without them, with them."""
+        if self.channel_axis is None or not self.found:
+            return array
+        varying = np.array(self.varying)
         others = np.moveaxis(array, self.channel_axis, 0)
-        planes = np.empty((len(self.varying), *others.shape[1:]), array.dtype)
-        planes[self.varying] = others
-        constant = self.values[~self.varying].astype(array.dtype)
-        planes[~self.varying] = constant[:, np.newaxis, np.newaxis]
+        planes = np.empty((len(varying), *others.shape[1:]), array.dtype)
+        planes[varying] = others
+        constant = self.values[~varying].astype(array.dtype)
+        planes[~varying] = constant[:, np.newaxis, np.newaxis]
         return np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
 
 

@@ -14,6 +14,7 @@ import torch
 
 from napari_msdip.bayes import bayes_filter
 from napari_msdip.collaborative import collaborative_filter
+from napari_msdip.steps import changed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -105,10 +106,4 @@ def _part(
     steps: Generator[float, None, Tensor], start: float, share: float
 ) -> Generator[float, None, Tensor]:
     """Run a filter, its progress as a part of all."""
-    while True:
-        try:
-            done = next(steps)
-        except StopIteration as finished:
-            result: Tensor = finished.value
-            return result
-        yield start + share * done
+    return (yield from changed(steps, lambda done: start + share * done))

@@ -36,6 +36,7 @@ from napari_msdip.pixels import Layout, restored
 from napari_msdip.pyramid import resize
 from napari_msdip.refinement import refined
 from napari_msdip.residual import measure_again
+from napari_msdip.steps import changed
 from napari_msdip.trust import Candidate, Trust, guarded, weigh, with_local_means
 
 if TYPE_CHECKING:
@@ -234,15 +235,13 @@ class Run:
             threads=self.plan.threads,
             should_stop=self.should_stop or _never,
         )
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as finished:
-                fit: Fit = finished.value
-                break
+
+        def progress(step: Step) -> Progress:
             iteration = done + step.iteration
             share = iteration / (done + problem.iterations + left)
-            yield self._progress(n, iteration, share, step=step)
+            return self._progress(n, iteration, share, step=step)
+
+        fit = yield from changed(steps, progress)
         kept = copy.deepcopy(network) if self._weighs_risk else None
         return _Scale(fit.image, self._scale_result(n, problem, fit, started), kept)
 

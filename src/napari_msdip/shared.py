@@ -58,7 +58,7 @@ def measure(planar: Planar, sigma: float) -> Measured:
     )
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Memory:
     """The generators of the last image, for one that resembles it to start from.
 
@@ -66,18 +66,9 @@ class Memory:
     ----------
     weights : dict
         State of the generator of each level, 0 being the finest.
-    varying : tuple of bool or None
-        Which channels they were fitted to; None for all.
     """
 
     weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    varying: tuple[bool, ...] | None = None
-
-    def meet(self, varying: tuple[bool, ...] | None) -> None:
-        """Forget generators that were fitted to other channels than an image has."""
-        if varying != self.varying:
-            self.weights.clear()
-        self.varying = varying
 
     def adapted(self, options: Options) -> Options:
         """Return options for generators that are remembered: fewer and smaller steps."""

@@ -30,6 +30,7 @@ from napari_msdip.planes import (
     select,
 )
 from napari_msdip.sinks import Sink, ZarrOut, open_sink
+from napari_msdip.steps import changed, drive
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -118,14 +119,7 @@ def denoise_stack(
         should_stop=should_stop,
         client=client,
     )
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            result: StackResult = end.value
-            return result
-        if on_progress is not None:
-            on_progress(progress)
+    return drive(steps, on_progress)
 
 
 def iter_denoise_stack(
@@ -647,7 +641,7 @@ def _one_by_one(
             read = partial(read_plane, job.source, job.layout, index)
             steps = iter_plane(read, plane_task(job, index), should_stop, memories)
             step = tally.again if again else tally.step
-            outcome = yield from _forwarded(steps, partial(step, position))
+            outcome = yield from changed(steps, partial(step, position))
             if outcome.status is Status.CANCELLED:
                 if not again:
                     put(job.sink.put, position, outcome)
@@ -659,19 +653,6 @@ def _one_by_one(
             full = full or outcome.disk_full
             yield tally.close(position, index, outcome)
     return Status.COMPLETED
-
-
-def _forwarded(
-    steps: Generator[Progress, None, Outcome], change: Callable[[Progress], Progress]
-) -> Generator[Progress, None, Outcome]:
-    with closing(steps):
-        while True:
-            try:
-                progress = next(steps)
-            except StopIteration as end:
-                outcome: Outcome = end.value
-                return outcome
-            yield change(progress)
 
 
 def no_room(job: Job) -> bool:

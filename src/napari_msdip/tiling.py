@@ -13,7 +13,6 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +24,17 @@ from napari_msdip import cost, devices
 from napari_msdip import image as front
 from napari_msdip.events import Progress, Result, ScaleResult, Status, time_left
 from napari_msdip.noise import estimate_sigma
-from napari_msdip.pixels import Layout, as_planar, checked_image, restored
+from napari_msdip.pixels import (
+    Constants,
+    as_array,
+    as_planar,
+    checked_image,
+    restored,
+)
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.planes import plane_seed
 from napari_msdip.shared import Memory, measure
+from napari_msdip.steps import changed
 
 if TYPE_CHECKING:
     from napari_msdip.options import Options
@@ -45,8 +51,8 @@ __all__ = [
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
 Steps = Generator[Progress, None, Result]
-# By side (None for the whole image) and number of the tile.
-Memories = dict[tuple[int | None, int], Memory]
+# By which channels vary, side of the tiles (None for the whole image) and number.
+Memories = dict[tuple[tuple[bool, ...], int | None, int], Memory]
 
 # Sides tried from large to small; a ladder rather than any number, so that a
 # little more or less free memory seldom changes the answer.
@@ -219,7 +225,7 @@ def iter_denoise_fitting(
         If not even the smallest tile fits the CPU's memory.
     """
     options = front.as_options(options)
-    array = np.asarray(image)
+    array = as_array(image, "image")
     reached = 0.0
     steps: Steps | None = None
     while True:
@@ -283,9 +289,12 @@ def _retreat(
 
 def _extent(image: Array, channel_axis: int | None) -> tuple[int, int, int]:
     """Return height, width and number of channels."""
-    planar = image[None] if channel_axis is None else np.moveaxis(image, channel_axis, 0)
-    channels, height, width = planar.shape
+    channels, height, width = _planes(image, channel_axis).shape
     return height, width, channels
+
+
+def _planes(image: Array, channel_axis: int | None) -> Array:
+    return image[None] if channel_axis is None else np.moveaxis(image, channel_axis, 0)
 
 
 def _attempt(
@@ -296,34 +305,40 @@ def _attempt(
     tile: int | None,
     memories: Memories | None,
 ) -> Steps:
-    if tile is None or tile >= max(_extent(image, channel_axis)[:2]):
-        return front.iter_denoise_part(
-            image,
-            options,
-            channel_axis=channel_axis,
-            should_stop=should_stop,
-            memory=_memory_of(memories, None, 0),
-        )
     array, layout = checked_image(image, channel_axis)
-    planar = as_planar(array, layout)
-    return _iter_tiles(planar, layout, options, should_stop, tile, memories)
+    axis = layout.channel_axis
+    constants = Constants.of(array, axis)
+    array = constants.left_out(array)
 
+    def memory_of(side: int | None, number: int) -> Memory | None:
+        if memories is None:
+            return None
+        return memories.setdefault((constants.varying, side, number), Memory())
 
-def _memory_of(memories: Memories | None, side: int | None, number: int) -> Memory | None:
-    if memories is None:
-        return None
-    return memories.setdefault((side, number), Memory())
+    if tile is None or tile >= max(_extent(image, channel_axis)[:2]):
+        steps = front.iter_denoise_part(
+            array,
+            options,
+            channel_axis=axis,
+            should_stop=should_stop,
+            memory=memory_of(None, 0),
+        )
+    else:
+        steps = _iter_tiles(array, axis, options, should_stop, tile, memory_of)
+    return front.with_constants(steps, constants)
 
 
 def _iter_tiles(
-    noisy: Planar,
-    layout: Layout,
+    image: Array,
+    channel_axis: int | None,
     options: Options,
     should_stop: Callable[[], bool] | None,
     side: int,
-    memories: Memories | None,
+    memory_of: Callable[[int, int], Memory | None],
 ) -> Steps:
     started = time.monotonic()
+    image, layout = checked_image(image, channel_axis)
+    noisy = as_planar(image, layout)
     shape = (noisy.shape[1], noisy.shape[2])
     sigma = estimate_sigma(noisy, channel_axis=0)
     measured = measure(noisy, sigma)
@@ -332,7 +347,11 @@ def _iter_tiles(
     results: list[Result] = []
 
     def put_back(canvas: _Canvas) -> Array:
-        return restored(canvas.blended(), layout, options.output_dtype)
+        shown = restored(canvas.blended(), layout, options.output_dtype)
+        # The image as it came may have more digits than its planes.
+        given, untouched = _planes(image, layout.channel_axis), canvas.untouched
+        _planes(shown, layout.channel_axis)[:, untouched] = given[:, untouched]
+        return shown
 
     for number, tile in enumerate(tiles):
         steps = front.iter_denoise_part(
@@ -341,10 +360,10 @@ def _iter_tiles(
             channel_axis=0,
             should_stop=should_stop,
             measured=measured,
-            memory=_memory_of(memories, side, number),
+            memory=memory_of(side, number),
         )
         part = _Part(number, len(tiles), started)
-        result = yield from _as_part(steps, part)
+        result = yield from changed(steps, part.step)
         results.append(result)
         fused.add(tile, result.image)
         finest.add(tile, _finest(result))
@@ -364,17 +383,6 @@ def _iter_tiles(
     if whole.status is Status.COMPLETED:
         yield part.closing(whole, preview=whole.image.copy(), finished_scale=scale)
     return whole
-
-
-def _as_part(steps: Steps, part: _Part) -> Steps:
-    with closing(steps):
-        while True:
-            try:
-                progress = next(steps)
-            except StopIteration as end:
-                result: Result = end.value
-                return result
-            yield part.step(progress)
 
 
 @dataclass(frozen=True)
@@ -455,6 +463,12 @@ class _Canvas:
         weight = tile.weights[0][:, None] * tile.weights[1]
         self._sum[:, *tile.window] += weight * image
         self._weight[tile.window] += weight
+
+    @property
+    def untouched(self) -> npt.NDArray[np.bool_]:
+        """``(Y, X)``: where no tile has been blended in."""
+        untouched: npt.NDArray[np.bool_] = self._weight == 0
+        return untouched
 
     def blended(self) -> Planar:
         """Return the image so far."""

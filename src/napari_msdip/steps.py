@@ -1,0 +1,46 @@
+"""Generators that yield how far the work is, and return its result."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+__all__ = ["changed", "drive"]
+
+Step = TypeVar("Step")
+NewStep = TypeVar("NewStep")
+Outcome = TypeVar("Outcome")
+
+
+def drive(
+    steps: Generator[Step, None, Outcome], show: Callable[[Step], object] | None = None
+) -> Outcome:
+    """Run a generator to its end and return its result; ``show`` is given every step."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+        if show is not None:
+            show(step)
+
+
+def changed(
+    steps: Generator[Step, None, Outcome], change: Callable[[Step], NewStep]
+) -> Generator[NewStep, None, Outcome]:
+    """Yield every step as ``change`` returns it, and return what the generator returns.
+
+    Closing this closes the generator.
+    """
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+            yield change(step)
