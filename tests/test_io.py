@@ -413,6 +413,17 @@ class TestOrientation:
 
         assert read(tmp_path / "in.jpg").shape == (24, 16)
 
+    @pytest.mark.filterwarnings("error")
+    def test_a_damaged_orientation_is_none(self, tmp_path: Path) -> None:
+        import imagecodecs
+
+        plain = imagecodecs.jpeg_encode(np.zeros((16, 24), np.uint8))
+        body = b"Exif\0\0" + exif(6, ">")[:-7]
+        segment = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+        (tmp_path / "in.jpg").write_bytes(plain[:2] + segment + plain[2:])
+
+        assert read(tmp_path / "in.jpg").shape == (16, 24)
+
     def test_inks_are_no_colours_with_opacity(self, tmp_path: Path) -> None:
         import imagecodecs
 
