@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -241,20 +243,54 @@ def test_measurement_is_deterministic_and_leaves_the_image_alone() -> None:
     np.testing.assert_array_equal(one.sigmas, two.sigmas)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_crowded_spots_do_not_make_white_noise_correlated(seed: int) -> None:
+def crowded_spots(count: int, seed: int) -> Any:
     rng = np.random.default_rng(seed)
     spots = np.zeros((1, 192, 192))
-    spots[0, rng.integers(0, 192, 300), rng.integers(0, 192, 300)] = rng.uniform(
-        200, 3000, 300
-    )
-    clean = gaussian_filter(spots, (0, 2, 2))
-    image = (clean + rng.normal(0, 4.5, clean.shape)).astype(np.float32)
+    places = rng.integers(0, 192, (2, count))
+    spots[0, *places] = rng.lognormal(0, 1, count)
+    clean = gaussian_filter(spots, (0, 1.3, 1.3))
+    return 20 + 200 * clean / clean.max()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("count", [300, 1500])
+def test_crowded_spots_do_not_make_white_noise_correlated(count: int, seed: int) -> None:
+    clean = crowded_spots(count, seed)
+    noise = np.random.default_rng(seed).normal(0, 4.5, clean.shape)
+    image = (clean + noise).astype(np.float32)
 
     model = measure_noise(image, estimate_sigma(image, channel_axis=0))
 
     assert model.is_white
     assert rms(model.sigma_map(image)) == pytest.approx(4.5, rel=0.1)
+
+
+@pytest.mark.parametrize(("count", "seed"), [(300, 0), (300, 1), (800, 2), (800, 3)])
+def test_crowded_spots_do_not_hide_that_noise_was_resampled(count: int, seed: int) -> None:
+    clean = crowded_spots(count, seed)
+    noise = np.random.default_rng(seed).normal(0, 1, clean.shape)
+    noise = gaussian_filter(noise, (0, 0.5, 0.5), mode="wrap")
+    noise *= 3 / noise.std()
+    image = (clean + noise).astype(np.float32)
+
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+
+    expected = neighbour_correlation(noise)
+    assert model.neighbour_correlation == pytest.approx(expected, abs=0.1)
+    assert rms(model.sigma_map(image)) == pytest.approx(3, rel=0.2)
+    assert model.is_certain
+
+
+def test_noise_of_the_sky_in_the_demo_is_found() -> None:
+    picture = imagecodecs.imread(str(files("napari_msdip") / "data/hubble.png"))
+    image = np.moveaxis(picture, 2, 0).astype(np.float32)
+
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+
+    # Three quarters of the picture are plain sky.
+    sky = image[:, image.max(axis=0) < np.median(image) + 10]
+    assert model.neighbour_correlation > 0.2
+    assert rms(model.sigma_map(image)) == pytest.approx(rms(sky.std(axis=1)), rel=0.25)
 
 
 def gravel(sigma: float) -> Any:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from napari_msdip.noise import estimate_sigma
 
-__all__ = ["Evidence", "Kind", "kind_of_noise"]
+__all__ = ["Evidence", "Kind", "fall_in_channels", "kind_of_noise"]
 
 Planar = npt.NDArray[np.float32]
 
@@ -49,7 +49,6 @@ _LITTLE_BESIDE = 3.0
 _NOISE_EXCESS = 0.15
 _NOISE_UNEVENNESS = 1.45
 _NOISE_CORRELATION = 0.46
-_CROWDED = 5.0
 _UNEVENNESS_BY_CORRELATION = 4.0
 # Or correlated in the way of noise that was resampled: the more it falls off, the less it
 # must be correlated, and the more even the blocks, over and within.
@@ -67,6 +66,10 @@ _LEVEL_UNEXPLAINED = 0.25
 # Beyond what resampling makes of it at this correlation, the fall is texture's.
 _FALL_BY_CORRELATION = 1.7
 _FALL_UNEXPLAINED = 0.12
+# Or resampled among crowded spots, as in a sky, which are uneven within whatever the noise
+# and raise its correlation and level, but not as much as fine texture does.
+_CROWDED_CORRELATION = 0.28
+_CROWDED_LEVEL_RATIO = 3.8
 
 
 class Kind(enum.Enum):
@@ -74,11 +77,13 @@ class Kind(enum.Enum):
 
     Resampled noise was white until pixels were averaged with their neighbours, as by
     registration, rotation or scaling. So weakly correlated, it is measured much like
-    white noise; what is correlated more, is not.
+    white noise; what is correlated more, is not. Among crowded spots only its fall
+    towards the highest frequencies tells how correlated it is.
     """
 
     WHITE = "white"
     RESAMPLED = "resampled"
+    RESAMPLED_AMONG_SPOTS = "resampled among spots"
     CORRELATED = "correlated"
 
 
@@ -124,8 +129,12 @@ class Evidence:
     @property
     def falls_like_texture(self) -> bool:
         """Whether the level falls off more than noise so little correlated would."""
-        explained = _FALL_BY_CORRELATION * self.correlation + _FALL_UNEXPLAINED
-        return self.fall > max(_LEAST_FALL, explained)
+        return self.fall > max(_LEAST_FALL, self.explained_fall)
+
+    @property
+    def explained_fall(self) -> float:
+        """The most that noise so little correlated falls off."""
+        return _FALL_BY_CORRELATION * self.correlation + _FALL_UNEXPLAINED
 
 
 def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
@@ -141,7 +150,32 @@ def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
     correlated = _is_strong(evidence) or _is_even(evidence, planar)
     if correlated and not _is_texture_over_a_floor(evidence):
         return Kind.CORRELATED
-    return Kind.RESAMPLED if _is_resampled(evidence) else Kind.WHITE
+    if _is_resampled(evidence):
+        return Kind.RESAMPLED
+    among_spots = _is_resampled_among_spots(evidence, planar)
+    return Kind.RESAMPLED_AMONG_SPOTS if among_spots else Kind.WHITE
+
+
+def fall_in_channels(highest: float, planar: Planar) -> float:
+    """Return how the level falls off towards the highest frequencies.
+
+    Noise that channels share escapes what finds white noise in all at once, so that the
+    channels are taken one by one.
+
+    Parameters
+    ----------
+    highest : float
+        Level of white noise in the highest frequencies.
+    planar : ndarray
+        ``(C, Y, X)``.
+
+    Returns
+    -------
+    float
+        Logarithm of a ratio of levels; 0 where one is unknown.
+    """
+    level, highest = _channel_level(planar), _known(highest)
+    return math.log(level / highest) if level and highest else 0.0
 
 
 def _is_strong(evidence: Evidence) -> bool:
@@ -163,9 +197,7 @@ def _is_even(evidence: Evidence, planar: Planar) -> bool:
 
 def _is_texture_over_a_floor(evidence: Evidence) -> bool:
     highest = _known(evidence.highest)
-    # Crowded spots, as in a sky, are uneven within whatever the noise.
-    crowded = evidence.unevenness >= _CROWDED and evidence.excess < _EVEN
-    if crowded or highest <= max(_FLOOR * evidence.contrast, evidence.step):
+    if highest <= max(_FLOOR * evidence.contrast, evidence.step):
         return False
     if evidence.level > _NOTHING_BESIDE * highest:
         return False
@@ -186,6 +218,17 @@ def _is_resampled(evidence: Evidence) -> bool:
         - _RESAMPLED_UNEVENNESS * math.log(max(evidence.unevenness, 1.0))
     )
     return evidence.fall > _LEAST_FALL and score > _RESAMPLED_LIMIT
+
+
+def _is_resampled_among_spots(evidence: Evidence, planar: Planar) -> bool:
+    highest = _known(evidence.highest)
+    even = evidence.excess < _EVEN and evidence.unevenness >= _MOST_UNEVENNESS
+    correlated = evidence.correlation > _CROWDED_CORRELATION
+    if not (even and correlated and highest > evidence.step):
+        return False
+    if evidence.level > _CROWDED_LEVEL_RATIO * highest:
+        return False
+    return _LEAST_FALL < fall_in_channels(highest, planar) <= evidence.explained_fall
 
 
 def _is_too_strong(evidence: Evidence) -> bool:

@@ -34,7 +34,7 @@ from napari_msdip.blocks import (
     simulated_fields,
     simulated_variances,
 )
-from napari_msdip.evidence import Evidence, Kind, kind_of_noise
+from napari_msdip.evidence import Evidence, Kind, fall_in_channels, kind_of_noise
 from napari_msdip.noise import cautious_sigma, estimate_sigma
 from napari_msdip.noise_model import NoiseModel
 
@@ -76,6 +76,10 @@ _WEAK = 0.5
 _LEAST_POWER = 1e-6
 _LEAST_SURVEYED = 4
 _HARDLY_CORRELATED = 0.3
+# Between neighbours in blurred noise, simulated: by the fall of its level towards the
+# highest frequencies. Beyond what is seen of resampled noise the line ends.
+_CORRELATION_BY_FALL = (0.72, -0.03)
+_MOST_BLURRED = 0.6
 _HARDLY_RISING = 1.25
 # How far the variance may rise above a convex curve of the intensity, as it does towards
 # saturation. Where more values than this are clipped, they say nothing of the rest.
@@ -141,6 +145,8 @@ def _levelled(
     correlation = _uncorrelated()
     if kind is Kind.RESAMPLED:
         correlation = _unbiased(model.correlation, side)
+    elif kind is Kind.RESAMPLED_AMONG_SPOTS:
+        correlation = _blurred(fall_in_channels(highest, planar))
     elif (
         excess > _UNEVEN_BLOCKS
         or (excess > _SLIGHTLY_UNEVEN_BLOCKS and unevenness < _CROWDED)
@@ -154,6 +160,8 @@ def _levelled(
     if kind is Kind.RESAMPLED:
         # Texture adds to the level of blocks; of skewed noise the estimator finds less.
         sigma = math.sqrt(overall * sigma / _seen_as_white(correlation))
+    elif kind is Kind.RESAMPLED_AMONG_SPOTS:
+        sigma /= _seen_as_white(correlation)
     else:
         # Both see texture as noise, each in other places.
         sigma = float(np.clip(_overall(steady, planar), _LEAST_CAUTIOUS * sigma, sigma))
@@ -176,6 +184,15 @@ def _unbiased(found: Array, side: int) -> Array:
     blocks = np.concatenate(shown).reshape(-1, 1, side, side)
     corrected: Array = 2 * found - autocorrelation(blocks, _REACH)
     return corrected
+
+
+def _blurred(fall: float) -> Array:
+    """Return the correlation of white noise that a Gaussian blur made fall off so much."""
+    slope, start = _CORRELATION_BY_FALL
+    neighbours = min(slope * fall + start, _MOST_BLURRED)
+    squares = np.square(np.arange(-_REACH, _REACH + 1.0))
+    correlation: Array = neighbours ** np.add.outer(squares, squares)
+    return correlation
 
 
 def _seen_as_white(correlation: Array) -> float:
