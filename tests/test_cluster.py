@@ -142,7 +142,8 @@ def test_workers_may_have_been_started_in_another_folder(
 def test_a_store_that_workers_cannot_reach_is_refused_before_any_plane(
     client: Any, stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = sinks.ZarrWriter(str(tmp_path / "elsewhere"), PlaneLayout.of((2, 8, 8), None))
+    layout = PlaneLayout.of((2, 8, 8), None)
+    writer = sinks.ZarrWriter(str(tmp_path / "elsewhere"), layout, (0, 1, 2))
     prepared = sinks.ZarrSink.__init__
 
     def unshared(self: Any, *args: Any) -> None:

@@ -389,6 +389,41 @@ def test_axes_that_ome_zarr_forbids_are_warned_about(tmp_path: Path) -> None:
         denoise_stack(stack, OPTIONS, channel_axis=-1, out=tmp_path / "o.zarr")
 
 
+@pytest.mark.parametrize(
+    ("axes", "channel_axis", "stored"),
+    [
+        ("TZCYX", 2, "TCZYX"),
+        ("TZCYX", None, "TCZYX"),
+        ("ZYXS", 3, "SZYX"),
+        ("ZTYX", None, "TZYX"),
+        ("CYX", None, "CYX"),
+    ],
+)
+def test_axes_lie_on_disk_as_ome_zarr_wants_them(
+    tmp_path: Path, axes: str, channel_axis: int | None, stored: str
+) -> None:
+    sizes = {"T": 2, "Z": 3, "C": 4, "S": 3, "Y": 16, "X": 18}
+    stack = random_stack(*(sizes[axis] for axis in axes))
+    expected = denoise_stack(stack, OPTIONS, channel_axis=channel_axis).image
+
+    out = ZarrOut(tmp_path / "o.zarr", Metadata(axes), reordered=True)
+    steps = iter_denoise_stack(stack, OPTIONS, channel_axis=channel_axis, out=out)
+    next(steps)
+    steps.close()
+    result = denoise_stack(stack, OPTIONS, channel_axis=channel_axis, out=out)
+
+    order = [axes.index(axis) for axis in stored]
+    group = zarr.open_group(str(tmp_path / "o.zarr"), mode="r")
+    np.testing.assert_array_equal(group["0"][:], expected.transpose(order))
+    names = [axis["name"] for axis in group.attrs["ome"]["multiscales"][0]["axes"]]
+    assert names == list(stored.lower().replace("s", "c"))
+    assert result.image.shape == stack.shape
+    assert result.image.dtype == stack.dtype
+    np.testing.assert_array_equal(np.asarray(result.image), expected)
+    for key in (np.s_[1], np.s_[..., :5], np.s_[-1, ..., 2:7], np.s_[:, 0]):
+        np.testing.assert_array_equal(result.image[key], expected[key])
+
+
 def test_nobody_reads_the_axes_of_an_interim_store(tmp_path: Path) -> None:
     out = ZarrOut(tmp_path / "o.zarr", Metadata("TZCYX"), interim=True)
     denoise_stack(random_stack(1, 2, 1, 16, 18), OPTIONS, out=out)

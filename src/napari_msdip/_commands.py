@@ -607,7 +607,7 @@ class _Run:
             self.options,
             channel_axis=task.channel_axis,
             planes=task.planes,
-            out=ZarrOut(task.store, metadata, interim=interim),
+            out=ZarrOut(task.store, metadata, interim=interim, reordered=True),
             on_progress=self._show,
             should_stop=self.stop,
             client=self.client,
@@ -724,7 +724,8 @@ def _settle(
     overwrite = run.parsed.overwrite or task.replaces_own
     if task.target.suffix.lower() == ".zarr":
         if task.store != task.target:
-            io.annotate_zarr(task.store, metadata, name=io.split_suffix(task.target)[0])
+            stored = metadata.reordered(io.ngff_order(metadata.axes))
+            io.annotate_zarr(task.store, stored, name=io.split_suffix(task.target)[0])
             io.name_finished(task.store, task.target, overwrite=overwrite)
         return
     failed = {str(plane): reason for plane, reason in result.failed.items()}

@@ -25,6 +25,7 @@ _NAMES = {
     "dtype": "the dtype of the stack",
     "channel_axis": "channel_axis",
     "planes": "planes",
+    "order": "the order of the axes on disk",
 }
 
 

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip.io import Metadata, annotate_zarr, ngff_names, split_suffix
+from napari_msdip.io import (
+    Metadata,
+    annotate_zarr,
+    ngff_names,
+    ngff_order,
+    split_suffix,
+)
 from napari_msdip.journal import Journal, sync_directory
 
 if TYPE_CHECKING:
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArraySink",
     "Leftover",
+    "Reordered",
     "Sink",
     "ZarrOut",
     "ZarrSink",
@@ -62,11 +69,15 @@ class ZarrOut:
     interim : bool
         Whether the store is only a stop on the way to another file, so that it does
         not matter what other programs would make of it.
+    reordered : bool
+        Whether the axes lie on disk in the order that OME-Zarr wants, whatever theirs
+        is. The result is then seen in its own order through ``StackResult.image``.
     """
 
     path: str | os.PathLike[str]
     metadata: Metadata | None = None
     interim: bool = False
+    reordered: bool = False
 
 
 class Sink(Protocol):
@@ -130,11 +141,14 @@ class ZarrWriter:
     path : str
         Absolute path of the array's folder.
     layout : PlaneLayout
-        Layout of the array.
+        Layout of the output.
+    order : tuple of int
+        The output's axes in the order in which the array has them.
     """
 
     path: str
     layout: PlaneLayout
+    order: tuple[int, ...]
 
     def prove(self) -> None:
         """Open the array for writing and write beside it; raise OSError if it fails."""
@@ -147,10 +161,11 @@ class ZarrWriter:
         """Write the plane at ``position`` and wait until it is on disk."""
         array = _open_array(self.path)
         key = self.layout.key(position)
-        files = self._files(array, key)
+        stored = tuple(key[axis] for axis in self.order)
+        files = self._files(array, stored)
         for folder in {file.parent for file in files}:
             _sweep(folder)
-        array[key] = plane
+        array[stored] = plane.transpose(np.argsort(_kept(key, self.order)).argsort())
         self._sync(files)
 
     def _files(self, array: Any, key: tuple[int | slice, ...]) -> list[Path]:
@@ -172,6 +187,58 @@ class ZarrWriter:
         for folder in folders:
             if folder.exists():
                 sync_directory(folder)
+
+
+def _kept(key: tuple[Any, ...], order: tuple[int, ...]) -> list[int]:
+    """Return the axes that an index keeps, in the order in which they are stored."""
+    return [axis for axis in order if isinstance(key[axis], slice)]
+
+
+@dataclass(frozen=True)
+class Reordered:
+    """An array on disk, seen with its axes in another order.
+
+    Attributes
+    ----------
+    array : zarr.Array
+        The array.
+    order : tuple of int
+        Axes of this view in the order in which the array has them.
+    """
+
+    array: Any
+    order: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the view."""
+        return tuple(self.array.shape[self.order.index(a)] for a in range(self.ndim))
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.order)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the array."""
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
+
+    def __getitem__(self, key: Any) -> Array:
+        """Read what a whole number or a slice for each of the first axes selects."""
+        key = key if isinstance(key, tuple) else (key,)
+        if Ellipsis in key:
+            place = key.index(Ellipsis)
+            left_out = self.ndim - len(key) + 1
+            key = (*key[:place], *[slice(None)] * left_out, *key[place + 1 :])
+        key = (*key, *[slice(None)] * (self.ndim - len(key)))
+        found: Array = self.array[tuple(key[axis] for axis in self.order)]
+        return np.transpose(found, np.argsort(_kept(key, self.order)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Read everything."""
+        return np.array(self[...], dtype=dtype)
 
 
 def _sweep(folder: Path) -> None:
@@ -222,8 +289,10 @@ class ZarrSink:
         root = Path(out.path).absolute()
         metadata = out.metadata or _guess(layout)
         _check_axes(metadata.axes, layout)
-        if not out.interim:
-            _warn_of_order(metadata.axes)
+        order = _order(out, metadata.axes)
+        is_reordered = order != tuple(range(len(order)))
+        if is_reordered:
+            header = {**header, "order": list(order)}
         folder = root / "0"
         if not (folder / JOURNAL).exists():
             _check_unused(root)
@@ -232,12 +301,13 @@ class ZarrSink:
             _sweep(root)
             _sweep(folder)
             self._journal = Journal(folder / JOURNAL, header)
-            _create(root, layout, dtype, metadata)
+            _create(root, layout, dtype, metadata, order)
         except OSError as error:
             reason = f"out: cannot write here ({error.strerror or error})"
             raise OSError(error.errno, reason, str(root)) from error
-        self.image = _open_array(folder)
-        self.writer = ZarrWriter(str(folder), layout)
+        stored = _open_array(folder)
+        self.image = Reordered(stored, order) if is_reordered else stored
+        self.writer = ZarrWriter(str(folder), layout, order)
         self._root = root
 
     @property
@@ -411,30 +481,37 @@ def _open_array(folder: str | Path) -> Any:
 
 
 def _create(
-    root: Path, layout: PlaneLayout, dtype: np.dtype[Any], metadata: Metadata
+    root: Path,
+    layout: PlaneLayout,
+    dtype: np.dtype[Any],
+    metadata: Metadata,
+    order: tuple[int, ...],
 ) -> None:
     """Create what is missing of the store: a kill may have come between two steps."""
     import zarr
 
     folder = root / "0"
+    metadata = metadata.reordered(order)
+    shape = tuple(layout.shape[axis] for axis in order)
+    chunks = _chunks(layout, dtype.itemsize)
     if not (root / "zarr.json").exists():
         zarr.create_group(str(root), zarr_format=3)
     annotate_zarr(root, metadata, name=split_suffix(root)[0])
     if not (folder / "zarr.json").exists():
         zarr.create_array(
             str(folder),
-            shape=layout.shape,
+            shape=shape,
             dtype=dtype,
-            chunks=_chunks(layout, dtype.itemsize),
+            chunks=tuple(chunks[axis] for axis in order),
             dimension_names=ngff_names(metadata.axes),
             fill_value=0,
             zarr_format=3,
         )
     array = _open_array(folder)
-    if tuple(array.shape) != layout.shape or np.dtype(array.dtype) != dtype:
+    if tuple(array.shape) != shape or np.dtype(array.dtype) != dtype:
         raise ValueError(
             f"out: {folder} holds {tuple(array.shape)} {array.dtype}, but the result is "
-            f"{layout.shape} {dtype}; choose another output"
+            f"{shape} {dtype}; choose another output"
         )
 
 
@@ -479,11 +556,16 @@ def _check_axes(axes: str, layout: PlaneLayout) -> None:
         )
 
 
-def _warn_of_order(axes: str) -> None:
-    usual = "".join(letter for letter in "TCZYX" if letter in axes.replace("S", "C"))
-    if axes.replace("S", "C") != usual:
+def _order(out: ZarrOut, axes: str) -> tuple[int, ...]:
+    """Return in which order a store has the axes of its output."""
+    wanted, given = ngff_order(axes), tuple(range(len(axes)))
+    if out.interim or wanted == given:
+        return given
+    if not out.reordered:
         warnings.warn(
             f"out: OME-Zarr wants axes in the order TCZYX and this output has {axes}; "
             "other programs may refuse it",
-            stacklevel=3,
+            stacklevel=4,
         )
+        return given
+    return wanted

@@ -32,6 +32,7 @@ from napari_msdip.io._tiff import check_tiff, open_tiff, save_tiff, tiff_provena
 from napari_msdip.io._zarr import (
     annotate_zarr,
     ngff_names,
+    ngff_order,
     open_zarr,
     save_zarr,
     zarr_provenance,
@@ -56,6 +57,7 @@ __all__ = [
     "expand",
     "name_finished",
     "ngff_names",
+    "ngff_order",
     "open_image",
     "partial_path",
     "places",

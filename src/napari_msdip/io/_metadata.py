@@ -190,6 +190,10 @@ class Metadata:
         extra = {key: value for key, value in self.extra.items() if key != "resolution"}
         return dataclasses.replace(self, scale=scale, origin=origin, extra=extra)
 
+    def reordered(self, order: Sequence[int]) -> Metadata:
+        """Return what holds for an image with its axes in another order."""
+        return dataclasses.replace(self, axes="".join(self.axes[axis] for axis in order))
+
 
 def _common_axis(
     planes: Sequence[int], shape: Sequence[int], outer: Sequence[int]

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["annotate_zarr", "ngff_names", "open_zarr", "save_zarr", "zarr_provenance"]
+__all__ = [
+    "annotate_zarr",
+    "ngff_names",
+    "ngff_order",
+    "open_zarr",
+    "save_zarr",
+    "zarr_provenance",
+]
 
 
 @contextmanager
@@ -133,6 +140,8 @@ def save_zarr(
     """Write an OME-Zarr (version 0.5), one chunk a plane; see :func:`save_image`."""
     import zarr
 
+    order = ngff_order(metadata.axes)
+    data, metadata = np.transpose(data, order), metadata.reordered(order)
     within = {metadata.axes.index("Y"), metadata.axes.index("X")}
     chunks = tuple(n if axis in within else 1 for axis, n in enumerate(data.shape))
     with replacing(path, overwrite=overwrite) as temporary:
@@ -193,6 +202,15 @@ def annotate_zarr(
         group.attrs["ome"] = {"version": "0.5", **described}
     if provenance:
         group.attrs["napari_msdip"] = dict(provenance)
+
+
+def ngff_order(axes: str) -> tuple[int, ...]:
+    """Return the axes' numbers as OME-Zarr wants them: time, channels, Z, Y, X.
+
+    Axes that it does not know lie between time and channels.
+    """
+    ranks = {"T": 0, "C": 2, "S": 3, "Z": 4, "Y": 5, "X": 6}
+    return tuple(sorted(range(len(axes)), key=lambda axis: ranks.get(axes[axis], 1)))
 
 
 def ngff_names(axes: str) -> list[str]:
