@@ -13,6 +13,7 @@ from napari_msdip.evidence import Evidence, Kind, fall_in_channels, kind_of_nois
 IMAGE = np.random.default_rng(0).normal(size=(1, 64, 64)).astype(np.float32)
 REGISTERED = Evidence(
     correlation=0.25,
+    anisotropy=0.0,
     level=10.0,
     white=6.6,
     highest=4.2,
@@ -23,6 +24,7 @@ REGISTERED = Evidence(
 )
 CAMERA = Evidence(
     correlation=0.55,
+    anisotropy=0.0,
     level=2.5,
     white=0.7,
     highest=0.6,
@@ -34,6 +36,7 @@ CAMERA = Evidence(
 
 SKY = Evidence(
     correlation=0.35,
+    anisotropy=0.0,
     level=6.0,
     white=4.3,
     highest=2.5,
@@ -85,6 +88,20 @@ def test_what_falls_more_than_its_correlation_explains_is_texture() -> None:
     assert textured.falls_like_texture
     assert kind_of_noise(textured, IMAGE) is Kind.WHITE
     assert kind_of_noise(more_correlated, IMAGE) is Kind.RESAMPLED
+
+
+def test_noise_correlated_along_one_axis_is_a_scanners() -> None:
+    lines = dataclasses.replace(REGISTERED, anisotropy=0.4, white=4.0)
+    assert kind_of_noise(lines, IMAGE) is Kind.RESAMPLED
+
+    for change in (
+        {"anisotropy": 0.1},
+        {"correlation": 0.5},
+        {"excess": 0.4},
+        {"unevenness": 2.0},
+    ):
+        texture = dataclasses.replace(lines, **change)
+        assert kind_of_noise(texture, IMAGE) is Kind.WHITE
 
 
 def test_a_cameras_noise_has_next_to_nothing_in_the_highest_frequencies() -> None:

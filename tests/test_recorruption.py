@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter1d
 from scipy.ndimage import shift as registered
 from skimage import data
 from tests.samples import clean_picture, neighbour_correlation, rms
@@ -435,5 +435,26 @@ def test_noise_of_a_registered_image_is_found_with_its_correlation(
 
     expected = neighbour_correlation(noise)
     assert model.neighbour_correlation == pytest.approx(expected, abs=0.1)
+    assert rms(model.sigma_map(image)) == pytest.approx(0.1, rel=0.15)
+    assert model.is_certain
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("length", [2, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_noise_along_the_lines_of_a_scanner_is_found(
+    axis: int, length: int, channels: int
+) -> None:
+    noise = uniform_filter1d(white(1.0, channels), length, axis=1 + axis, mode="wrap")
+    noise *= 0.1 / noise.std()
+    image = planar(noise)
+
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+
+    middle = len(model.correlation) // 2
+    near = model.correlation[middle + 1, middle], model.correlation[middle, middle + 1]
+    assert near[axis] == pytest.approx(1 - 1 / length, abs=0.1)
+    assert near[1 - axis] == pytest.approx(0, abs=0.1)
+    assert model.anisotropy == pytest.approx(1 - 1 / length, abs=0.15)
     assert rms(model.sigma_map(image)) == pytest.approx(0.1, rel=0.15)
     assert model.is_certain

@@ -66,6 +66,9 @@ _LEVEL_UNEXPLAINED = 0.25
 # Beyond what resampling makes of it at this correlation, the fall is texture's.
 _FALL_BY_CORRELATION = 1.7
 _FALL_UNEXPLAINED = 0.12
+# Or along the lines of a scanner: correlated along one axis, and hardly along the other.
+_ALONG_LINES = 0.25
+_ACROSS_LINES = 0.25
 # Or resampled among crowded spots, as in a sky, which are uneven within whatever the noise
 # and raise its correlation and level, but not as much as fine texture does.
 _CROWDED_CORRELATION = 0.28
@@ -76,9 +79,10 @@ class Kind(enum.Enum):
     """Kinds of noise, by how neighbouring pixels share it.
 
     Resampled noise was white until pixels were averaged with their neighbours, as by
-    registration, rotation or scaling. So weakly correlated, it is measured much like
-    white noise; what is correlated more, is not. Among crowded spots only its fall
-    towards the highest frequencies tells how correlated it is.
+    registration, rotation, scaling or the slow electronics of a scanner. So weakly
+    correlated, it is measured much like white noise; what is correlated more, is not.
+    Among crowded spots only its fall towards the highest frequencies tells how correlated
+    it is.
     """
 
     WHITE = "white"
@@ -95,6 +99,8 @@ class Evidence:
     ----------
     correlation : float
         Between pixels that share a side, in the flattest blocks.
+    anisotropy : float
+        How much more correlated they are along one axis than along the other.
     level : float
         Of noise with this correlation, in the image's units.
     white : float
@@ -112,6 +118,7 @@ class Evidence:
     """
 
     correlation: float
+    anisotropy: float
     level: float
     white: float
     highest: float
@@ -209,7 +216,11 @@ def _is_texture_over_a_floor(evidence: Evidence) -> bool:
 
 def _is_resampled(evidence: Evidence) -> bool:
     patchy = evidence.unevenness >= _MOST_UNEVENNESS or evidence.excess >= _MOST_EXCESS
-    if patchy or evidence.falls_like_texture or _is_too_strong(evidence):
+    if patchy:
+        return False
+    if _is_along_lines(evidence):
+        return True
+    if evidence.falls_like_texture or _is_too_strong(evidence):
         return False
     score = (
         _RESAMPLED_CORRELATION * evidence.correlation
@@ -218,6 +229,11 @@ def _is_resampled(evidence: Evidence) -> bool:
         - _RESAMPLED_UNEVENNESS * math.log(max(evidence.unevenness, 1.0))
     )
     return evidence.fall > _LEAST_FALL and score > _RESAMPLED_LIMIT
+
+
+def _is_along_lines(evidence: Evidence) -> bool:
+    across = evidence.correlation - evidence.anisotropy / 2
+    return evidence.anisotropy > _ALONG_LINES and across < _ACROSS_LINES
 
 
 def _is_resampled_among_spots(evidence: Evidence, planar: Planar) -> bool:

@@ -100,6 +100,13 @@ class NoiseModel:
         return float(near) / 2
 
     @property
+    def anisotropy(self) -> float:
+        """How much more correlated pixels are along one axis than along the other."""
+        correlation = self.correlation
+        middle = len(correlation) // 2
+        return abs(float(correlation[middle + 1, middle] - correlation[middle, middle + 1]))
+
+    @property
     def is_white(self) -> bool:
         """Whether neighbouring pixels have independent noise."""
         return self.neighbour_correlation == 0

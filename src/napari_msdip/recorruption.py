@@ -130,6 +130,7 @@ def _levelled(
     highest = cautious_sigma(planar)
     evidence = Evidence(
         correlation=model.neighbour_correlation,
+        anisotropy=model.anisotropy,
         level=overall,
         white=sigma,
         highest=highest,
