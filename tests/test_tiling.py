@@ -144,6 +144,16 @@ def test_all_tiles_share_what_was_measured_on_the_image(copying: list[Any]) -> N
     assert all(measured is copying[0] for measured in copying)
 
 
+def test_hot_pixels_go_before_the_image_is_cut(copying: list[Any]) -> None:
+    image = 2000 + textured(150, 210) // 20
+    image[75, 105] = 60000
+    options = OPTIONS.replace(remove_hot_pixels=True)
+    result, _ = drive(iter_denoise_fitting(image, options, tile=128))
+    assert result.image.max() < 2500
+    untouched = image < 2500
+    np.testing.assert_array_equal(result.image[untouched], image[untouched])
+
+
 def test_tiles_that_disagree_leave_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
     offsets = iter((0.0, 100.0, 0.0, 100.0))
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari_msdip.hot_pixels import without_hot_pixels
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.options import Options
 from napari_msdip.pixels import Constants, as_planar, checked_image
@@ -133,6 +134,8 @@ def iter_denoise_part(
     """
     array, layout = checked_image(image, channel_axis)
     planar = as_planar(array, layout)
+    if options.remove_hot_pixels and measured is None:
+        planar = without_hot_pixels(planar)
     sigma = estimate_sigma(planar, channel_axis=0)
     if memory is not None:
         options = memory.adapted(options)

@@ -131,6 +131,15 @@ class Options:
             "General",
         ),
     ] = "input"
+    remove_hot_pixels: Annotated[
+        bool,
+        Setting(
+            "Remove hot pixels",
+            "Replace single pixels that differ from all around them by far more than "
+            "noise can, as a camera's defects do; off: they stay.",
+            "General",
+        ),
+    ] = False
     ensemble: Annotated[
         bool,
         Setting(

@@ -23,6 +23,7 @@ import torch
 from napari_msdip import cost, devices
 from napari_msdip import image as front
 from napari_msdip.events import Progress, Result, ScaleResult, Status, time_left
+from napari_msdip.hot_pixels import without_hot_pixels
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.pixels import (
     Constants,
@@ -339,6 +340,8 @@ def _iter_tiles(
     started = time.monotonic()
     image, layout = checked_image(image, channel_axis)
     noisy = as_planar(image, layout)
+    if options.remove_hot_pixels:
+        noisy = without_hot_pixels(noisy)
     shape = (noisy.shape[1], noisy.shape[2])
     sigma = estimate_sigma(noisy, channel_axis=0)
     measured = measure(noisy, sigma)
