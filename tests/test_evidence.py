@@ -90,13 +90,30 @@ def test_what_falls_more_than_its_correlation_explains_is_texture() -> None:
     assert kind_of_noise(more_correlated, IMAGE) is Kind.RESAMPLED
 
 
+def test_a_median_filter_leaves_more_in_the_highest_frequencies_than_a_camera() -> None:
+    filtered = dataclasses.replace(
+        CAMERA, correlation=0.43, level=10.0, white=4.2, highest=4.0, excess=0.1
+    )
+    filtered = dataclasses.replace(filtered, unevenness=1.45)
+    assert kind_of_noise(filtered, IMAGE) is Kind.CORRELATED
+
+    for change in (
+        {"correlation": 0.38},
+        {"level": 9.0},
+        {"excess": 0.14},
+        {"unevenness": 1.6},
+    ):
+        texture = dataclasses.replace(filtered, **change)
+        assert kind_of_noise(texture, IMAGE) is Kind.WHITE
+
+
 def test_noise_correlated_along_one_axis_is_a_scanners() -> None:
     lines = dataclasses.replace(REGISTERED, anisotropy=0.4, white=4.0)
     assert kind_of_noise(lines, IMAGE) is Kind.RESAMPLED
 
     for change in (
         {"anisotropy": 0.1},
-        {"correlation": 0.5},
+        {"correlation": 0.5, "level": 9.0},
         {"excess": 0.4},
         {"unevenness": 2.0},
     ):

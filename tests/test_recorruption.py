@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter, uniform_filter1d
+from scipy.ndimage import gaussian_filter, median_filter, uniform_filter1d
 from scipy.ndimage import shift as registered
 from skimage import data
 from tests.samples import clean_picture, neighbour_correlation, rms
@@ -458,3 +458,17 @@ def test_noise_along_the_lines_of_a_scanner_is_found(
     assert model.anisotropy == pytest.approx(1 - 1 / length, abs=0.15)
     assert rms(model.sigma_map(image)) == pytest.approx(0.1, rel=0.15)
     assert model.is_certain
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.2, 0.3])
+def test_noise_of_a_median_filtered_image_is_found(sigma: float) -> None:
+    clean = planar(np.zeros((1, *SHAPE)))
+    noisy = clean + white(sigma, seed=1)
+    image = median_filter(noisy, (1, 3, 3)).astype(np.float32)
+
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+
+    noise = image - clean
+    expected = neighbour_correlation(noise)
+    assert model.neighbour_correlation == pytest.approx(expected, abs=0.15)
+    assert rms(model.sigma_map(image)) == pytest.approx(noise.std(), rel=0.25)

@@ -50,6 +50,12 @@ _NOISE_EXCESS = 0.15
 _NOISE_UNEVENNESS = 1.45
 _NOISE_CORRELATION = 0.46
 _UNEVENNESS_BY_CORRELATION = 4.0
+# Or a median filter has left more there than a camera would: nearly as even, and clearly
+# correlated.
+_FILTERED_CORRELATION = 0.4
+_FILTERED_LEVEL_RATIO = 2.3
+_FILTERED_EXCESS = 0.12
+_FILTERED_UNEVENNESS = 1.5
 # Or correlated in the way of noise that was resampled: the more it falls off, the less it
 # must be correlated, and the more even the blocks, over and within.
 _RESAMPLED_CORRELATION = 15.0
@@ -206,12 +212,18 @@ def _is_texture_over_a_floor(evidence: Evidence) -> bool:
     highest = _known(evidence.highest)
     if highest <= max(_FLOOR * evidence.contrast, evidence.step):
         return False
-    if evidence.level > _NOTHING_BESIDE * highest:
+    if evidence.level > _NOTHING_BESIDE * highest or _is_filtered(evidence):
         return False
     beyond = evidence.correlation - _NOISE_CORRELATION
     most = _NOISE_UNEVENNESS + _UNEVENNESS_BY_CORRELATION * min(beyond, 0.0)
     even = evidence.excess < _NOISE_EXCESS and evidence.unevenness < most
     return not even or evidence.level < _LITTLE_BESIDE * highest
+
+
+def _is_filtered(evidence: Evidence) -> bool:
+    even = evidence.excess < _FILTERED_EXCESS and evidence.unevenness < _FILTERED_UNEVENNESS
+    much = _exceeds(evidence, _FILTERED_LEVEL_RATIO, _FILTERED_LEVEL_RATIO)
+    return evidence.correlation > _FILTERED_CORRELATION and even and much
 
 
 def _is_resampled(evidence: Evidence) -> bool:
