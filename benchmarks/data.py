@@ -76,6 +76,7 @@ SETS: dict[str, ImageSet] = {
     "CC15": ImageSet("CC15/clean/*.png", _renamed("_mean", "_real")),
     "PolyU": ImageSet("PolyU/clean/*.JPG", _renamed("_mean", "_real")),
     "FMD": ImageSet("FMD/gt/*.png", _realisations),
+    "FMD-means": ImageSet("FMD/gt/*.png"),
     "Bacteria_16bit": ImageSet("Bacteria_16bit/clean/*.png", _only_neighbour),
 }
 
@@ -302,6 +303,52 @@ def _correlated(sigma: float, blur: float) -> Noise:
     return Noise(add, sigma)
 
 
+def _along_lines(sigma: float, length: int) -> Noise:
+    def add(clean: Array, rng: np.random.Generator) -> Array:
+        from scipy.ndimage import uniform_filter1d
+
+        field = uniform_filter1d(rng.normal(0, 1, clean.shape), length, axis=1, mode="wrap")
+        return np.asarray(clean + field * (sigma / field.std()))
+
+    return Noise(add, sigma)
+
+
+def _speckle(looks: float) -> Noise:
+    return Noise(lambda clean, rng: clean * rng.gamma(looks, 1 / looks, clean.shape))
+
+
+def _multiplied(photons: float) -> Noise:
+    """Photons through a register that multiplies each by a random gain."""
+
+    def add(clean: Array, rng: np.random.Generator) -> Array:
+        counts = rng.poisson(clean / 255 * photons)
+        electrons = rng.gamma(np.maximum(counts, 1)) * (counts > 0)
+        return np.asarray(electrons * (255 / photons))
+
+    return Noise(add)
+
+
+def _median_filtered(sigma: float) -> Noise:
+    def add(clean: Array, rng: np.random.Generator) -> Array:
+        from scipy.ndimage import median_filter
+
+        window = (3, 3) + (1,) * (clean.ndim - 2)
+        noisy = clean + rng.normal(0, sigma, clean.shape)
+        return np.asarray(median_filter(noisy, window))
+
+    return Noise(add)
+
+
+def _hot_pixels(photons: float, share: float) -> Noise:
+    def add(clean: Array, rng: np.random.Generator) -> Array:
+        noisy = rng.poisson(clean / 255 * photons) * (255.0 / photons)
+        hot = rng.random(clean.shape[:2]) < share
+        noisy[hot] += 255 * rng.uniform(0.5, 1, noisy[hot].shape)
+        return np.asarray(noisy)
+
+    return Noise(add)
+
+
 NOISES: dict[str, Noise] = {
     "gauss10": _white(10),
     "gauss15": _white(15),
@@ -309,6 +356,14 @@ NOISES: dict[str, Noise] = {
     "gauss50": _white(50),
     "poisson": _poisson_gaussian(photons=60, read_noise=1.5),
     "correlated": _correlated(25, blur=1.0),
+    "photons1": _poisson_gaussian(photons=1, read_noise=0),
+    "photons5": _poisson_gaussian(photons=5, read_noise=0),
+    "photons30": _poisson_gaussian(photons=30, read_noise=0),
+    "lines": _along_lines(15, length=3),
+    "speckle": _speckle(looks=8),
+    "multiplied": _multiplied(photons=20),
+    "median": _median_filtered(40),
+    "hot": _hot_pixels(photons=40, share=0.002),
 }
 
 
@@ -323,7 +378,12 @@ def add_noise(clean: Array, noise: str, *, seed: int) -> Array:
         Out of :data:`NOISES`: ``gaussN`` white Gaussian with standard deviation
         N; ``poisson`` shot noise of 60 photons at 255 plus read noise of 1.5
         photons; ``correlated`` Gaussian of standard deviation 25 blurred by a
-        Gaussian of 1 pixel.
+        Gaussian of 1 pixel; ``photonsN`` shot noise of N photons at 255; ``lines``
+        Gaussian of standard deviation 15, each value shared by three pixels of a line;
+        ``speckle`` the image times gamma noise of eight looks; ``multiplied`` shot
+        noise of 20 photons at 255 after electron multiplication; ``median`` white noise
+        of standard deviation 40 after a median of 3×3 pixels; ``hot`` shot noise of 40
+        photons at 255 with 0.2 % of all pixels brighter by half the range or more.
     seed : int
         Same seed and shape: same noise.
 

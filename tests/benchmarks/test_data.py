@@ -81,6 +81,31 @@ def test_correlated_noise_is_correlated_and_white_noise_is_not():
     assert abs(neighbours("gauss25")) < 0.05
 
 
+def test_noise_along_lines_is_correlated_along_them_alone():
+    flat = np.full((256, 256), 100.0)
+    residual = add_noise(flat, "lines", seed=5) - flat
+    along = np.corrcoef(residual[:, 1:].ravel(), residual[:, :-1].ravel())[0, 1]
+    across = np.corrcoef(residual[1:].ravel(), residual[:-1].ravel())[0, 1]
+    assert along == pytest.approx(2 / 3, abs=0.03)
+    assert abs(across) < 0.03
+
+
+@pytest.mark.parametrize(
+    "noise", ["photons1", "photons5", "photons30", "speckle", "multiplied", "median"]
+)
+@pytest.mark.parametrize("shape", [(128, 128), (128, 128, 3)])
+def test_noise_keeps_the_mean_and_the_shape(noise, shape):
+    noisy = add_noise(np.full(shape, 120.0), noise, seed=5)
+    assert noisy.shape == shape
+    assert noisy.mean() == pytest.approx(120, rel=0.03)
+    assert noisy.std() > 5
+
+
+def test_hot_pixels_are_few_and_far_brighter():
+    noisy = add_noise(np.full((256, 256), 60.0), "hot", seed=5)
+    assert (noisy > 180).mean() == pytest.approx(0.002, rel=0.3)
+
+
 def test_poisson_noise_grows_with_the_signal_and_keeps_the_mean():
     dark, bright = (
         add_noise(np.full((128, 128), level), "poisson", seed=7) for level in (10.0, 200.0)
