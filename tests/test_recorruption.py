@@ -472,3 +472,27 @@ def test_noise_of_a_median_filtered_image_is_found(sigma: float) -> None:
     expected = neighbour_correlation(noise)
     assert model.neighbour_correlation == pytest.approx(expected, abs=0.15)
     assert rms(model.sigma_map(image)) == pytest.approx(noise.std(), rel=0.25)
+
+
+@pytest.mark.parametrize("photons", [30, 100, 1000])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_level_of_rare_bright_places_follows_the_photons(photons: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cells = gaussian_filter((rng.random(SHAPE) < 0.001).astype(float), 5)
+    clean = 0.1 + 0.9 * cells / cells.max()
+    image = (rng.poisson(clean * photons) / photons).astype(np.float32)[np.newaxis]
+
+    level = measure_noise(image, estimate_sigma(image, channel_axis=0)).sigma_map(image)[0]
+
+    expected = np.sqrt(clean / photons)
+    for place in (clean < 0.15, clean > 0.5):
+        assert rms(level[place]) == pytest.approx(rms(expected[place]), rel=0.15)
+
+
+def test_clipping_is_not_taken_for_photons() -> None:
+    ramp = np.linspace(0, 1, 256)[np.newaxis, np.newaxis, :] * np.ones((1, 256, 1))
+    noise = np.random.default_rng(0).normal(0, 0.15, ramp.shape)
+    image = np.clip(ramp + noise, 0, 1).astype(np.float32)
+    level = measure_noise(image, 0.15).sigma_map(image)[0]
+    for column in (64, 128, 192):
+        assert level[:, column].mean() == pytest.approx(0.15, rel=0.15)

@@ -85,6 +85,11 @@ _HARDLY_RISING = 1.25
 # saturation. Where more values than this are clipped, they say nothing of the rest.
 _MOST_CONCAVE = 1.5
 _CLIPPED = 0.02
+# Photons: how clearly the variance must rise by their value, how far its own rise may be
+# from that, and how well a straight line must fit.
+_CLEAR_RISE = 0.15
+_RISE_OF_A_PHOTON = (0.6, 1.25)
+_MOST_MISFIT = 0.12
 
 
 def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
@@ -157,7 +162,12 @@ def _levelled(
     channels = np.eye(len(planar))
     if len(planar) > 1 and excess < _EVEN:
         channels, sigma = _white_channels(model, planar, sigma)
-    steady = _with_fine_levels(model, blocks)
+    asymmetry = _asymmetry(blocks)
+    fine = _with_fine_levels(model, blocks)
+    line = _line_of_photons(fine, asymmetry) if kind is Kind.WHITE else None
+    steady = dataclasses.replace(
+        fine, sigmas=_steadied(fine.sigmas) if line is None else line
+    )
     if kind is Kind.RESAMPLED:
         # Texture adds to the level of blocks; of skewed noise the estimator finds less.
         sigma = math.sqrt(overall * sigma / _seen_as_white(correlation))
@@ -172,7 +182,7 @@ def _levelled(
         intensities=steady.intensities,
         sigmas=steady.sigmas * (sigma / _overall(steady, planar)),
     )
-    return dataclasses.replace(noise, asymmetry=_asymmetry(blocks))
+    return dataclasses.replace(noise, asymmetry=asymmetry)
 
 
 def _unbiased(found: Array, side: int) -> Array:
@@ -244,8 +254,27 @@ def _with_fine_levels(model: NoiseModel, blocks: Blocks) -> NoiseModel:
     unclipped |= ~unclipped.any()
     least = _convex(intensities[unclipped], variances[unclipped])
     most = _MOST_CONCAVE * np.interp(intensities, intensities[unclipped], least)
-    sigmas = _steadied(np.sqrt(np.minimum(variances, most)))
+    sigmas = np.sqrt(np.minimum(variances, most))
     return dataclasses.replace(model, intensities=intensities, sigmas=sigmas)
+
+
+def _line_of_photons(model: NoiseModel, photon: float) -> Array | None:
+    """Return levels whose variance rises in a straight line, if those are photons.
+
+    The asymmetry of their noise is the value of a photon, and so is the rise: two
+    measurements of one number. Where they agree, the line says more of bright and rare
+    intensities than their own few blocks.
+    """
+    x = model.intensities - model.intensities.mean()
+    variances = np.square(model.sigmas)
+    if photon * np.ptp(x) < _CLEAR_RISE * variances.mean():
+        return None
+    low, high = (share * photon for share in _RISE_OF_A_PHOTON)
+    line: Array = variances.mean() + np.clip(x @ variances / (x @ x), low, high) * x
+    if line.min() <= 0:
+        return None
+    misfit = float(np.sqrt(np.mean(np.square(variances / line - 1))))
+    return np.sqrt(line) if misfit < _MOST_MISFIT else None
 
 
 def _convex(x: Array, y: Array) -> Array:
