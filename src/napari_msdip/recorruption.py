@@ -267,7 +267,7 @@ def _line_of_photons(model: NoiseModel, photon: float) -> Array | None:
     """
     x = model.intensities - model.intensities.mean()
     variances = np.square(model.sigmas)
-    if photon * np.ptp(x) < _CLEAR_RISE * variances.mean():
+    if photon * np.ptp(x) <= _CLEAR_RISE * variances.mean():
         return None
     low, high = (share * photon for share in _RISE_OF_A_PHOTON)
     line: Array = variances.mean() + np.clip(x @ variances / (x @ x), low, high) * x
