@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from napari_msdip.pixels import as_array
+from napari_msdip.pixels import as_array, as_planes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,7 @@ def joint_bilateral_upsample(
         _checked(coarse, "coarse", channel_axis),
         _checked(guide, "guide", channel_axis),
     ]
-    low, high = _as_planes(images, channel_axis)
+    low, high = _in_one_dtype(images, channel_axis)
     (low,), unit = _smaller([low])
     (high,), _ = _smaller([high])
     return _restored(_larger(_upsample(low, high, kernel), unit), channel_axis)
@@ -169,7 +169,7 @@ def ensemble(
         raise ValueError("scales must hold at least one image, got none")
     shares = _finer_shares(weights, len(scales))
     images = [_checked(s, f"scales[{n}]", channel_axis) for n, s in enumerate(scales)]
-    planes = _as_planes(images, channel_axis)
+    planes = _in_one_dtype(images, channel_axis)
     for n, image in enumerate(planes):
         if len(image) != len(planes[0]):
             raise ValueError(
@@ -374,19 +374,14 @@ def _integer(value: int, name: str) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}") from error
 
 
-def _as_planes(images: Sequence[Array], channel_axis: int | None) -> list[Array]:
+def _in_one_dtype(images: Sequence[Array], channel_axis: int | None) -> list[Array]:
     """Return the images as (C, Y, X), all in the one dtype that holds their values."""
     single = all(np.can_cast(image.dtype, np.float32) for image in images)
     dtype = np.float32 if single else np.float64
-    planes = []
-    for image in images:
-        moved = (
-            image[np.newaxis]
-            if channel_axis is None
-            else np.moveaxis(image, channel_axis, 0)
-        )
-        planes.append(np.ascontiguousarray(moved, dtype=dtype))
-    return planes
+    return [
+        np.ascontiguousarray(as_planes(image, channel_axis), dtype=dtype)
+        for image in images
+    ]
 
 
 def _smaller(planes: list[Array]) -> tuple[list[Array], float]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from napari_msdip.pixels import as_array
+from napari_msdip.pixels import as_array, as_planes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -165,10 +165,9 @@ def _checked(image: ArrayLike, channel_axis: int | None) -> Floats:
         )
     if array.size == 0:
         raise ValueError(f"image must hold at least one pixel, got shape {array.shape}")
-    if channel_axis is None:
-        array = array[np.newaxis]
-    else:
-        array = np.moveaxis(array, checked_axis(channel_axis, n_axes), 0)
+    if channel_axis is not None:
+        channel_axis = checked_axis(channel_axis, n_axes)
+    array = as_planes(array, channel_axis)
     # A long double beyond the range of float64 becomes infinite, and is refused as such.
     with np.errstate(over="ignore"):
         values = array.astype(np.float64, order="C")

@@ -16,6 +16,7 @@ __all__ = [
     "Normalisation",
     "as_array",
     "as_planar",
+    "as_planes",
     "checked_image",
     "restored",
 ]
@@ -110,9 +111,7 @@ class Constants:
     @classmethod
     def of(cls, array: Array, channel_axis: int | None) -> Constants:
         """Find the constant channels of an image."""
-        planes = (
-            array[None] if channel_axis is None else np.moveaxis(array, channel_axis, 0)
-        )
+        planes = as_planes(array, channel_axis)
         varying = planes.min(axis=(1, 2)) < planes.max(axis=(1, 2))
         varying |= not varying.any()
         return cls(channel_axis, planes[:, 0, 0].copy(), tuple(varying.tolist()))
@@ -139,6 +138,13 @@ class Constants:
         constant = self.values[~varying].astype(array.dtype)
         planes[~varying] = constant[:, np.newaxis, np.newaxis]
         return np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
+
+
+def as_planes(array: Array, channel_axis: int | None) -> Array:
+    """Return a view ``(C, Y, X)`` of an image with its channels anywhere or none."""
+    if channel_axis is None:
+        return array[np.newaxis]
+    return np.moveaxis(array, channel_axis, 0)
 
 
 def as_array(image: Any, name: str) -> Array:
@@ -261,10 +267,7 @@ def _checked_channel_axis(array: Array, channel_axis: int | None) -> int | None:
 
 def as_planar(array: Array, layout: Layout) -> Planar:
     """Return a new float32 array ``(C, Y, X)``, less the layout's offset."""
-    if layout.channel_axis is None:
-        planar = array[np.newaxis]
-    else:
-        planar = np.moveaxis(array, layout.channel_axis, 0)
+    planar = as_planes(array, layout.channel_axis)
     if layout.offset:
         planar = planar - np.float64(layout.offset)
     return np.array(planar, dtype=np.float32, order="C")

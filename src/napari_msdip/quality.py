@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_msdip.noise import checked_axis, estimate_sigma
-from napari_msdip.pixels import as_array
+from napari_msdip.pixels import as_array, as_planes
 from napari_msdip.recorruption import measure_noise
 
 __all__ = ["QualityReport", "Verdict", "assess"]
@@ -176,7 +176,7 @@ def _planes(noisy: Any, denoised: Any, channel_axis: int | None) -> tuple[Any, A
     for name, image in (("noisy", before), ("denoised", after)):
         if image.dtype.kind not in "iuf":
             raise TypeError(f"{name}: give integers or real numbers, not {image.dtype}")
-        planes = image[None] if axis is None else np.moveaxis(image, axis, 0)
+        planes = as_planes(image, axis)
         planes = planes.astype(np.float64)
         if not np.isfinite(planes).all():
             raise ValueError(f"{name}: contains NaN or Inf")
