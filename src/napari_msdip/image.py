@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_options",
+    "check_callable",
     "denoise",
     "iter_denoise",
     "iter_denoise_part",
@@ -81,7 +82,7 @@ def denoise(
         If VGG-16 features are asked for and there are no weights, or a weight file is
         named that is not there.
     """
-    _check_callable("on_progress", on_progress)
+    check_callable("on_progress", on_progress)
     steps = iter_denoise(image, options, channel_axis=channel_axis, should_stop=should_stop)
     return drive(steps, on_progress)
 
@@ -108,7 +109,7 @@ def iter_denoise(
         The denoised image and how it came about.
     """
     options = as_options(options)
-    _check_callable("should_stop", should_stop)
+    check_callable("should_stop", should_stop)
     array, layout = checked_image(image, channel_axis)
     axis = layout.channel_axis
     constants = Constants.of(array, axis)
@@ -134,7 +135,7 @@ def iter_denoise_part(
     """
     array, layout = checked_image(image, channel_axis)
     planar = as_planar(array, layout)
-    if options.remove_hot_pixels and measured is None:
+    if options.remove_hot_pixels:
         planar = without_hot_pixels(planar)
     sigma = estimate_sigma(planar, channel_axis=0)
     if memory is not None:
@@ -183,7 +184,8 @@ def measure_image(image: Any, channel_axis: int | None = None) -> Measured:
     return measure(planar, estimate_sigma(planar, channel_axis=0))
 
 
-def _check_callable(name: str, value: object) -> None:
+def check_callable(name: str, value: object) -> None:
+    """Raise TypeError unless an argument is a function or None."""
     if value is not None and not callable(value):
         raise TypeError(f"{name}={value!r}: give a function or None")
 

@@ -109,7 +109,7 @@ def denoise_stack(
     planes after it in the chunk, which started from another plane than they would have
     in a run without the failure. For the same pixels give a new ``out``.
     """
-    _check_callable("on_progress", on_progress)
+    front.check_callable("on_progress", on_progress)
     steps = iter_denoise_stack(
         stack,
         options,
@@ -149,7 +149,7 @@ def iter_denoise_stack(
         As :func:`denoise_stack` does.
     """
     started = time.monotonic()
-    _check_callable("should_stop", should_stop)
+    front.check_callable("should_stop", should_stop)
     if client is None:
         survey, run = look_around, _one_by_one
     else:
@@ -173,11 +173,6 @@ def iter_denoise_stack(
     )
     job.sink.finish(_provenance(job, result))
     return result
-
-
-def _check_callable(name: str, value: object) -> None:
-    if value is not None and not callable(value):
-        raise TypeError(f"{name}={value!r}: give a function or None")
 
 
 def _on_cluster(client: Any) -> tuple[Any, Any]:

@@ -29,6 +29,7 @@ from napari_msdip.pixels import (
     Constants,
     as_array,
     as_planar,
+    as_planes,
     checked_image,
     restored,
 )
@@ -290,12 +291,8 @@ def _retreat(
 
 def _extent(image: Array, channel_axis: int | None) -> tuple[int, int, int]:
     """Return height, width and number of channels."""
-    channels, height, width = _planes(image, channel_axis).shape
+    channels, height, width = as_planes(image, channel_axis).shape
     return height, width, channels
-
-
-def _planes(image: Array, channel_axis: int | None) -> Array:
-    return image[None] if channel_axis is None else np.moveaxis(image, channel_axis, 0)
 
 
 def _attempt(
@@ -352,14 +349,14 @@ def _iter_tiles(
     def put_back(canvas: _Canvas) -> Array:
         shown = restored(canvas.blended(), layout, options.output_dtype)
         # The image as it came may have more digits than its planes.
-        given, untouched = _planes(image, layout.channel_axis), canvas.untouched
-        _planes(shown, layout.channel_axis)[:, untouched] = given[:, untouched]
+        given, untouched = as_planes(image, layout.channel_axis), canvas.untouched
+        as_planes(shown, layout.channel_axis)[:, untouched] = given[:, untouched]
         return shown
 
     for number, tile in enumerate(tiles):
         steps = front.iter_denoise_part(
             noisy[:, *tile.window],
-            options.replace(seed=plane_seed(options.seed, number)),
+            options.replace(seed=plane_seed(options.seed, number), remove_hot_pixels=False),
             channel_axis=0,
             should_stop=should_stop,
             measured=measured,
