@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+from scipy.stats import skew
 
 from napari_msdip.noise import estimate_sigma
 
@@ -76,9 +78,13 @@ _FALL_UNEXPLAINED = 0.12
 _ALONG_LINES = 0.25
 _ACROSS_LINES = 0.25
 # Or resampled among crowded spots, as in a sky, which are uneven within whatever the noise
-# and raise its correlation and level, but not as much as fine texture does.
+# and raise its correlation and level, but not as much as fine texture does. They stand
+# out on one side of what is around them, which texture seldom does: skewness of details
+# between these widths in pixels.
 _CROWDED_CORRELATION = 0.28
 _CROWDED_LEVEL_RATIO = 3.8
+_SPOT_WIDTHS = (0.7, 4.0)
+_SPOTTED = 3.1
 
 
 class Kind(enum.Enum):
@@ -256,7 +262,15 @@ def _is_resampled_among_spots(evidence: Evidence, planar: Planar) -> bool:
         return False
     if evidence.level > _CROWDED_LEVEL_RATIO * highest:
         return False
+    if not _has_spots(planar):
+        return False
     return _LEAST_FALL < fall_in_channels(highest, planar) <= evidence.explained_fall
+
+
+def _has_spots(planar: Planar) -> bool:
+    mean = planar.mean(axis=0, dtype=np.float64)
+    narrow, wide = (gaussian_filter(mean, width) for width in _SPOT_WIDTHS)
+    return abs(float(skew(narrow - wide, axis=None))) > _SPOTTED
 
 
 def _is_too_strong(evidence: Evidence) -> bool:
