@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from napari_msdip.evidence import Evidence, Kind, fall_in_channels, kind_of_noise
 
@@ -144,9 +145,13 @@ def test_where_the_highest_frequencies_are_unknown_there_is_no_fall(highest: flo
     assert not unknown.falls_like_texture
 
 
-def sky(level: float, channels: int = 1) -> np.ndarray:
-    noise = np.random.default_rng(0).normal(0, level, (1, 64, 64))
-    return np.repeat(noise, channels, axis=0).astype(np.float32)
+def sky(level: float, channels: int = 1, spots: float = 200.0) -> np.ndarray:
+    stars = np.zeros((1, 64, 64))
+    stars[0, 10::20, 10::20] = 1
+    stars = gaussian_filter(stars, (0, 1.3, 1.3))
+    noise = np.random.default_rng(0).normal(0, level, stars.shape)
+    image = spots * stars / stars.max() + noise
+    return np.repeat(image, channels, axis=0).astype(np.float32)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -177,6 +182,12 @@ def test_fine_texture_is_no_crowd_of_spots(change: dict[str, float]) -> None:
     evidence = dataclasses.replace(SKY, **change)
 
     assert kind_of_noise(evidence, sky(4.3)) is Kind.WHITE
+
+
+def test_where_nothing_stands_out_there_is_no_crowd_of_spots() -> None:
+    assert kind_of_noise(SKY, sky(4.3)) is Kind.RESAMPLED_AMONG_SPOTS
+    assert kind_of_noise(SKY, -sky(4.3)) is Kind.RESAMPLED_AMONG_SPOTS
+    assert kind_of_noise(SKY, sky(4.3, spots=5)) is Kind.WHITE
 
 
 def test_fall_is_that_of_each_channel() -> None:

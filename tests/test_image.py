@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import urllib.error
@@ -25,6 +26,7 @@ from napari_msdip import (
     ensemble,
     image,
     iter_denoise,
+    shared,
 )
 from napari_msdip import run as engine
 from napari_msdip.features import Vgg16Features, WeightsNotFoundError
@@ -673,6 +675,25 @@ def test_the_guard_keeps_what_a_poor_fit_would_lose(weights: Any) -> None:
 
     assert rms(bare - clean) > 2 * rms(noisy - clean)
     assert rms(guarded - clean) < 1.05 * rms(noisy - clean)
+
+
+def test_where_faint_noise_may_be_texture_a_share_of_the_image_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noisy = noisy_picture(SHAPE, sigma=0.02)
+    plain = denoise(noisy, TINY).image
+    measured = shared.measure_noise
+
+    def doubtful(*image: Any) -> Any:
+        return dataclasses.replace(measured(*image), noisy_share=0.3)
+
+    monkeypatch.setattr(shared, "measure_noise", doubtful)
+
+    insured = denoise(noisy, TINY).image
+
+    np.testing.assert_allclose(insured, 0.7 * plain + 0.3 * noisy, atol=1e-5)
+    bare = TINY.replace(guard=False)
+    assert not np.allclose(denoise(noisy, bare).image, insured, atol=1e-3)
 
 
 def test_scale_weights_change_the_fusion_only() -> None:

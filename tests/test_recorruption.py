@@ -307,6 +307,20 @@ def test_texture_hardly_raises_the_level_of_faint_noise() -> None:
     assert rms(model.sigma_map(image)) < 0.75 * sigma
 
 
+def test_where_faint_noise_may_be_texture_some_of_it_stays() -> None:
+    def share(image: Any) -> float:
+        return measure_noise(image, estimate_sigma(image, channel_axis=0)).noisy_share
+
+    noise = np.random.default_rng(0).normal(0, 2, (3, 200, 200))
+    colour = (data.gravel()[:200, :200] + noise).astype(np.float32)
+
+    assert 0.1 < share(gravel(2.0)) <= 0.3
+    assert share(10 * gravel(2.0)) == pytest.approx(share(gravel(2.0)), abs=0.01)
+    assert share(gravel(25.0)) == 0
+    assert share(colour) == 0
+    assert share(planar(white(0.01))) == 0
+
+
 @pytest.mark.parametrize("sigma", [2.0, 5.0])
 def test_texture_does_not_pass_for_resampled_noise(sigma: float) -> None:
     noise = np.random.default_rng(0).normal(0, sigma, (1, 160, 160))

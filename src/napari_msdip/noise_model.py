@@ -38,6 +38,9 @@ class NoiseModel:
     is_certain : bool
         Whether the level was measured where there is hardly anything but noise. That of
         a camera's correlated noise is not: mostly it comes out low.
+    noisy_share : float
+        Share of the noisy image that a result had better keep, as what passes for noise
+        this faint may be texture.
     """
 
     axes: Array
@@ -47,6 +50,7 @@ class NoiseModel:
     sigmas: Array
     asymmetry: float = 0.0
     is_certain: bool = True
+    noisy_share: float = 0.0
 
     @classmethod
     def separable(

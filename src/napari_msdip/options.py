@@ -163,8 +163,8 @@ class Options:
         bool,
         Setting(
             "Keep structure",
-            "Keep the noisy pixels where more was removed than noise can explain; off: "
-            "the fused scales as they are.",
+            "Keep the noisy pixels where more was removed than noise can explain, and a "
+            "share of all where faint noise may be texture; off: results as they are.",
             "General",
         ),
     ] = True

@@ -63,6 +63,11 @@ _MOST_VALUES = 2**16
 _UNEVEN_BLOCKS = 0.1
 _SLIGHTLY_UNEVEN_BLOCKS = 0.05
 _LEAST_CAUTIOUS = 1 / 3
+# Below these shares of the range even that may be mostly texture. Error and noise are
+# nearly independent then, so that this much of the noisy image costs little where the
+# level is right, and saves much where it is not.
+_FAINTEST = (0.015, 0.03)
+_NOISY_SHARE = 0.3
 # Crowded spots make blocks uneven within.
 _CROWDED = 2.0
 # Where the flattest blocks differ no more than this beyond what noise explains, hardly
@@ -149,16 +154,13 @@ def _levelled(
         apart = dataclasses.replace(_told_apart(levelled, planar), is_certain=False)
         return _with_levels(apart, blocks, simulated_variances(apart))
     correlation = _uncorrelated()
+    doubtful = kind is Kind.WHITE and _may_be_texture(evidence)
     if kind is Kind.RESAMPLED:
         correlation = _unbiased(model.correlation, side)
     elif kind is Kind.RESAMPLED_AMONG_SPOTS:
         correlation = _blurred(fall_in_channels(highest, planar))
-    elif (
-        excess > _UNEVEN_BLOCKS
-        or (excess > _SLIGHTLY_UNEVEN_BLOCKS and unevenness < _CROWDED)
-        or evidence.falls_like_texture
-    ):
-        sigma = _with_caution(planar, sigma, highest)
+    elif doubtful:
+        sigma = _with_caution(evidence)
     channels = np.eye(len(planar))
     if len(planar) > 1 and excess < _EVEN:
         channels, sigma = _white_channels(model, planar, sigma)
@@ -182,7 +184,10 @@ def _levelled(
         intensities=steady.intensities,
         sigmas=steady.sigmas * (sigma / _overall(steady, planar)),
     )
-    return dataclasses.replace(noise, asymmetry=asymmetry)
+    # Texture that channels share does not pass for noise.
+    insured = doubtful and len(planar) == 1
+    share = _insurance(sigma, evidence.contrast) if insured else 0.0
+    return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
 
 
 def _unbiased(found: Array, side: int) -> Array:
@@ -217,11 +222,26 @@ def _alike(correlation: Array) -> NoiseModel:
     return NoiseModel.separable(correlation, np.eye(1), np.zeros(1), np.ones(1))
 
 
-def _with_caution(planar: Planar, sigma: float, highest: float) -> float:
+def _may_be_texture(evidence: Evidence) -> bool:
+    """Whether texture may have passed for white noise, or have added to it."""
+    return (
+        evidence.excess > _UNEVEN_BLOCKS
+        or (evidence.excess > _SLIGHTLY_UNEVEN_BLOCKS and evidence.unevenness < _CROWDED)
+        or evidence.falls_like_texture
+    )
+
+
+def _with_caution(evidence: Evidence) -> float:
     """Return a level for faint white noise to which texture has added less."""
-    if sigma > _FAINT * _contrast(planar):
+    sigma = evidence.white
+    if sigma > _FAINT * evidence.contrast:
         return sigma
-    return float(np.clip(highest, _LEAST_CAUTIOUS * sigma, sigma))
+    return float(np.clip(evidence.highest, _LEAST_CAUTIOUS * sigma, sigma))
+
+
+def _insurance(sigma: float, contrast: float) -> float:
+    """Return the share of the noisy image to keep where its noise may be texture."""
+    return float(np.interp(sigma, np.multiply(_FAINTEST, contrast), (_NOISY_SHARE, 0.0)))
 
 
 def _contrast(planar: Planar) -> float:

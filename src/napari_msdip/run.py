@@ -149,6 +149,7 @@ class Run:
         image, status = yield from self._refined(
             self._fused(finished, noisy, fields).to(noisy.device), noisy
         )
+        image = self._insured(image, noisy)
         return self._reported(
             self._restored(image), tuple(s.result for s in finished), status
         )
@@ -418,6 +419,11 @@ class Run:
                 image = self._with_local_means(finished.value, noisy, sigma)
                 return image, Status.COMPLETED
             yield self._progress(0, self.plan.scales[0].iterations, 1.0, refined=done)
+
+    def _insured(self, image: Tensor, noisy: Tensor) -> Tensor:
+        """Keep a share of the noisy image where its noise may be texture."""
+        share = self.measured.noise.noisy_share if self.plan.options.guard else 0.0
+        return torch.lerp(image, noisy, share) if share else image
 
     def _with_local_means(self, image: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
         is_white = self.measured.noise.is_white
