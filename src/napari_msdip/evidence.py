@@ -52,10 +52,11 @@ _NOISE_EXCESS = 0.15
 _NOISE_UNEVENNESS = 1.45
 _NOISE_CORRELATION = 0.46
 _UNEVENNESS_BY_CORRELATION = 4.0
-# Or a median filter has left more there than a camera would: nearly as even, and clearly
-# correlated.
+# Or a median filter has left more there than a camera would: nearly as even, clearly
+# correlated, and by so much stronger.
 _FILTERED_CORRELATION = 0.4
 _FILTERED_LEVEL_RATIO = 2.3
+_FILTERED_HIGHEST_RATIO = 3.4
 _FILTERED_EXCESS = 0.12
 _FILTERED_UNEVENNESS = 1.5
 # Or correlated in the way of noise that was resampled: the more it falls off, the less it
@@ -229,6 +230,7 @@ def _is_texture_over_a_floor(evidence: Evidence) -> bool:
 def _is_filtered(evidence: Evidence) -> bool:
     even = evidence.excess < _FILTERED_EXCESS and evidence.unevenness < _FILTERED_UNEVENNESS
     much = _exceeds(evidence, _FILTERED_LEVEL_RATIO, _FILTERED_LEVEL_RATIO)
+    much = much and evidence.level < _FILTERED_HIGHEST_RATIO * _known(evidence.highest)
     return evidence.correlation > _FILTERED_CORRELATION and even and much
 
 
