@@ -13,7 +13,8 @@ from napari_msdip.cost import expected_cost, expected_memory
 
 def test_memory_grows_with_the_area() -> None:
     sides = (64, 256, 1024, 4096)
-    needed = [expected_memory((side, side), 1, Options()) for side in sides]
+    whole = Options(step_pixels=None)
+    needed = [expected_memory((side, side), 1, whole) for side in sides]
     assert needed == sorted(needed)
     assert needed[-1] - needed[-2] == pytest.approx(15 * (needed[-2] - needed[0]), rel=0.1)
 
@@ -24,6 +25,20 @@ def test_memory_grows_with_channels_and_widths() -> None:
     assert least < expected_memory(shape, 3, TINY)
     assert least < expected_memory(shape, 1, TINY.replace(widths=(64, 64)))
     assert least < expected_memory(shape, 1, TINY.replace(code_channels=32))
+
+
+def test_crops_need_less_memory_than_the_whole() -> None:
+    cropped, whole = (
+        [
+            expected_memory((side, side), 1, Options(step_pixels=n))
+            for side in (512, 1024, 4096)
+        ]
+        for n in (2**17, None)
+    )
+    assert cropped == sorted(cropped)
+    assert cropped[0] == whole[0]
+    assert cropped[1] < 0.8 * whole[1]
+    assert cropped[2] < 0.5 * whole[2]
 
 
 def test_512_rgb_is_expected_to_fit_into_3_gb() -> None:
@@ -44,9 +59,10 @@ def test_cost_is_that_of_the_plan_and_quick_to_get() -> None:
 
 
 def test_more_steps_take_longer() -> None:
-    few = expected_cost((64, 64), TINY).seconds
+    fit = TINY.replace(refine=False)
+    few = expected_cost((64, 64), fit).seconds
     many = expected_cost(
-        (64, 64), TINY.replace(iterations=300, coarsest_iterations=300)
+        (64, 64), fit.replace(iterations=300, coarsest_iterations=300)
     ).seconds
     # A hundred times the steps; the probe is only as exact as the machine is quiet.
     assert many > 10 * few

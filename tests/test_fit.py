@@ -12,6 +12,7 @@ from tests.samples import TINY, clean_picture
 from torch import Tensor, nn
 
 from napari_msdip import StopReason, devices, fit
+from napari_msdip.crops import Crops
 from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale, turned, turned_back
 from napari_msdip.generator import Generator, GeneratorConfig
 from napari_msdip.losses import ScaleConsistency
@@ -434,3 +435,122 @@ def test_the_generator_is_shown_what_its_device_convolves_best(
         net = Recorder()
         driven(given, options, net)
         assert all(shown.is_contiguous(memory_format=order) for shown in net.shown)
+
+
+# --- steps on crops ----------------------------------------------------------------
+
+LARGE = (150, 170)
+CROPPED = RECORRUPTED.replace(symmetries=True)
+
+
+def large_bank(level: float = 0.0, asymmetry: float = 0.0) -> NoiseBank:
+    return NoiseBank(
+        fields=torch.randn((3, 1, *LARGE), generator=seeded(9)),
+        sigma=torch.full((1, 1, *LARGE), level),
+        asymmetry=asymmetry,
+    )
+
+
+def large_problem(**changes: Any) -> Problem:
+    picture = torch.from_numpy(clean_picture(LARGE)).float()[None, None]
+    noisy = picture + 0.1 * torch.randn((1, 1, *LARGE), generator=seeded(1))
+    return problem(**{"target": noisy, "noise": large_bank(0.1), "crops": 2} | changes)
+
+
+def test_a_step_sees_crops_and_in_the_end_the_whole_image_is_seen() -> None:
+    recorder = Recorder()
+
+    driven(large_problem(iterations=3), CROPPED.replace(symmetries=False), recorder)
+
+    shapes = [tuple(each.shape) for each in recorder.shown]
+    whole, crops = (1, 1, *LARGE), (2, 1, 64, 64)
+    assert shapes == [crops, whole, *[crops] * 2, *[whole] * fit.FINAL_PASSES]
+
+
+def test_crops_are_parts_of_the_noisy_image() -> None:
+    numbered = torch.arange(float(LARGE[0] * LARGE[1])).reshape(1, 1, *LARGE)
+    recorder = Recorder()
+    given = large_problem(target=numbered, noise=large_bank(0.0))
+
+    driven(given, CROPPED.replace(symmetries=False), recorder)
+
+    seen = [crop for shown in recorder.shown if len(shown) == 2 for crop in shown]
+    assert len(seen) == 8
+    assert len({int(crop[0, 0, 0]) for crop in seen}) == 2
+    for crop in seen:
+        top, left = divmod(int(crop[0, 0, 0]), LARGE[1])
+        assert torch.equal(crop, numbered[0, :, top : top + 64, left : left + 64])
+
+
+def test_a_fit_on_crops_is_the_same_for_the_same_random_numbers() -> None:
+    first, again, other = (
+        driven(large_problem(), CROPPED, seed=s)[0].image for s in (3, 3, 4)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_fit_on_crops_denoises_the_whole_image() -> None:
+    clean = torch.from_numpy(clean_picture(LARGE)).float()
+    given = large_problem(iterations=60)
+    start = driven(large_problem(iterations=1), CROPPED)[0].image[0, 0]
+
+    found = driven(given, CROPPED.replace(learning_rate=1e-2))[0].image[0, 0]
+
+    def error(image: Tensor) -> float:
+        return float((image - clean).square().mean())
+
+    assert error(found) < error(given.target[0, 0])
+    assert error(found) < 0.5 * error(start)
+
+
+def test_a_fit_on_crops_learns_brightness() -> None:
+    # Normalised by the statistics of other crops at every step, it would not.
+    ramp = torch.linspace(0, 1, LARGE[1]).expand(1, 1, *LARGE)
+    given = large_problem(target=ramp, noise=large_bank(0.02), iterations=60, crops=4)
+    found = driven(given, CROPPED.replace(learning_rate=1e-2))[0].image
+    for part in (slice(0, 40), slice(130, 170)):
+        assert float(found[..., part].mean()) == pytest.approx(
+            float(ramp[..., part].mean()), abs=0.1
+        )
+
+
+def test_a_fit_on_crops_agrees_with_the_coarser_result() -> None:
+    dark = torch.zeros((1, 1, LARGE[0] // 2, LARGE[1] // 2))
+    free, held = (
+        driven(
+            large_problem(
+                consistency=ScaleConsistency(dark, None), weight=weight, iterations=30
+            ),
+            CROPPED.replace(learning_rate=1e-2, l1_fraction=0),
+        )[0].image
+        for weight in (0.0, 10.0)
+    )
+    assert float(held.mean()) < float(free.mean()) - 0.1
+
+
+def test_a_fit_on_crops_can_be_cancelled_while_it_looks_at_the_whole() -> None:
+    asked = itertools.count()
+    found, steps = driven(
+        large_problem(iterations=3), CROPPED, should_stop=lambda: next(asked) == 5
+    )
+    assert found.reason is StopReason.CANCELLED
+    assert found.iterations == 3
+    assert torch.equal(found.image, steps[-1].average)
+
+
+def test_noise_in_crops_is_that_of_the_whole() -> None:
+    level = torch.linspace(0.1, 0.5, LARGE[1]).expand(1, 1, *LARGE)
+    noise = NoiseBank(large_bank().fields, level, asymmetry=0.2)
+    rng = seeded()
+    crops = Crops(((0, 0), (40, 100)), (64, 64))
+
+    drawn = torch.stack([noise.draw_crops(rng, crops) for _ in range(200)])
+    whole = torch.stack([noise.draw(rng) for _ in range(200)])
+
+    for n, (top, left) in enumerate(crops.corners):
+        there = whole[:, 0, 0, top : top + 64, left : left + 64]
+        assert drawn[:, n].mean() == pytest.approx(0, abs=0.01)
+        assert float(drawn[:, n].std()) == pytest.approx(float(there.std()), rel=0.05)
+        skews = [float((x**3).mean()) for x in (drawn[:, n], there)]
+        assert skews[0] == pytest.approx(skews[1], rel=0.3)

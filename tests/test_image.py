@@ -185,6 +185,12 @@ def test_a_device_computes_other_noise_by_itself(kind: str) -> None:
 
 
 @pytest.mark.usefixtures("accelerated")
+def test_a_device_computes_crops_by_itself() -> None:
+    cropped = TINY.replace(max_scales=2, step_pixels=4096)
+    assert_same_on_a_device(noisy_picture((134, 137)), cropped)
+
+
+@pytest.mark.usefixtures("accelerated")
 def test_a_device_computes_the_paper_preset_by_itself(paper: Options) -> None:
     assert_same_on_a_device(noisy_picture(SHAPE), paper)
 
@@ -633,6 +639,49 @@ def test_the_mean_intensity_of_an_area_stays() -> None:
     result = denoise(noisy, TINY.replace(scale_weights="risk"))
     for area in (np.s_[:48, :40], np.s_[48:, 40:]):
         assert result.image[area].mean() == pytest.approx(noisy[area].mean(), rel=0.02)
+
+
+# --- large images ------------------------------------------------------------------
+
+LARGE = (134, 137)
+CROPPED = TINY.replace(step_pixels=4096)
+
+
+@pytest.mark.parametrize("channels", [None, 2])
+def test_a_large_image_is_denoised_on_crops_of_it(channels: int | None) -> None:
+    clean = clean_picture(LARGE, channels)
+    noisy = (clean + np.random.default_rng(0).normal(0, 0.1, clean.shape)).astype("f4")
+    options = CROPPED.replace(iterations=40, coarsest_iterations=40, learning_rate=0.01)
+    axis = None if channels is None else -1
+
+    result, steps = run(noisy, options, channel_axis=axis)
+
+    assert [scale.crops for scale in result.plan.scales] == [1, 0, 0, 0]
+    assert rms(result.image - clean) < 0.5 * rms(noisy - clean)
+    assert rms(result.scales[0].image - clean) < rms(noisy - clean)
+    fractions = [step.fraction for step in steps]
+    assert fractions == sorted(fractions)
+    again, _ = run(noisy, options, channel_axis=axis)
+    np.testing.assert_array_equal(result.image, again.image)
+
+
+def test_a_large_image_with_correlated_noise_is_fitted_twice_on_crops() -> None:
+    noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, LARGE), 1)
+    noisy = (clean_picture(LARGE) + 0.1 * noise / noise.std()).astype(np.float32)
+
+    result, steps = run(noisy, CROPPED.replace(iterations=6))
+
+    finest = [step.iteration for step in steps if step.scale == 0]
+    assert finest == sorted(finest)
+    assert result.scales[0].iterations == 6
+    assert result.status is Status.COMPLETED
+
+
+def test_small_images_are_the_same_whatever_a_step_may_see() -> None:
+    noisy = noisy_picture(SHAPE)
+    np.testing.assert_array_equal(
+        denoise(noisy, TINY).image, denoise(noisy, TINY.replace(step_pixels=None)).image
+    )
 
 
 # --- each ablation is one option away ---------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -85,6 +86,57 @@ def test_widths_are_those_that_the_coarsest_scale_has_room_for(
     plan = resolve(options, (256, 300), 1.0)
     assert plan.widths == widths
     assert plan.to_dict()["widths"] == list(widths)
+
+
+@pytest.mark.parametrize(
+    ("shape", "cropped"),
+    [((512, 512), [0, 0]), ((800, 900), [32, 0]), ((1600, 1600), [32, 32])],
+)
+def test_large_scales_are_fitted_on_crops(
+    shape: tuple[int, int], cropped: list[int]
+) -> None:
+    scales = resolve(CPU, shape, 1.0).scales
+    assert [scale.crops for scale in scales[:2]] == cropped
+    assert all(scale.crops == 0 for scale in scales[2:])
+    for scale in scales:
+        whole = dataclasses.replace(scale, crops=0)
+        assert whole.work == whole.iterations * whole.shape[0] * whole.shape[1]
+        assert (scale.work < whole.work / 2) is bool(scale.crops)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step_pixels": None},
+        {"step_pixels": 10**6},
+        {"code_channels": 4},
+        {"guidance": True},
+        {"recorruption": 0.0, "code_channels": 4},
+        {"consistency": "vgg16"},
+        {"stopping": "held-out"},
+        {"stopping": "plateau"},
+    ],
+    ids=str,
+)
+def test_crops_need_a_generator_of_the_noisy_image_alone(changes: dict[str, Any]) -> None:
+    scales = resolve(CPU.replace(**changes), (1024, 1024), 1.0).scales
+    assert all(scale.crops == 0 for scale in scales)
+
+
+def test_no_crops_where_an_image_is_narrower() -> None:
+    assert resolve(CPU, (63, 20_000), 1.0).scales[0].crops == 0
+
+
+def test_the_paper_never_uses_crops() -> None:
+    plan = resolve(Options.preset("paper").replace(device="cpu"), (2048, 2048), 1.0)
+    assert all(scale.crops == 0 for scale in plan.scales)
+
+
+def test_refining_is_a_larger_part_of_less_work() -> None:
+    plan = resolve(CPU, (256, 256), 1.0)
+    twice = resolve(CPU.replace(iterations=400, coarsest_iterations=600), (256, 256), 1.0)
+    assert 0 < twice.refining < plan.refining < resolve(CPU, (2048, 2048), 1.0).refining < 1
+    assert resolve(CPU.replace(refine=False), (256, 256), 1.0).refining == 0
 
 
 def test_device_may_be_given_instead_of_the_options() -> None:

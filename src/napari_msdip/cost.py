@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_msdip.pixels import Layout
-from napari_msdip.plan import Plan, ScalePlan, resolve
-from napari_msdip.run import REFINING, Run
+from napari_msdip.plan import Plan, ScalePlan, resolve, scale_plans
+from napari_msdip.run import Run
 from napari_msdip.shared import measure
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _BYTES = 4
 # Tensors that one convolution block keeps for its gradients: its input, the output
 # of the convolution and that of the normalisation.
 _KEPT_PER_BLOCK = 3
+# Maps of the finest level's size that it takes to pass an image through, by its widest.
+_PASSED = 5
 _BASE_BYTES = 400 * 2**20
 
 
@@ -67,10 +69,9 @@ def expected_cost(
     """
     plan = resolve(options, image_shape, 0.0, channels=channels)
     seconds_per_pixel = _probed(options, image_shape, channels)
-    steps = sum(scale.iterations * _pixels(scale.shape) for scale in plan.scales)
-    fitting = 1 - REFINING if options.refine else 1
+    steps = sum(scale.work for scale in plan.scales)
     return Cost(
-        seconds=seconds_per_pixel * steps / fitting,
+        seconds=seconds_per_pixel * steps / (1 - plan.refining),
         memory_bytes=expected_memory(image_shape, channels, options),
         scales=plan.scales,
         device=plan.device,
@@ -80,7 +81,8 @@ def expected_cost(
 def expected_memory(shape: tuple[int, int], channels: int, options: Options) -> int:
     """Expect the peak of additional memory of a run in bytes.
 
-    Counts what the generator keeps of one step at the finest scale.
+    Counts what the generator keeps of one step, at the scale where that is most, and
+    what passing the whole image through it takes.
 
     Parameters
     ----------
@@ -91,16 +93,26 @@ def expected_memory(shape: tuple[int, int], channels: int, options: Options) -> 
     options : Options
         Options of the run.
     """
+    scales = scale_plans(options, shape)
+    kept = max(scale.step_pixels for scale in scales) * _kept_maps(options)
+    if scales[0].crops:
+        widest = (options.widths[0] + options.skip_width) / options.fold**2
+        kept += _PASSED * widest * _pixels(shape)
     inputs = options.code_channels + 2 * channels
-    maps = float(2 * inputs + 12 * channels + 8 * channels)
-    area = float(options.fold**2)
+    images = (2 * inputs + 12 * channels + 8 * channels) * _pixels(shape)
+    return int((kept + images) * _BYTES) + _BASE_BYTES
+
+
+def _kept_maps(options: Options) -> float:
+    """Count maps of the finest level's size that a step keeps for its gradients."""
+    maps, area = 0.0, float(options.fold**2)
     for width in options.widths:
         joined = width + options.skip_width
         encoder = 2 * width / 4
         decoder = joined + 2 * width
         maps += _KEPT_PER_BLOCK * (encoder + decoder + options.skip_width) / area
         area *= 4
-    return int(maps * _pixels(shape) * _BYTES) + _BASE_BYTES
+    return maps
 
 
 def _pixels(shape: tuple[int, int]) -> int:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from napari_msdip.crops import CROP_SIDE, FINAL_PASSES, STEPS_PER_PASS, Crops
 from napari_msdip.devices import casting, limited_threads, memory_format
 from napari_msdip.events import StopReason
 from napari_msdip.losses import ScaleConsistency, reconstruction_loss
@@ -60,9 +61,25 @@ class NoiseBank:
         )
         field = torch.roll(self.fields[which : which + 1], (down, across), (-2, -1))
         field = field if sign else field.neg_()
-        return self._skewed(field).mul_(self.sigma)
+        return self._skewed(field, None).mul_(self.sigma)
 
-    def _skewed(self, field: Tensor) -> Tensor:
+    def draw_crops(self, rng: torch.Generator, crops: Crops) -> Tensor:
+        """Return noise ``(B, C, h, w)`` at the image's level in crops of it."""
+        count, _, height, width = self.fields.shape
+        number = len(crops.corners)
+        which = torch.randint(count, (number,), generator=rng).tolist()
+        signs = 2 * torch.randint(2, (number, 1, 1, 1), generator=rng) - 1
+        places = Crops.drawn(rng, (height, width), crops.shape, number)
+        field = torch.cat(
+            [
+                Crops((corner,), crops.shape).cut(self.fields[n : n + 1])
+                for n, corner in zip(which, places.corners, strict=True)
+            ]
+        )
+        field = field.mul_(signs.to(field.device))
+        return self._skewed(field, crops).mul_(crops.cut(self.sigma))
+
+    def _skewed(self, field: Tensor, crops: Crops | None) -> Tensor:
         """Bend a Gaussian field to the skewness that each pixel's noise has.
 
         A shifted gamma distribution, by the cubic approximation of Wilson and
@@ -71,6 +88,7 @@ class NoiseBank:
         if not self.asymmetry:
             return field
         spread, sixth = self._spread, self._sixth_of_skewness
+        sixth = sixth if crops is None else crops.cut(sixth)
         bent = (1 + sixth * (field / spread) - sixth.square()).clamp_min(0) ** 3
         return spread * (bent - 1) / (3 * sixth)
 
@@ -105,6 +123,8 @@ class Problem:
         Most steps.
     reach : int
         Pixels over which the noise is correlated.
+    crops : int
+        How many crops of the image a step sees; 0 for all of it.
     """
 
     target: Tensor
@@ -114,6 +134,7 @@ class Problem:
     weight: float
     iterations: int
     reach: int
+    crops: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +148,7 @@ class Step:
     loss : float
         Total loss (eq. 2).
     average : Tensor
-        ``(1, C, H, W)`` running average of the outputs; changes with the next step.
+        ``(1, C, H, W)`` running average of the outputs; may change with the next step.
     """
 
     iteration: int
@@ -193,29 +214,32 @@ def fit_scale(
     Fit
         The averaged output.
     """
-    inputs = _Inputs(problem, options, rng)
-    course = _Course(problem, options, rng)
+    steps = (_CropSteps if problem.crops else _WholeSteps)(problem, options, rng)
+    network.train()
     optimiser = _Adam(network.parameters())
     share = _schedule(problem, options)
-    average = torch.zeros_like(problem.target)
+    value = math.nan
     for iteration in range(1, problem.iterations + 1):
         if should_stop():
-            return Fit(course.best(average), iteration - 1, StopReason.CANCELLED)
+            return Fit(steps.best(), iteration - 1, StopReason.CANCELLED)
         with _computing(problem.target.device, precision, threads):
-            shown, asked, turn = inputs.draw(course.hidden)
-            output = network(shown).float()
-            loss = course.loss(output, asked, turn, iteration)
+            loss = steps.loss(network, iteration)
             network.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step(options.learning_rate * share(iteration - 1))
-            upright = turned_back(output.detach(), turn)
-            average.lerp_(upright, 1 - _decay(options.average, iteration))
             value = float(loss.detach())
-            reason = course.ended(iteration, value, average)
-        yield Step(iteration, value, average)
+            reason = steps.ended(network, iteration, value)
+        yield Step(iteration, value, steps.average)
         if reason is not None:
-            return Fit(course.best(average), iteration, reason)
-    return Fit(course.best(average), problem.iterations, StopReason.ITERATIONS)
+            return Fit(steps.best(), iteration, reason)
+    if isinstance(steps, _CropSteps):
+        for n in range(FINAL_PASSES):
+            if should_stop():
+                return Fit(steps.best(), problem.iterations, StopReason.CANCELLED)
+            with _computing(problem.target.device, precision, threads):
+                steps.look(network, 1 / (n + 1))
+            yield Step(problem.iterations, value, steps.average)
+    return Fit(steps.best(), problem.iterations, StopReason.ITERATIONS)
 
 
 class _Adam:
@@ -305,6 +329,20 @@ class _Inputs:
             turn,
         )
 
+    def draw_crops(self, crops: Crops) -> tuple[Tensor, Tensor, int]:
+        """Return the same for crops of the noisy image, which is all that is seen."""
+        problem, recorruption = self._problem, self._options.recorruption
+        assert problem.noise is not None
+        noise = problem.noise.draw_crops(self._rng, crops)
+        noisy = crops.cut(problem.target)
+        turn = self._draw_turn()
+        shown = turned(noisy + recorruption * noise, turn)
+        return (
+            shown.contiguous(memory_format=memory_format(shown.device)),
+            turned(noisy - noise / recorruption, turn),
+            turn,
+        )
+
     def _perturbed(self, code: Tensor) -> Tensor:
         if not self._options.perturbation:
             return code
@@ -315,6 +353,73 @@ class _Inputs:
         if not self._options.symmetries:
             return 0
         return int(torch.randint(_SYMMETRIES, (1,), generator=self._rng))
+
+
+class _Steps:
+    """What the steps of a fit see, and the average of what comes of it."""
+
+    def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
+        self._inputs = _Inputs(problem, options, rng)
+        self._course = _Course(problem, options, rng)
+        self.average = torch.zeros_like(problem.target)
+
+    def best(self) -> Tensor:
+        """Return the average to keep."""
+        return self._course.best(self.average)
+
+
+class _WholeSteps(_Steps):
+    """Steps on the whole image, whose outputs are averaged."""
+
+    def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
+        super().__init__(problem, options, rng)
+        self._decay = options.average
+        self._output = self.average
+
+    def loss(self, network: Network, iteration: int) -> Tensor:
+        """Return the loss of a fresh output."""
+        shown, asked, turn = self._inputs.draw(self._course.hidden)
+        output = network(shown).float()
+        self._output = turned_back(output.detach(), turn)
+        return self._course.loss(output, asked, turn, iteration)
+
+    def ended(self, network: Network, iteration: int, loss: float) -> StopReason | None:
+        """Average the output in; return why the fit ends, or None if it goes on."""
+        self.average.lerp_(self._output, 1 - _decay(self._decay, iteration))
+        return self._course.ended(iteration, loss, self.average)
+
+
+class _CropSteps(_Steps):
+    """Steps on crops; now and then, and in the end, the whole image is looked at."""
+
+    def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
+        super().__init__(problem, options, rng)
+        self._crops = Crops.spread(problem.target, CROP_SIDE, problem.crops, rng)
+        self._coarser: Crops | None = None
+        if problem.consistency is not None:
+            size = (problem.target.shape[-2], problem.target.shape[-1])
+            self._coarser = self._crops.resized(size, problem.consistency.shape)
+
+    def loss(self, network: Network, iteration: int) -> Tensor:
+        """Return the loss of fresh outputs."""
+        shown, asked, turn = self._inputs.draw_crops(self._crops)
+        output = network(shown).float()
+        return self._course.loss(output, asked, turn, iteration, self._coarser)
+
+    def ended(self, network: Network, iteration: int, loss: float) -> StopReason | None:
+        """Go on: to see whether the result has settled would cost more than that."""
+        if iteration % STEPS_PER_PASS == 1:
+            self.look(network, 1.0)
+            network.train()
+        return None
+
+    @torch.no_grad()
+    def look(self, network: Network, weight: float) -> None:
+        """Average in, with this weight, what the network makes of the whole image."""
+        # Normalised like the crops, whose statistics it has learned with.
+        network.eval()
+        shown, _, turn = self._inputs.draw(None)
+        self.average.lerp_(turned_back(network(shown).float(), turn), weight)
 
 
 class _Course:
@@ -336,14 +441,21 @@ class _Course:
         elif options.stopping == "settled":
             self._settled = Settled(options.patience)
 
-    def loss(self, output: Tensor, asked: Tensor, turn: int, iteration: int) -> Tensor:
-        """Return the total loss (eq. 2)."""
+    def loss(
+        self,
+        output: Tensor,
+        asked: Tensor,
+        turn: int,
+        iteration: int,
+        crops: Crops | None = None,
+    ) -> Tensor:
+        """Return the total loss (eq. 2), of crops if their places are given."""
         absolute = iteration <= self._l1_until
         fitted = None if self.hidden is None else turned(self.hidden.fitted, turn)
         total = reconstruction_loss(output, asked, absolute=absolute, weight=fitted)
         consistency = self._problem.consistency
         if consistency is not None and self._problem.weight:
-            agreement = consistency(turned_back(output, turn))
+            agreement = consistency(turned_back(output, turn), crops)
             total = total + self._problem.weight * agreement
         return total
 

@@ -180,9 +180,14 @@ def _convolution(
         nn.Conv2d(
             inputs, outputs, kernel, stride, kernel // 2, padding_mode=mode, bias=False
         ),
-        nn.BatchNorm2d(outputs),
+        _normalisation(outputs),
         nn.LeakyReLU(_SLOPE, inplace=True),
     )
+
+
+def _normalisation(channels: int) -> nn.Module:
+    # A network that was fitted on crops is used with their statistics: the last ones.
+    return nn.BatchNorm2d(channels, momentum=1.0)
 
 
 def _skip(inputs: int, config: GeneratorConfig) -> nn.Module:
@@ -201,7 +206,7 @@ def _encoder(inputs: int, width: int, config: GeneratorConfig) -> nn.Sequential:
 def _decoder(width: int, out: int, config: GeneratorConfig) -> nn.Sequential:
     joined = config.skip_width + width
     return nn.Sequential(
-        nn.BatchNorm2d(joined),
+        _normalisation(joined),
         _convolution(joined, width, 3, config),
         _convolution(width, out, 1, config),
     )

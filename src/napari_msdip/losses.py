@@ -13,6 +13,8 @@ from napari_msdip.pyramid import resize
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_msdip.crops import Crops
+
 __all__ = ["ScaleConsistency", "adaptive_weight", "reconstruction_loss"]
 
 
@@ -74,6 +76,11 @@ class ScaleConsistency:
     relative : bool
         Measure the error relative to the mean square of the coarser features, so
         that lambda means the same whatever the scale of a network's features.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(height, width)`` of the coarser result.
     """
 
     def __init__(
@@ -84,12 +91,21 @@ class ScaleConsistency:
         relative: bool = False,
     ) -> None:
         self._features = features
-        self._shape = (coarser.shape[-2], coarser.shape[-1])
+        self.shape = (coarser.shape[-2], coarser.shape[-1])
         self._target = coarser if features is None else features(coarser).detach()
         self._unit = float(self._target.square().mean()) if relative else 1.0
 
-    def __call__(self, output: Tensor) -> Tensor:
-        """Return the loss of a finer output ``(1, C, H, W)``."""
-        smaller = resize(output, self._shape)
+    def __call__(self, output: Tensor, crops: Crops | None = None) -> Tensor:
+        """Return the loss of a finer output.
+
+        Parameters
+        ----------
+        output : Tensor
+            ``(1, C, H, W)``, or ``(B, C, H, W)`` crops of it.
+        crops : Crops or None
+            Where those lie in the coarser result.
+        """
+        smaller = resize(output, self.shape if crops is None else crops.shape)
         found = smaller if self._features is None else self._features(smaller)
-        return F.mse_loss(found, self._target) / max(self._unit, 1e-12)
+        target = self._target if crops is None else crops.cut(self._target)
+        return F.mse_loss(found, target) / max(self._unit, 1e-12)

@@ -398,6 +398,18 @@ class Options:
             10_000,
         ),
     ] = 60
+    step_pixels: Annotated[
+        int | None,
+        Setting(
+            "Pixels in a step",
+            "In scales with more than four times as many pixels, a step sees crops of "
+            "them, about so many pixels in all, if the generator sees the noisy image "
+            "alone; auto: always the whole image.",
+            "Optimisation",
+            4096,
+            2**30,
+        ),
+    ] = 2**17
     plane_chunk: Annotated[
         int,
         Setting(
@@ -451,6 +463,11 @@ class Options:
         """Return a copy with some options changed."""
         return dataclasses.replace(self, **changes)
 
+    @property
+    def shows_image_alone(self) -> bool:
+        """Whether all that generators see is the noisy image with noise added."""
+        return bool(self.recorruption) and not self.code_channels and not self.guidance
+
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain JSON types."""
         return {
@@ -487,6 +504,7 @@ def _preset_changes() -> dict[str, dict[str, Any]]:
             "average": 0.99,
             "stopping": "plateau",
             "patience": 200,
+            "step_pixels": None,
             "precision": "float32",
         },
     }

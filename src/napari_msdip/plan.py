@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip import devices
+from napari_msdip.crops import CROP_SIDE, FINAL_PASSES, STEPS_PER_PASS
 from napari_msdip.features import check_weight_file
 from napari_msdip.generator import usable_depth
 from napari_msdip.pixels import SMALLEST_SIDE
@@ -15,10 +16,16 @@ from napari_msdip.pyramid import scale_shapes
 if TYPE_CHECKING:
     from napari_msdip.options import Options
 
-__all__ = ["Plan", "ScalePlan", "resolve"]
+__all__ = ["Plan", "ScalePlan", "resolve", "scale_plans"]
 
 # What the generator needs of its finest maps on each side.
 _SMALLEST_FOLDED = 4
+# A scale is fitted on crops if it has this many times the pixels of a step.
+_LARGE = 4
+# What passing an image through a generator costs of a step on it.
+_PASS = 1 / 3
+# What refining a pixel costs, in pixels of steps.
+_REFINING = 48.0
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,28 @@ class ScalePlan:
         Size of one of its pixels in pixels of the finest scale, for Y and X.
     iterations : int
         Most optimisation steps.
+    crops : int
+        How many crops of the image a step sees; 0 for all of it.
     """
 
     shape: tuple[int, int]
     zoom: tuple[float, float]
     iterations: int
+    crops: int = 0
+
+    @property
+    def step_pixels(self) -> int:
+        """Pixels that a step sees."""
+        return self.crops * CROP_SIDE**2 or self.shape[0] * self.shape[1]
+
+    @property
+    def work(self) -> float:
+        """What fitting it costs, in pixels of steps."""
+        steps = float(self.iterations * self.step_pixels)
+        if self.crops:
+            passes = FINAL_PASSES + self.iterations / STEPS_PER_PASS
+            steps += _PASS * passes * self.shape[0] * self.shape[1]
+        return steps
 
 
 @dataclass(frozen=True)
@@ -86,6 +110,14 @@ class Plan:
         depth = usable_depth(self.scales[-1].shape, len(wanted), self.options.fold)
         return wanted[:depth]
 
+    @property
+    def refining(self) -> float:
+        """Share of the work that the refinement takes, about."""
+        if not self.options.refine:
+            return 0.0
+        refining = _REFINING * self.shape[0] * self.shape[1]
+        return refining / (refining + sum(scale.work for scale in self.scales))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain JSON types."""
         return dataclasses.asdict(self) | {
@@ -97,6 +129,7 @@ class Plan:
                     "shape": list(scale.shape),
                     "zoom": list(scale.zoom),
                     "iterations": scale.iterations,
+                    "crops": scale.crops,
                 }
                 for scale in self.scales
             ],
@@ -141,39 +174,58 @@ def resolve(
             "code_channels=0, recorruption=0 and guidance=False leave the generator "
             "nothing to see; change one of them"
         )
-    shapes = scale_shapes(
-        shape,
-        factor=options.scale_factor,
-        min_size=options.min_size,
-        max_scales=options.max_scales,
-    )
+    scales = scale_plans(options, shape)
+    coarsest = scales[-1].shape
     if min(shape) < SMALLEST_SIDE:
         raise ValueError(
             f"image of {shape[0]}×{shape[1]} pixels is too small; Y and X must be at "
             f"least {SMALLEST_SIDE} px"
         )
-    if min(shapes[-1]) < _SMALLEST_FOLDED * options.fold:
+    if min(coarsest) < _SMALLEST_FOLDED * options.fold:
         raise ValueError(
-            f"fold={options.fold} leaves too little of a scale of {shapes[-1]} pixels; "
-            f"choose at most {max(1, min(shapes[-1]) // _SMALLEST_FOLDED)}"
+            f"fold={options.fold} leaves too little of a scale of {coarsest} pixels; "
+            f"choose at most {max(1, min(coarsest) // _SMALLEST_FOLDED)}"
         )
     chosen = devices.select(device or options.device)
-    coarsest = options.coarsest_iterations or options.iterations
     return Plan(
         options=options,
         shape=shape,
         channels=channels,
-        scales=tuple(
-            ScalePlan(
-                shape=level,
-                zoom=(shape[0] / level[0], shape[1] / level[1]),
-                iterations=coarsest if n == len(shapes) - 1 else options.iterations,
-            )
-            for n, level in enumerate(shapes)
-        ),
+        scales=scales,
         device=chosen,
         precision=devices.select_precision(options.precision, chosen),
         threads=options.threads or devices.cpu_count(),
         seed=options.seed,
         sigma=sigma,
     )
+
+
+def scale_plans(options: Options, shape: tuple[int, int]) -> tuple[ScalePlan, ...]:
+    """Return the levels of the pyramid of an image of this shape, finest first."""
+    shapes = scale_shapes(
+        shape,
+        factor=options.scale_factor,
+        min_size=options.min_size,
+        max_scales=options.max_scales,
+    )
+    coarsest = options.coarsest_iterations or options.iterations
+    return tuple(
+        ScalePlan(
+            shape=level,
+            zoom=(shape[0] / level[0], shape[1] / level[1]),
+            iterations=coarsest if n == len(shapes) - 1 else options.iterations,
+            crops=_crops(level, options),
+        )
+        for n, level in enumerate(shapes)
+    )
+
+
+def _crops(shape: tuple[int, int], options: Options) -> int:
+    """Return how many crops a step on an image of this shape sees, 0 for all of it."""
+    wanted = options.step_pixels
+    if wanted is None or shape[0] * shape[1] <= _LARGE * wanted or min(shape) < CROP_SIDE:
+        return 0
+    # Features of a network are smaller than the image, and the other ways to stop look at
+    # every output.
+    possible = options.consistency != "vgg16" and options.stopping in ("settled", "none")
+    return wanted // CROP_SIDE**2 if possible and options.shows_image_alone else 0

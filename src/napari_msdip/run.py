@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from napari_msdip.plan import Plan
     from napari_msdip.shared import Measured, Memory
 
-__all__ = ["REFINING", "Run"]
+__all__ = ["Run"]
 
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
@@ -59,8 +59,6 @@ _RISK_MARGIN = 1.2
 # Flat blocks show too little of a camera's noise, which the guard must not bring back.
 _CERTAIN_MARGIN = 1.15
 _UNCERTAIN_MARGIN = 1.7
-# The refinement's part of the time, about.
-REFINING = 0.15
 # Iterations before the noise is measured again: more would fit noise, of which then less
 # is to be seen in what was removed.
 _FIRST_PART = 150
@@ -250,8 +248,7 @@ class Run:
     def _weighs_risk(self) -> bool:
         """Whether to weight by risk, which needs generators of the noisy image alone."""
         options = self.plan.options
-        alone = not options.code_channels and not options.guidance
-        return options.scale_weights == "risk" and bool(options.recorruption) and alone
+        return options.scale_weights == "risk" and options.shows_image_alone
 
     def _scale_result(
         self, n: int, problem: Problem, fit: Fit, started: float
@@ -283,6 +280,7 @@ class Run:
             weight=0.0 if coarser is None else self._weight(n, target),
             iterations=scale.iterations,
             reach=self.measured.noise.reach(),
+            crops=scale.crops,
         )
 
     def _guide(self, target: Tensor, coarser: Tensor | None) -> Tensor:
@@ -493,12 +491,10 @@ class Run:
         scale: ScaleResult | None = None,
         refined: float = 0.0,
     ) -> Progress:
-        costs = [
-            level.iterations * level.shape[0] * level.shape[1] for level in self.plan.scales
-        ]
+        costs = [level.work for level in self.plan.scales]
         done = (sum(costs[n + 1 :]) + share * costs[n]) / sum(costs)
-        if self.plan.options.refine:
-            done = (1 - REFINING) * done + REFINING * refined
+        refining = self.plan.refining
+        done = (1 - refining) * done + refining * refined
         now = time.perf_counter()
         preview = None
         if step is not None:
