@@ -90,7 +90,7 @@ def test_widths_are_those_that_the_coarsest_scale_has_room_for(
 
 @pytest.mark.parametrize(
     ("shape", "cropped"),
-    [((512, 512), [0, 0]), ((800, 900), [32, 0]), ((1600, 1600), [32, 32])],
+    [((512, 512), [0, 0]), ((513, 520), [16, 0]), ((1600, 900), [16, 16])],
 )
 def test_large_scales_are_fitted_on_crops(
     shape: tuple[int, int], cropped: list[int]

@@ -402,14 +402,14 @@ class Options:
         int | None,
         Setting(
             "Pixels in a step",
-            "In scales with more than four times as many pixels, a step sees crops of "
-            "them, about so many pixels in all, if the generator sees the noisy image "
-            "alone; auto: always the whole image.",
+            "Of an image with more than four times as many, a step sees crops, so many "
+            "pixels in all, if the generator sees the noisy image alone; auto: always the "
+            "whole image.",
             "Optimisation",
             4096,
             2**30,
         ),
-    ] = 2**17
+    ] = 2**16
     plane_chunk: Annotated[
         int,
         Setting(
