@@ -250,6 +250,14 @@ def test_tile_is_the_largest_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         assert choose_tile(plan) == expected
 
 
+def test_a_piece_is_bounded_however_much_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "available_memory", lambda device: 2**40)
+    plan = resolve(OPTIONS, (30_000, 30_000), 1.0)
+    side = choose_tile(plan)
+    assert side is not None
+    assert cost.expected_memory((side, side), 1, OPTIONS) <= 6 * 2**30
+
+
 def test_a_limit_holds_however_much_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "available_memory", lambda device: 2**40)
     plan = resolve(OPTIONS, (900, 900), 1.0)

@@ -63,6 +63,8 @@ _SIDES = (4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
 # below that: a larger one is no better.
 _WHOLE_SHARE = 0.7
 _TILE_SHARE = 0.25
+# However much is free, more in one piece is no better, and others need memory, too.
+_MOST_BYTES = 6 * 2**30
 _OVERLAP = 1 / 8
 _LEAST_OVERLAP = 48
 # Part of the overlap, at the very edge of a tile, that is thrown away: 16 pixels or
@@ -101,12 +103,12 @@ def choose_tile(plan: Plan, memory_limit: int | None = None) -> int | None:
     if memory_limit is not None and plan.device == "cpu":
         free = min(free, memory_limit)
     expected = cost.expected_memory(plan.shape, plan.channels, plan.options)
-    if expected <= _WHOLE_SHARE * free:
+    if expected <= min(_WHOLE_SHARE * free, _MOST_BYTES):
         return None
     for side in _smaller(max(plan.shape)):
         shape = (min(side, plan.shape[0]), min(side, plan.shape[1]))
         expected = cost.expected_memory(shape, plan.channels, plan.options)
-        if expected <= _TILE_SHARE * free:
+        if expected <= min(_TILE_SHARE * free, _MOST_BYTES):
             return side
     return _SIDES[-1]
 
