@@ -229,9 +229,10 @@ def _is_texture_over_a_floor(evidence: Evidence) -> bool:
 
 def _is_filtered(evidence: Evidence) -> bool:
     even = evidence.excess < _FILTERED_EXCESS and evidence.unevenness < _FILTERED_UNEVENNESS
+    if not (even and evidence.correlation > _FILTERED_CORRELATION):
+        return False
     much = _exceeds(evidence, _FILTERED_LEVEL_RATIO, _FILTERED_LEVEL_RATIO)
-    much = much and evidence.level < _FILTERED_HIGHEST_RATIO * _known(evidence.highest)
-    return evidence.correlation > _FILTERED_CORRELATION and even and much
+    return much and evidence.level < _FILTERED_HIGHEST_RATIO * _known(evidence.highest)
 
 
 def _is_resampled(evidence: Evidence) -> bool:
@@ -262,9 +263,7 @@ def _is_resampled_among_spots(evidence: Evidence, planar: Planar) -> bool:
     correlated = evidence.correlation > _CROWDED_CORRELATION
     if not (even and correlated and highest > evidence.step):
         return False
-    if evidence.level > _CROWDED_LEVEL_RATIO * highest:
-        return False
-    if not _has_spots(planar):
+    if evidence.level > _CROWDED_LEVEL_RATIO * highest or not _has_spots(planar):
         return False
     return _LEAST_FALL < fall_in_channels(highest, planar) <= evidence.explained_fall
 
