@@ -250,6 +250,15 @@ def test_tile_is_the_largest_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         assert choose_tile(plan) == expected
 
 
+def test_tiles_overlap_no_more_than_their_number_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "available_memory", lambda device: 20 * 2**30)
+    side = choose_tile(resolve(Options(device="cpu"), (4096, 4096), 1.0))
+    assert side == 1536
+    assert len(tile_grid((4096, 4096), side)) == len(tile_grid((4096, 4096), 2048)) == 9
+
+
 def test_a_piece_is_bounded_however_much_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "available_memory", lambda device: 2**40)
     plan = resolve(OPTIONS, (30_000, 30_000), 1.0)

@@ -109,8 +109,14 @@ def choose_tile(plan: Plan, memory_limit: int | None = None) -> int | None:
         shape = (min(side, plan.shape[0]), min(side, plan.shape[1]))
         expected = cost.expected_memory(shape, plan.channels, plan.options)
         if expected <= min(_TILE_SHARE * free, _MOST_BYTES):
-            return side
+            return _no_larger_than_needed(plan.shape, side)
     return _SIDES[-1]
+
+
+def _no_larger_than_needed(shape: tuple[int, int], side: int) -> int:
+    """Return the smallest side with as few tiles: larger ones only overlap more."""
+    count = len(tile_grid(shape, side))
+    return min(s for s in (side, *_smaller(side)) if len(tile_grid(shape, s)) == count)
 
 
 def _smaller(side: int) -> list[int]:
