@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -61,25 +61,13 @@ class NoiseBank:
         )
         field = torch.roll(self.fields[which : which + 1], (down, across), (-2, -1))
         field = field if sign else field.neg_()
-        return self._skewed(field, None).mul_(self.sigma)
+        return self._skewed(field).mul_(self.sigma)
 
-    def draw_crops(self, rng: torch.Generator, crops: Crops) -> Tensor:
-        """Return noise ``(B, C, h, w)`` at the image's level in crops of it."""
-        count, _, height, width = self.fields.shape
-        number = len(crops.corners)
-        which = torch.randint(count, (number,), generator=rng).tolist()
-        signs = 2 * torch.randint(2, (number, 1, 1, 1), generator=rng) - 1
-        places = Crops.drawn(rng, (height, width), crops.shape, number)
-        field = torch.cat(
-            [
-                Crops((corner,), crops.shape).cut(self.fields[n : n + 1])
-                for n, corner in zip(which, places.corners, strict=True)
-            ]
-        )
-        field = field.mul_(signs.to(field.device))
-        return self._skewed(field, crops).mul_(crops.cut(self.sigma))
+    def cropped(self, crops: Crops) -> NoiseBank:
+        """Return a bank that draws noise for crops of the image, ``(B, C, h, w)``."""
+        return _CroppedBank(self.fields, crops.cut(self.sigma), self.asymmetry)
 
-    def _skewed(self, field: Tensor, crops: Crops | None) -> Tensor:
+    def _skewed(self, field: Tensor) -> Tensor:
         """Bend a Gaussian field to the skewness that each pixel's noise has.
 
         A shifted gamma distribution, by the cubic approximation of Wilson and
@@ -88,7 +76,6 @@ class NoiseBank:
         if not self.asymmetry:
             return field
         spread, sixth = self._spread, self._sixth_of_skewness
-        sixth = sixth if crops is None else crops.cut(sixth)
         bent = (1 + sixth * (field / spread) - sixth.square()).clamp_min(0) ** 3
         return spread * (bent - 1) / (3 * sixth)
 
@@ -101,6 +88,25 @@ class NoiseBank:
         # Averages of k pixels have 1/sqrt(k) of the spread and of the skewness.
         skewness = (self.asymmetry / self.sigma * self._spread).clamp(-_SKEWEST, _SKEWEST)
         return torch.where(skewness.abs() < 1e-3, 1e-3, skewness) / 6
+
+
+@dataclass(frozen=True, eq=False)
+class _CroppedBank(NoiseBank):
+    """Noise for crops: its fields are the whole image's, its level that of the crops."""
+
+    def draw(self, rng: torch.Generator) -> Tensor:
+        count, _, height, width = self.fields.shape
+        number, _, *size = self.sigma.shape
+        which = torch.randint(count, (number,), generator=rng).tolist()
+        signs = 2 * torch.randint(2, (number, 1, 1, 1), generator=rng) - 1
+        places = Crops.drawn(rng, (height, width), (size[0], size[1]), number)
+        field = torch.cat(
+            [
+                Crops((corner,), places.shape).cut(self.fields[n : n + 1])
+                for n, corner in zip(which, places.corners, strict=True)
+            ]
+        )
+        return self._skewed(field.mul_(signs.to(field.device))).mul_(self.sigma)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +220,7 @@ def fit_scale(
     Fit
         The averaged output.
     """
-    steps = (_CropSteps if problem.crops else _WholeSteps)(problem, options, rng)
+    steps = (_CropSteps if problem.crops else _Steps)(problem, options, rng)
     network.train()
     optimiser = _Adam(network.parameters())
     share = _schedule(problem, options)
@@ -329,20 +335,6 @@ class _Inputs:
             turn,
         )
 
-    def draw_crops(self, crops: Crops) -> tuple[Tensor, Tensor, int]:
-        """Return the same for crops of the noisy image, which is all that is seen."""
-        problem, recorruption = self._problem, self._options.recorruption
-        assert problem.noise is not None
-        noise = problem.noise.draw_crops(self._rng, crops)
-        noisy = crops.cut(problem.target)
-        turn = self._draw_turn()
-        shown = turned(noisy + recorruption * noise, turn)
-        return (
-            shown.contiguous(memory_format=memory_format(shown.device)),
-            turned(noisy - noise / recorruption, turn),
-            turn,
-        )
-
     def _perturbed(self, code: Tensor) -> Tensor:
         if not self._options.perturbation:
             return code
@@ -356,25 +348,13 @@ class _Inputs:
 
 
 class _Steps:
-    """What the steps of a fit see, and the average of what comes of it."""
+    """Steps on an image, or on crops of it, whose outputs are averaged."""
 
     def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
+        self._decay = options.average
         self._inputs = _Inputs(problem, options, rng)
         self._course = _Course(problem, options, rng)
-        self.average = torch.zeros_like(problem.target)
-
-    def best(self) -> Tensor:
-        """Return the average to keep."""
-        return self._course.best(self.average)
-
-
-class _WholeSteps(_Steps):
-    """Steps on the whole image, whose outputs are averaged."""
-
-    def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
-        super().__init__(problem, options, rng)
-        self._decay = options.average
-        self._output = self.average
+        self._output = self.average = torch.zeros_like(problem.target)
 
     def loss(self, network: Network, iteration: int) -> Tensor:
         """Return the loss of a fresh output."""
@@ -388,23 +368,18 @@ class _WholeSteps(_Steps):
         self.average.lerp_(self._output, 1 - _decay(self._decay, iteration))
         return self._course.ended(iteration, loss, self.average)
 
+    def best(self) -> Tensor:
+        """Return the average to keep."""
+        return self._course.best(self.average)
+
 
 class _CropSteps(_Steps):
     """Steps on crops; now and then, and in the end, the whole image is looked at."""
 
     def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
-        super().__init__(problem, options, rng)
-        self._crops = Crops.spread(problem.target, CROP_SIDE, problem.crops, rng)
-        self._coarser: Crops | None = None
-        if problem.consistency is not None:
-            size = (problem.target.shape[-2], problem.target.shape[-1])
-            self._coarser = self._crops.resized(size, problem.consistency.shape)
-
-    def loss(self, network: Network, iteration: int) -> Tensor:
-        """Return the loss of fresh outputs."""
-        shown, asked, turn = self._inputs.draw_crops(self._crops)
-        output = network(shown).float()
-        return self._course.loss(output, asked, turn, iteration, self._coarser)
+        super().__init__(_cropped(problem, rng), options, rng)
+        self._whole = _Inputs(problem, options, rng)
+        self.average = torch.zeros_like(problem.target)
 
     def ended(self, network: Network, iteration: int, loss: float) -> StopReason | None:
         """Go on: to see whether the result has settled would cost more than that."""
@@ -418,8 +393,21 @@ class _CropSteps(_Steps):
         """Average in, with this weight, what the network makes of the whole image."""
         # Normalised like the crops, whose statistics it has learned with.
         network.eval()
-        shown, _, turn = self._inputs.draw(None)
+        shown, _, turn = self._whole.draw(None)
         self.average.lerp_(turned_back(network(shown).float(), turn), weight)
+
+
+def _cropped(problem: Problem, rng: torch.Generator) -> Problem:
+    """Return the problem on crops of its image alone."""
+    crops = Crops.spread(problem.target, CROP_SIDE, problem.crops, rng)
+    noise, consistency = problem.noise, problem.consistency
+    size = (problem.target.shape[-2], problem.target.shape[-1])
+    return replace(
+        problem,
+        target=crops.cut(problem.target),
+        noise=None if noise is None else noise.cropped(crops),
+        consistency=None if consistency is None else consistency.cropped(crops, size),
+    )
 
 
 class _Course:
@@ -441,21 +429,14 @@ class _Course:
         elif options.stopping == "settled":
             self._settled = Settled(options.patience)
 
-    def loss(
-        self,
-        output: Tensor,
-        asked: Tensor,
-        turn: int,
-        iteration: int,
-        crops: Crops | None = None,
-    ) -> Tensor:
-        """Return the total loss (eq. 2), of crops if their places are given."""
+    def loss(self, output: Tensor, asked: Tensor, turn: int, iteration: int) -> Tensor:
+        """Return the total loss (eq. 2)."""
         absolute = iteration <= self._l1_until
         fitted = None if self.hidden is None else turned(self.hidden.fitted, turn)
         total = reconstruction_loss(output, asked, absolute=absolute, weight=fitted)
         consistency = self._problem.consistency
         if consistency is not None and self._problem.weight:
-            agreement = consistency(turned_back(output, turn), crops)
+            agreement = consistency(turned_back(output, turn))
             total = total + self._problem.weight * agreement
         return total
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING
 
@@ -76,11 +77,6 @@ class ScaleConsistency:
     relative : bool
         Measure the error relative to the mean square of the coarser features, so
         that lambda means the same whatever the scale of a network's features.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(height, width)`` of the coarser result.
     """
 
     def __init__(
@@ -91,21 +87,27 @@ class ScaleConsistency:
         relative: bool = False,
     ) -> None:
         self._features = features
-        self.shape = (coarser.shape[-2], coarser.shape[-1])
+        self._shape = (coarser.shape[-2], coarser.shape[-1])
         self._target = coarser if features is None else features(coarser).detach()
         self._unit = float(self._target.square().mean()) if relative else 1.0
 
-    def __call__(self, output: Tensor, crops: Crops | None = None) -> Tensor:
-        """Return the loss of a finer output.
+    def cropped(self, crops: Crops, size: tuple[int, int]) -> ScaleConsistency:
+        """Return the agreement of crops of a finer result, ``(B, C, h, w)``.
 
         Parameters
         ----------
-        output : Tensor
-            ``(1, C, H, W)``, or ``(B, C, H, W)`` crops of it.
-        crops : Crops or None
-            Where those lie in the coarser result.
+        crops : Crops
+            Where they lie in the finer result.
+        size : tuple of int
+            ``(height, width)`` of that.
         """
-        smaller = resize(output, self.shape if crops is None else crops.shape)
+        places = crops.resized(size, self._shape)
+        part = copy.copy(self)
+        part._shape, part._target = places.shape, places.cut(self._target)
+        return part
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """Return the loss of a finer output ``(1, C, H, W)``."""
+        smaller = resize(output, self._shape)
         found = smaller if self._features is None else self._features(smaller)
-        target = self._target if crops is None else crops.cut(self._target)
-        return F.mse_loss(found, target) / max(self._unit, 1e-12)
+        return F.mse_loss(found, self._target) / max(self._unit, 1e-12)
