@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from napari_msdip import StopReason, devices, fit
 from napari_msdip.crops import Crops
-from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale, turned, turned_back
+from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale
 from napari_msdip.generator import Generator, GeneratorConfig
 from napari_msdip.losses import ScaleConsistency
 from napari_msdip.pyramid import resize
@@ -230,20 +230,6 @@ def test_bank_is_as_skewed_as_the_noise(asymmetry: float) -> None:
     assert float(drawn.mean()) == pytest.approx(0, abs=0.004)
     third = float((drawn - drawn.mean()).pow(3).mean())
     assert third / float(drawn.var()) == pytest.approx(asymmetry, rel=0.2)
-
-
-@pytest.mark.parametrize("turn", range(8))
-def test_symmetries_are_undone(turn: int) -> None:
-    image = torch.rand((1, 2, 3, 5), generator=seeded())
-    there = turned(image, turn)
-    assert there.shape[-2:] == ((5, 3) if turn % 2 else (3, 5))
-    assert torch.equal(turned_back(there, turn), image)
-
-
-def test_symmetries_are_eight_different_ones() -> None:
-    image = torch.rand((1, 1, 4, 4), generator=seeded())
-    kinds = {tuple(turned(image, turn).flatten().tolist()) for turn in range(8)}
-    assert len(kinds) == 8
 
 
 def test_all_symmetries_are_shown() -> None:

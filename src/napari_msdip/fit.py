@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
 from napari_msdip.crops import CROP_SIDE, FINAL_PASSES, STEPS_PER_PASS, Crops
+from napari_msdip.descent import descent_on
 from napari_msdip.devices import casting, limited_threads, memory_format
 from napari_msdip.events import StopReason
 from napari_msdip.losses import ScaleConsistency, reconstruction_loss
 from napari_msdip.stopping import HeldOut, Plateau, Settled
+from napari_msdip.symmetry import SYMMETRIES, turned, turned_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from napari_msdip.generator import Generator as Network
     from napari_msdip.options import Options
@@ -29,7 +30,6 @@ __all__ = ["Fit", "NoiseBank", "Problem", "Step", "fit_scale"]
 # The first outputs are far off; forgetting them sooner makes the average usable sooner.
 _WARM_UP = 10
 _LOWEST_RATE = 0.02
-_SYMMETRIES = 8
 # Beyond, the approximation of a skewed distribution no longer has variance 1.
 _SKEWEST = 2.5
 
@@ -222,18 +222,23 @@ def fit_scale(
     """
     steps = (_CropSteps if problem.crops else _Steps)(problem, options, rng)
     network.train()
-    optimiser = _Adam(network.parameters())
+    descend = descent_on(problem.target.device, network, steps.loss)
     share = _schedule(problem, options)
     value = math.nan
     for iteration in range(1, problem.iterations + 1):
         if should_stop():
             return Fit(steps.best(), iteration - 1, StopReason.CANCELLED)
         with _computing(problem.target.device, precision, threads):
-            loss = steps.loss(network, iteration)
-            network.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step(options.learning_rate * share(iteration - 1))
-            value = float(loss.detach())
+            shown, asked, turn = steps.draw()
+            loss, output = descend(
+                shown,
+                asked,
+                turn,
+                options.learning_rate * share(iteration - 1),
+                absolute=steps.is_absolute(iteration),
+            )
+            value = float(loss)
+            steps.average_in(output, iteration)
             reason = steps.ended(network, iteration, value)
         yield Step(iteration, value, steps.average)
         if reason is not None:
@@ -248,56 +253,6 @@ def fit_scale(
     return Fit(steps.best(), problem.iterations, StopReason.ITERATIONS)
 
 
-class _Adam:
-    """Adam, through PyTorch's functional form.
-
-    Making a ``torch.optim.Adam`` imports torch._dynamo and triton: seconds, and the
-    end of a process in which a display driver has loaded another LLVM than triton's,
-    as Mesa's do for napari's window.
-    """
-
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self._parameters = list(parameters)
-        self._means = [torch.zeros_like(p) for p in self._parameters]
-        self._squares = [torch.zeros_like(p) for p in self._parameters]
-        self._steps = [torch.tensor(0.0) for _ in self._parameters]
-
-    @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """Move every parameter that has a gradient."""
-        moved = [n for n, p in enumerate(self._parameters) if p.grad is not None]
-        adam(
-            [self._parameters[n] for n in moved],
-            [gradient for p in self._parameters if (gradient := p.grad) is not None],
-            [self._means[n] for n in moved],
-            [self._squares[n] for n in moved],
-            [],
-            [self._steps[n] for n in moved],
-            foreach=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=learning_rate,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
-
-
-def turned(image: Tensor, turn: int) -> Tensor:
-    """Apply one of the eight symmetries of the square; 0 leaves the image alone."""
-    if turn & 4:
-        image = image.flip(-1)
-    return torch.rot90(image, turn & 3, (-2, -1)) if turn & 3 else image
-
-
-def turned_back(image: Tensor, turn: int) -> Tensor:
-    """Undo :func:`turned`."""
-    if turn & 3:
-        image = torch.rot90(image, -(turn & 3), (-2, -1))
-    return image.flip(-1) if turn & 4 else image
-
-
 class _Inputs:
     """What the generator sees and is asked for, anew each step (section 3.5)."""
 
@@ -306,6 +261,7 @@ class _Inputs:
         self._options = options
         self._rng = rng
         self._code = self._new_code() if options.code_channels else None
+        self._local_rng = _local(rng, problem.target.device)
 
     def _new_code(self) -> Tensor:
         target = self._problem.target
@@ -314,7 +270,7 @@ class _Inputs:
         return code.to(target.device)
 
     def draw(self, hidden: HeldOut | None) -> tuple[Tensor, Tensor, int]:
-        """Return the generator's input, the image asked for, and the symmetry applied."""
+        """Return the generator's input, the image asked for, and the input's symmetry."""
         problem, options = self._problem, self._options
         asked = problem.target
         maps: list[Tensor] = []
@@ -331,20 +287,21 @@ class _Inputs:
         shown = turned(torch.cat(maps, 1), turn)
         return (
             shown.contiguous(memory_format=memory_format(shown.device)),
-            turned(asked, turn),
+            asked,
             turn,
         )
 
     def _perturbed(self, code: Tensor) -> Tensor:
         if not self._options.perturbation:
             return code
-        noise = torch.randn(code.shape, generator=self._rng).to(code.device)
-        return code.add(noise, alpha=self._options.perturbation)
+        where = self._local_rng.device
+        noise = torch.randn(code.shape, generator=self._local_rng, device=where)
+        return code.add(noise.to(code.device), alpha=self._options.perturbation)
 
     def _draw_turn(self) -> int:
         if not self._options.symmetries:
             return 0
-        return int(torch.randint(_SYMMETRIES, (1,), generator=self._rng))
+        return int(torch.randint(SYMMETRIES, (1,), generator=self._rng))
 
 
 class _Steps:
@@ -354,18 +311,19 @@ class _Steps:
         self._decay = options.average
         self._inputs = _Inputs(problem, options, rng)
         self._course = _Course(problem, options, rng)
-        self._output = self.average = torch.zeros_like(problem.target)
+        self.loss, self.is_absolute = self._course.loss, self._course.is_absolute
+        self.average = torch.zeros_like(problem.target)
 
-    def loss(self, network: Network, iteration: int) -> Tensor:
-        """Return the loss of a fresh output."""
-        shown, asked, turn = self._inputs.draw(self._course.hidden)
-        output = network(shown).float()
-        self._output = turned_back(output.detach(), turn)
-        return self._course.loss(output, asked, turn, iteration)
+    def draw(self) -> tuple[Tensor, Tensor, int]:
+        """Return the generator's input, the image asked for, and the input's symmetry."""
+        return self._inputs.draw(self._course.hidden)
+
+    def average_in(self, output: Tensor, iteration: int) -> None:
+        """Take the output of a step."""
+        self.average.lerp_(output, 1 - _decay(self._decay, iteration))
 
     def ended(self, network: Network, iteration: int, loss: float) -> StopReason | None:
-        """Average the output in; return why the fit ends, or None if it goes on."""
-        self.average.lerp_(self._output, 1 - _decay(self._decay, iteration))
+        """Return why the fit ends after a step, or None if it goes on."""
         return self._course.ended(iteration, loss, self.average)
 
     def best(self) -> Tensor:
@@ -380,6 +338,9 @@ class _CropSteps(_Steps):
         super().__init__(_cropped(problem, rng), options, rng)
         self._whole = _Inputs(problem, options, rng)
         self.average = torch.zeros_like(problem.target)
+
+    def average_in(self, output: Tensor, iteration: int) -> None:
+        """Leave it: the crops are not the image."""
 
     def ended(self, network: Network, iteration: int, loss: float) -> StopReason | None:
         """Go on: to see whether the result has settled would cost more than that."""
@@ -429,15 +390,17 @@ class _Course:
         elif options.stopping == "settled":
             self._settled = Settled(options.patience)
 
-    def loss(self, output: Tensor, asked: Tensor, turn: int, iteration: int) -> Tensor:
-        """Return the total loss (eq. 2)."""
-        absolute = iteration <= self._l1_until
-        fitted = None if self.hidden is None else turned(self.hidden.fitted, turn)
+    def is_absolute(self, iteration: int) -> bool:
+        """Return whether a step measures by L1 instead of L2."""
+        return iteration <= self._l1_until
+
+    def loss(self, output: Tensor, asked: Tensor, absolute: bool) -> Tensor:
+        """Return the total loss (eq. 2), by L1 or L2."""
+        fitted = None if self.hidden is None else self.hidden.fitted
         total = reconstruction_loss(output, asked, absolute=absolute, weight=fitted)
         consistency = self._problem.consistency
         if consistency is not None and self._problem.weight:
-            agreement = consistency(turned_back(output, turn))
-            total = total + self._problem.weight * agreement
+            total = total + self._problem.weight * consistency(output)
         return total
 
     def ended(self, iteration: int, loss: float, average: Tensor) -> StopReason | None:
@@ -446,7 +409,7 @@ class _Course:
         if self._plateau is not None:
             if iteration == self._l1_until + 1:
                 self._plateau.restart()
-            reached = self._plateau.reached(loss) and iteration > self._l1_until
+            reached = self._plateau.reached(loss) and not self.is_absolute(iteration)
             return StopReason.PLATEAU if reached else None
         if self._settled is not None and self._settled.reached(average, target):
             return StopReason.SETTLED
@@ -459,6 +422,14 @@ class _Course:
         if self.hidden is not None and self.hidden.best is not None:
             return self.hidden.best
         return average.clone()
+
+
+def _local(rng: torch.Generator, device: torch.device) -> torch.Generator:
+    """Return a source of randomness on a device that draws much faster than the CPU."""
+    if device.type != "cuda":
+        return rng
+    seed = int(torch.randint(2**31, (1,), generator=rng))
+    return torch.Generator(device).manual_seed(seed)
 
 
 def _decay(average: float, iteration: int) -> float:

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 
 from napari_msdip.devices import limited_threads, memory_format
-from napari_msdip.fit import turned, turned_back
 from napari_msdip.pyramid import resize
+from napari_msdip.symmetry import SYMMETRIES, turned, turned_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "Trust", "guarded", "weigh", "with_local_means"]
 
 _DRAWS = 8
-_SYMMETRIES = 8
 # Radius in pixels over which the risk is averaged: wide enough to tell, narrow
 # enough to follow edges.
 _RADIUS = 6
@@ -148,7 +147,7 @@ def _noise_covariances(
     for _ in range(_DRAWS):
         drawn = noise.draw(rng)
         corrupted = noisy + recorruption * drawn
-        turn = int(torch.randint(_SYMMETRIES, (1,), generator=rng))
+        turn = int(torch.randint(SYMMETRIES, (1,), generator=rng))
         for total, candidate in zip(sums, candidates, strict=True):
             own_size = (candidate.image.shape[-2], candidate.image.shape[-1])
             shown = turned(resize(corrupted, own_size), turn)
