@@ -94,6 +94,7 @@ def bayes_filter(
         search=_SEARCH,
         group=_GROUP,
         at_once=_AT_ONCE,
+        device=noisy.device,
     )
     work = _Work(
         data=grid.fitted(torch.lerp(pilot, noisy, share))[0].flatten(1),

@@ -111,6 +111,7 @@ def collaborative_filter(
         search=_SEARCH,
         group=_GROUP,
         at_once=_AT_ONCE,
+        device=noisy.device,
     )
     groups = []
     for done, corners in grid.groups(grid.fitted(torch.lerp(pilot, noisy, _GUIDE))[0]):

@@ -23,6 +23,7 @@ __all__ = [
     "is_proven",
     "limited_threads",
     "memory_format",
+    "parallelism",
     "release_cached_memory",
     "select",
     "select_precision",
@@ -33,6 +34,8 @@ _PROBE_SIZE = 96
 _PROBE_ROUNDS = 5
 # Only MPS is not among them: see is_proven.
 _PROVEN = ("cpu", "cuda")
+# More would make the patch filters take more memory than the fit.
+_PARALLELISM = {"cuda": 8}
 # Limit and usage of a control group, version 1 and 2.
 _CGROUP_FILES = (
     ("memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -114,6 +117,11 @@ def memory_format(device: torch.device) -> torch.memory_format:
     whose weights are not contiguous (#192212).
     """
     return torch.channels_last if is_proven(device) else torch.contiguous_format
+
+
+def parallelism(device: torch.device) -> int:
+    """Return how many times as much work at once as a CPU a device needs to be busy."""
+    return _PARALLELISM.get(device.type, 1)
 
 
 def select_precision(precision: str, device: str) -> str:

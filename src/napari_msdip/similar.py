@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from napari_msdip.devices import parallelism
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,6 +58,7 @@ class PatchGrid:
         search: int,
         group: int,
         at_once: int,
+        device: torch.device,
     ) -> PatchGrid:
         """Lay the grid over an image of this size, within what there is room for."""
         side = min(side, height, width)
@@ -68,7 +71,7 @@ class PatchGrid:
             width=width + (side - width) % step,
             search=search,
             group=min(group, (search + 1) ** 2),
-            at_once=at_once,
+            at_once=at_once * parallelism(device),
         )
 
     def fitted(self, image: Tensor) -> Tensor:
