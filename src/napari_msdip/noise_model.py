@@ -166,12 +166,12 @@ class NoiseModel:
             ``(count, C, Y, X)`` float32.
         """
         wrapped = np.stack([_wrapped(each, shape) for each in self.correlations])
-        spectra = np.maximum(np.fft.fft2(wrapped).real, 0.0)
+        spectra = np.maximum(np.fft.rfft2(wrapped).real, 0.0)
         amplitudes = np.sqrt(spectra * self.powers[:, np.newaxis, np.newaxis])
         drawn = np.empty((count, len(self.axes), *shape), np.float32)
         for field in drawn:
             white = rng.standard_normal(field.shape)
-            coloured = np.fft.ifft2(np.fft.fft2(white) * amplitudes).real
+            coloured = np.fft.irfft2(np.fft.rfft2(white) * amplitudes, s=shape)
             field[...] = np.tensordot(self.axes.T, coloured, axes=1)
         spread = float(drawn.std(dtype=np.float64))
         if spread > 0:
