@@ -7,7 +7,7 @@ import time
 import pytest
 from tests.samples import TINY
 
-from napari_msdip import Options, resolve
+from napari_msdip import Options, cost, resolve
 from napari_msdip.cost import expected_cost, expected_memory
 
 
@@ -49,13 +49,13 @@ def test_cost_is_that_of_the_plan_and_quick_to_get() -> None:
     options = TINY.replace(device="cpu")
     started = time.process_time()
 
-    cost = expected_cost((256, 200), options, channels=2)
+    found = expected_cost((256, 200), options, channels=2)
 
     assert time.process_time() - started < 10
-    assert cost.seconds > 0
-    assert cost.device == "cpu"
-    assert cost.scales == resolve(options, (256, 200), 0.0, channels=2).scales
-    assert cost.memory_bytes == expected_memory((256, 200), 2, options)
+    assert found.seconds > 0
+    assert found.device == "cpu"
+    assert found.scales == resolve(options, (256, 200), 0.0, channels=2).scales
+    assert found.memory_bytes == expected_memory((256, 200), 2, options)
 
 
 def test_more_steps_take_longer() -> None:
@@ -77,3 +77,43 @@ def test_paper_has_a_cost_without_weights(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("napari_msdip.run.load_vgg16", lambda *_: pytest.fail("asked"))
     paper = Options.preset("paper").replace(device="cpu", threads=1, widths=(8, 8))
     assert expected_cost((256, 256), paper, channels=3).seconds > 0
+
+
+class Machine:
+    """A probe of a machine with a known pace."""
+
+    start, pixel, measuring = 2e-3, 1e-8, 1e-6
+
+    def __init__(self, options: Options, side: int, channels: int) -> None:
+        self.pixels = side * side
+
+    @property
+    def step(self) -> float:
+        return self.start + self.pixel * self.pixels
+
+
+@pytest.mark.parametrize("side", [512, 700, 2048])
+def test_starts_of_steps_are_told_from_their_pixels(
+    side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "_Probe", Machine)
+    plan = resolve(TINY, (side, side), 0.0)
+    steps = sum(scale.iterations for scale in plan.scales)
+    pixels = sum(scale.work for scale in plan.scales) + plan.refining
+    expected = 2e-3 * steps + 1e-8 * pixels + 2e-6 * side**2
+    assert expected_cost((side, side), TINY).seconds == pytest.approx(expected)
+
+
+def test_long_steps_are_tried_on_a_small_image_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Slow(Machine):
+        pixel = 1e-5
+
+        @property
+        def step(self) -> float:
+            assert self.pixels <= 128**2
+            return super().step
+
+    monkeypatch.setattr(cost, "_Probe", Slow)
+    assert expected_cost((512, 512), TINY).seconds > 0

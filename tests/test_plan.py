@@ -132,11 +132,18 @@ def test_the_paper_never_uses_crops() -> None:
     assert all(scale.crops == 0 for scale in plan.scales)
 
 
-def test_refining_is_a_larger_part_of_less_work() -> None:
-    plan = resolve(CPU, (256, 256), 1.0)
-    twice = resolve(CPU.replace(iterations=400, coarsest_iterations=600), (256, 256), 1.0)
-    assert 0 < twice.refining < plan.refining < resolve(CPU, (2048, 2048), 1.0).refining < 1
+def test_refining_costs_by_the_pixel() -> None:
+    small, large = (resolve(CPU, (side, side), 1.0) for side in (256, 1024))
+    assert large.refining == 16 * small.refining > 0
     assert resolve(CPU.replace(refine=False), (256, 256), 1.0).refining == 0
+
+
+def test_starting_a_step_counts_on_a_gpu_alone() -> None:
+    here = resolve(CPU, (256, 256), 1.0)
+    assert here.works == tuple(scale.work for scale in here.scales)
+    there = dataclasses.replace(here, device="cuda")
+    for work, plain, scale in zip(there.works, here.works, there.scales, strict=True):
+        assert work > plain + 1000 * scale.iterations
 
 
 def test_device_may_be_given_instead_of_the_options() -> None:

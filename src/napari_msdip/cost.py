@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,15 @@ from napari_msdip.shared import measure
 
 if TYPE_CHECKING:
     from napari_msdip.options import Options
+    from napari_msdip.shared import Measured
 
 __all__ = ["Cost", "expected_cost", "expected_memory"]
 
-_PROBE_SIDE = 128
+_PROBE_SIDES = (128, 512)
+_SHORT_STEP = 0.03
+# What else is done on the CPU before, between and after the fits takes as long as
+# measuring the noise.
+_PREPARED = 2.0
 _PROBE_STEPS = 4
 _MOST_PROBE_STEPS = 30
 _PROBE_SECONDS = 1.0
@@ -68,10 +74,8 @@ def expected_cost(
         Number of channels.
     """
     plan = resolve(options, image_shape, 0.0, channels=channels)
-    seconds_per_pixel = _probed(options, image_shape, channels)
-    steps = sum(scale.work for scale in plan.scales)
     return Cost(
-        seconds=seconds_per_pixel * steps / (1 - plan.refining),
+        seconds=_Pace.probed(options, image_shape, channels).seconds(plan),
         memory_bytes=expected_memory(image_shape, channels, options),
         scales=plan.scales,
         device=plan.device,
@@ -119,29 +123,96 @@ def _pixels(shape: tuple[int, int]) -> int:
     return shape[0] * shape[1]
 
 
-def _probed(options: Options, shape: tuple[int, int], channels: int) -> float:
-    """Seconds per step and pixel, the best of the steps that fit into a moment.
+@dataclass(frozen=True)
+class _Pace:
+    """How fast this machine is, in seconds.
 
-    On a busy machine threads wait for each other in most steps, but not in all.
+    Attributes
+    ----------
+    start : float
+        For a step, however small.
+    pixel : float
+        For each pixel of a step.
+    preparing : float
+        For each pixel of the image, on the CPU whatever the device.
     """
-    side = min(_PROBE_SIDE, *shape)
-    probe = options.replace(
-        max_scales=1,
-        iterations=_MOST_PROBE_STEPS,
-        coarsest_iterations=None,
-        stopping="none",
-        consistency="none",
-    )
-    rng = np.random.default_rng(0)
-    planar = rng.random((channels, side, side), dtype=np.float32)
-    plan: Plan = resolve(probe, (side, side), 0.1, channels=channels)
-    layout = Layout(np.dtype(np.float32), channel_axis=0)
-    steps: Any = Run(planar, layout, plan, measure(planar, 0.1)).steps()
-    times = [time.perf_counter()]
-    for step in range(_MOST_PROBE_STEPS):
-        next(steps)
-        times.append(time.perf_counter())
-        if step >= _PROBE_STEPS and times[-1] - times[0] > _PROBE_SECONDS:
-            break
-    steps.close()
-    return min(np.diff(times[1:])) / _pixels((side, side))
+
+    start: float
+    pixel: float
+    preparing: float
+
+    @classmethod
+    def probed(cls, options: Options, shape: tuple[int, int], channels: int) -> _Pace:
+        """Time steps on one or two small images, no larger than the image itself."""
+        small, large = (
+            _Probe(options, min(side, *shape), channels) for side in _PROBE_SIDES
+        )
+        pixel = small.step / small.pixels
+        # A long step is not held up by its start, and a longer one takes too long to try.
+        if large.pixels > small.pixels and small.step < _SHORT_STEP:
+            rise = (large.step - small.step) / (large.pixels - small.pixels)
+            pixel = min(max(rise, 0.0), pixel)
+        start = small.step - pixel * small.pixels
+        return cls(start=start, pixel=pixel, preparing=_PREPARED * small.measuring)
+
+    def seconds(self, plan: Plan) -> float:
+        """Return how long a run takes."""
+        steps = sum(scale.iterations for scale in plan.scales)
+        pixels = sum(scale.work for scale in plan.scales) + plan.refining
+        preparing = self.preparing * _pixels(plan.shape)
+        return self.start * steps + self.pixel * pixels + preparing
+
+
+class _Probe:
+    """A small image to time steps on.
+
+    Parameters
+    ----------
+    options : Options
+        Options of the run.
+    side : int
+        Of the image, in pixels.
+    channels : int
+        Number of channels.
+    """
+
+    def __init__(self, options: Options, side: int, channels: int) -> None:
+        probe = options.replace(
+            max_scales=1,
+            iterations=_MOST_PROBE_STEPS,
+            coarsest_iterations=None,
+            stopping="none",
+            consistency="none",
+        )
+        rng = np.random.default_rng(0)
+        self.pixels = side * side
+        self._planar = rng.random((channels, side, side), dtype=np.float32)
+        self._plan: Plan = resolve(probe, (side, side), 0.1, channels=channels)
+
+    @cached_property
+    def _measured(self) -> tuple[Measured, float]:
+        started = time.perf_counter()
+        measured = measure(self._planar, 0.1)
+        return measured, (time.perf_counter() - started) / self.pixels
+
+    @property
+    def measuring(self) -> float:
+        """Seconds that it takes to measure the noise, per pixel."""
+        return self._measured[1]
+
+    @cached_property
+    def step(self) -> float:
+        """Seconds for a step, the best of those that fit into a moment.
+
+        On a busy machine threads wait for each other in most steps, but not in all.
+        """
+        layout = Layout(np.dtype(np.float32), channel_axis=0)
+        steps: Any = Run(self._planar, layout, self._plan, self._measured[0]).steps()
+        times = [time.perf_counter()]
+        for step in range(_MOST_PROBE_STEPS):
+            next(steps)
+            times.append(time.perf_counter())
+            if step >= _PROBE_STEPS and times[-1] - times[0] > _PROBE_SECONDS:
+                break
+        steps.close()
+        return float(min(np.diff(times[1:])))

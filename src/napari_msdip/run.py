@@ -108,6 +108,7 @@ class Run:
     _started: float = field(default=0.0, init=False)
     _shown: float = field(default=0.0, init=False)
     _loss: float = field(default=0.0, init=False)
+    _levels: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         options = self.plan.options
@@ -196,6 +197,7 @@ class Run:
             self._in_units(first.image).astype(np.float32),
         )
         self.measured = dataclasses.replace(self.measured, noise=noise)
+        self._levels = None
         fields = self._noise_fields()
         rest = self._problem(0, noisy, fields, coarser)
         second = yield from self._fit(
@@ -338,9 +340,10 @@ class Run:
 
     def _sigma(self, shape: tuple[int, int]) -> Tensor:
         """Noise level ``(1, 1, h, w)`` at each pixel of a scale, normalised."""
-        sigma = self.measured.noise.sigma_map(self.planar)
-        normalised = torch.from_numpy(sigma / self.measured.normalisation.gain)
-        return resize(normalised[None], shape).to(self.plan.device)
+        if self._levels is None:
+            sigma = self.measured.noise.sigma_map(self.planar)
+            self._levels = torch.from_numpy(sigma / self.measured.normalisation.gain)[None]
+        return resize(self._levels, shape).to(self.plan.device)
 
     def _bank(self, fields: Tensor, shape: tuple[int, int]) -> NoiseBank:
         small = torch.cat([resize(field[None], shape) for field in fields])
@@ -491,10 +494,9 @@ class Run:
         scale: ScaleResult | None = None,
         refined: float = 0.0,
     ) -> Progress:
-        costs = [level.work for level in self.plan.scales]
-        done = (sum(costs[n + 1 :]) + share * costs[n]) / sum(costs)
-        refining = self.plan.refining
-        done = (1 - refining) * done + refining * refined
+        works, refining = self.plan.works, self.plan.refining
+        done = sum(works[n + 1 :]) + share * works[n] + refined * refining
+        done /= sum(works) + refining
         now = time.perf_counter()
         preview = None
         if step is not None:
