@@ -138,7 +138,9 @@ class Result:
     scales : tuple of ScaleResult
         Finest first. A cancelled run holds the scales it reached.
     sigma : float
-        Estimated noise level of the input, in its units.
+        Noise level that was found and removed, in the input's units, root mean square
+        over the image: also what is correlated between pixels or shared by channels, which
+        :func:`napari_msdip.estimate_sigma` cannot see.
     plan : Plan
         The concrete settings of the run.
     status : Status

@@ -146,6 +146,10 @@ class NoiseModel:
         sigmas: Planar = np.sqrt(variances)[np.newaxis].astype(np.float32)
         return sigmas
 
+    def overall(self, planar: Planar) -> float:
+        """Return the noise level of an image ``(C, Y, X)``, root mean square."""
+        return float(np.sqrt(np.mean(np.square(self.sigma_map(planar)))))
+
     def fields(
         self, shape: tuple[int, int], count: int, rng: np.random.Generator
     ) -> Planar:

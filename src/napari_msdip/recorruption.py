@@ -135,7 +135,7 @@ def _levelled(
         return model
     simulated = simulated_variances(model)
     levelled = _with_levels(model, blocks, simulated)
-    overall = _overall(levelled, planar)
+    overall = levelled.overall(planar)
     excess = _spread_of(blocks) - _spread(simulated)
     highest = cautious_sigma(planar)
     evidence = Evidence(
@@ -177,12 +177,12 @@ def _levelled(
         sigma /= _seen_as_white(correlation)
     else:
         # Both see texture as noise, each in other places.
-        sigma = float(np.clip(_overall(steady, planar), _LEAST_CAUTIOUS * sigma, sigma))
+        sigma = float(np.clip(steady.overall(planar), _LEAST_CAUTIOUS * sigma, sigma))
     noise = NoiseModel.separable(
         correlation=correlation,
         channels=channels,
         intensities=steady.intensities,
-        sigmas=steady.sigmas * (sigma / _overall(steady, planar)),
+        sigmas=steady.sigmas * (sigma / steady.overall(planar)),
     )
     # Texture that channels share does not pass for noise.
     insured = doubtful and len(planar) == 1
@@ -253,10 +253,6 @@ def _step(planar: Planar) -> float:
     """Return the smallest difference between values of an image."""
     sample = planar.ravel()[:: 1 + planar.size // _MOST_VALUES]
     return float(np.diff(np.unique(sample)).min(initial=np.ptp(sample)))
-
-
-def _overall(model: NoiseModel, planar: Planar) -> float:
-    return float(np.sqrt(np.mean(np.square(model.sigma_map(planar)))))
 
 
 def _with_fine_levels(model: NoiseModel, blocks: Blocks) -> NoiseModel:

@@ -469,7 +469,8 @@ class Run:
             stop_reason=StopReason.CONSTANT,
             seconds=0.0,
         )
-        return self._reported(image, (scale,), Status.COMPLETED)
+        result = self._reported(image, (scale,), Status.COMPLETED)
+        return dataclasses.replace(result, sigma=0.0)
 
     def _reported(
         self, image: Array, scales: tuple[ScaleResult, ...], status: Status
@@ -477,7 +478,7 @@ class Run:
         return Result(
             image=image,
             scales=scales,
-            sigma=self.plan.sigma,
+            sigma=self.measured.noise.overall(self.planar),
             plan=self.plan,
             status=status,
             seconds=time.perf_counter() - self._started,

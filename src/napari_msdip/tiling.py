@@ -384,7 +384,7 @@ def _iter_tiles(
         results[-1],
         image=put_back(fused),
         scales=(scale,),
-        sigma=sigma,
+        sigma=math.sqrt(sum(result.sigma**2 for result in results) / len(results)),
         plan=replace(results[-1].plan, options=options, seed=options.seed),
         seconds=time.monotonic() - started,
     )
