@@ -109,6 +109,7 @@ class Run:
     _shown: float = field(default=0.0, init=False)
     _loss: float = field(default=0.0, init=False)
     _levels: Tensor | None = field(default=None, init=False)
+    _estimates: dict[int, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         options = self.plan.options
@@ -256,12 +257,11 @@ class Run:
         self, n: int, problem: Problem, fit: Fit, started: float
     ) -> ScaleResult:
         scale = self.plan.scales[n]
-        noisy = self._in_units(problem.target)
         return ScaleResult(
             image=self._restored(fit.image),
             shape=scale.shape,
             zoom=scale.zoom,
-            sigma=estimate_sigma(noisy, channel_axis=0),
+            sigma=self._estimated(n, problem.target),
             weight=problem.weight,
             iterations=fit.iterations,
             stop_reason=fit.reason,
@@ -304,9 +304,16 @@ class Run:
             return 0.0
         if options.fixed_weight is not None:
             return options.fixed_weight
-        sigma = estimate_sigma(target[0].cpu().numpy(), channel_axis=0)
+        sigma = self._estimated(n, target) / self.measured.normalisation.gain
         adaptive = adaptive_weight(sigma, n, len(self.plan.scales))
         return options.consistency_gain * adaptive
+
+    def _estimated(self, n: int, target: Tensor) -> float:
+        """Return the noise level of y_n as eq. 4 means it, in the image's units."""
+        if n not in self._estimates:
+            noisy = self._in_units(target)
+            self._estimates[n] = estimate_sigma(noisy, channel_axis=0)
+        return self._estimates[n]
 
     def _network(self, problem: Problem, rng: torch.Generator) -> Network:
         options = self.plan.options
