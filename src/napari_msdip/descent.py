@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 
     from napari_msdip.generator import Generator as Network
 
-__all__ = ["CapturedDescent", "Captures", "Descent", "descent_on"]
-
-if TYPE_CHECKING:
     # From output and image asked for, both unturned, and whether to measure by L1.
     Loss = Callable[[Tensor, Tensor, bool], Tensor]
     Pair = tuple[Tensor, Tensor]
 
+__all__ = ["CapturedDescent", "Captures", "Descent", "descent_on"]
+
 
 class Captures(Protocol):
     """What makes work repeatable without Python."""
+
+    def has_room(self) -> bool:
+        """Return whether there is memory to do again what was just done."""
 
     def capture(self, work: Callable[[], Pair]) -> Callable[[], Pair]:
         """Return what does the work again on what its inputs hold by then.
@@ -131,21 +133,22 @@ class CapturedDescent(Descent):
         self._rate.fill_(rate)
         if self._fits is None:
             found = self._step(shown, asked, turn, self._rate, absolute)
-            self._fits = _fits_twice(self._rate.device)
+            self._fits = self._captures.has_room()
             return found
-        kept = self._kept(shown, asked)
-        repeat = self._repeatable(kept, turn, absolute) if self._fits else None
-        if repeat is None:
-            return self._step(shown, asked, turn, self._rate, absolute)
-        for place, new in zip(kept, (shown, asked), strict=True):
-            place.copy_(new)
-        return repeat()
+        if self._fits:
+            repeat = self._repeatable(self._kept(shown, asked), turn, absolute)
+            if repeat is not None:
+                return repeat()
+        return self._step(shown, asked, turn, self._rate, absolute)
 
     def _kept(self, shown: Tensor, asked: Tensor) -> Pair:
-        """Return where steps on images of this shape find them."""
+        """Copy images to where captured steps on their shape find them."""
         if shown.shape not in self._inputs:
             self._inputs[shown.shape] = torch.empty_like(shown), torch.empty_like(asked)
-        return self._inputs[shown.shape]
+        kept = self._inputs[shown.shape]
+        for place, new in zip(kept, (shown, asked), strict=True):
+            place.copy_(new)
+        return kept
 
     def _repeatable(
         self, inputs: Pair, turn: int, absolute: bool
@@ -170,25 +173,19 @@ class CapturedDescent(Descent):
         return self._captured[kind]
 
 
-def _fits_twice(device: torch.device) -> bool:
-    """Return whether there is room for graphs, which keep memory of their own.
-
-    If there is, it is made: they cannot use what PyTorch has kept from other steps.
-    """
-    if device.type != "cuda":
-        return True
-    if available_memory("cuda") < torch.cuda.memory_reserved(device):
-        return False
-    release_cached_memory()
-    return True
-
-
 class _CudaGraphs:
     """CUDA graphs that share their memory, since one runs after the other."""
 
     def __init__(self) -> None:
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
+
+    def has_room(self) -> bool:
+        if available_memory("cuda") < torch.cuda.memory_reserved():
+            return False
+        # Graphs keep memory of their own, not what PyTorch has kept from other steps.
+        release_cached_memory()
+        return True
 
     def capture(self, work: Callable[[], Pair]) -> Callable[[], Pair]:
         graph = torch.cuda.CUDAGraph()
