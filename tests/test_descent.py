@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,3 +135,13 @@ def test_inputs_are_left_alone() -> None:
         descend(shown, asked, 0, 1e-3, absolute=absolute)
     assert torch.equal(shown, before[0])
     assert torch.equal(asked, before[1])
+
+
+def test_captured_steps_import_nothing_that_ends_a_process_with_a_window() -> None:
+    program = (
+        "import sys\n"
+        "from tests.test_descent import CapturedDescent, Repeater, loss, network, taken\n"
+        "taken(CapturedDescent(network(), loss, Repeater()))\n"
+        "sys.exit('triton' in sys.modules or 'torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
