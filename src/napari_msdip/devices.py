@@ -34,7 +34,7 @@ _PROBE_SIZE = 96
 _PROBE_ROUNDS = 5
 # Only MPS is not among them: see is_proven.
 _PROVEN = ("cpu", "cuda")
-# More would make the patch filters take more memory than the fit.
+# With this the patch filters take half a GiB at most, and hardly wait for their next work.
 _PARALLELISM = {"cuda": 8}
 # Limit and usage of a control group, version 1 and 2.
 _CGROUP_FILES = (
