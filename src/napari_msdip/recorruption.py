@@ -170,6 +170,7 @@ def _levelled(
     steady = dataclasses.replace(
         fine, sigmas=_steadied(fine.sigmas) if line is None else line
     )
+    level = steady.overall(planar)
     if kind is Kind.RESAMPLED:
         # Texture adds to the level of blocks; of skewed noise the estimator finds less.
         sigma = math.sqrt(overall * sigma / _seen_as_white(correlation))
@@ -177,12 +178,12 @@ def _levelled(
         sigma /= _seen_as_white(correlation)
     else:
         # Both see texture as noise, each in other places.
-        sigma = float(np.clip(steady.overall(planar), _LEAST_CAUTIOUS * sigma, sigma))
+        sigma = float(np.clip(level, _LEAST_CAUTIOUS * sigma, sigma))
     noise = NoiseModel.separable(
         correlation=correlation,
         channels=channels,
         intensities=steady.intensities,
-        sigmas=steady.sigmas * (sigma / steady.overall(planar)),
+        sigmas=steady.sigmas * (sigma / level),
     )
     # Texture that channels share does not pass for noise.
     insured = doubtful and len(planar) == 1
