@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,3 +82,14 @@ def neighbour_correlation(fields: Any) -> float:
     down = np.mean(fields * np.roll(fields, 1, axis=-2))
     across = np.mean(fields * np.roll(fields, 1, axis=-1))
     return float((down + across) / 2 / np.mean(np.square(fields)))
+
+
+def check_that_no_compiler_is_loaded(program: str) -> None:
+    """Raise if a fresh interpreter that ran this has loaded PyTorch's compiler.
+
+    It ends a process in which a display driver has loaded another LLVM than triton's.
+    """
+    asked = (
+        "import sys; sys.exit('triton' in sys.modules or 'torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", f"{program}\n{asked}"], check=True)
