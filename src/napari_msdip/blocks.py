@@ -33,6 +33,8 @@ _SIMULATIONS = 3
 # Texture is weakest in the corner of the cosine transform of a block, where both
 # frequencies are high: from this share of their highest sum on.
 _CORNER = 0.7
+# Blocks that are transformed together: bounds the memory whatever the image's size.
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -145,13 +147,15 @@ def cross_covariance(
     """Covariance by distance between blocks ``(B, n, n)``, tapered, in both directions."""
     side = first.shape[-1]
     size = (2 * side, 2 * side)
-    power = np.zeros(size)
-    for one, other in zip(first, second, strict=True):
-        transformed = np.fft.fft2(one, s=size)
-        partner = transformed if one is other else np.fft.fft2(other, s=size)
-        power += (transformed * partner.conj()).real
-    overlap = np.square(np.abs(np.fft.fft2(np.ones((side, side)), s=size)))
-    products = np.fft.ifft2(power).real / np.maximum(np.fft.ifft2(overlap).real, 0.5)
+    power = np.zeros((2 * side, side + 1))
+    for start in range(0, len(first), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        spectra = np.fft.rfft2(first[part], s=size)
+        others = spectra if second is first else np.fft.rfft2(second[part], s=size)
+        power += (spectra * others.conj()).real.sum(axis=0)
+    overlap = np.square(np.abs(np.fft.rfft2(np.ones((side, side)), s=size)))
+    pairs = np.maximum(np.fft.irfft2(overlap, s=size), 0.5)
+    products = np.fft.irfft2(power, s=size) / pairs
     reach = np.arange(-farthest, farthest + 1)
     near = products[np.ix_(reach, reach)] / len(first)
     distance = np.hypot(reach[:, np.newaxis], reach)
