@@ -20,8 +20,8 @@ from tests.fakes import fake_denoise
 
 from napari_msdip import image as front
 from napari_msdip import io
-from napari_msdip._commands import Engine, UsageError
-from napari_msdip._program import build_parser, options_from
+from napari_msdip._cli.commands import Engine, UsageError
+from napari_msdip._cli.program import build_parser, options_from
 from napari_msdip.cli import main
 from napari_msdip.events import (
     Progress,
@@ -944,7 +944,7 @@ class TestCancel:
         assert run(fake, "denoise", image_file, "-o", tmp_path / "out.tif") == 130
         assert os.listdir(tmp_path) == ["cells.tif"]
 
-    @pytest.mark.parametrize("module", ["numpy", "napari_msdip._commands", "tifffile"])
+    @pytest.mark.parametrize("module", ["numpy", "napari_msdip._cli.commands", "tifffile"])
     def test_interrupt_while_the_program_is_loaded_is_quiet(
         self, image_file: Path, module: str
     ) -> None:

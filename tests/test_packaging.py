@@ -32,7 +32,7 @@ ENGINE = [
     "stack",
     "stopping",
     "tiling",
-    "_program",
+    "_cli.program",
 ]
 
 
@@ -52,7 +52,7 @@ def loaded_by(*modules: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("module", ["napari_msdip", "napari_msdip._program"])
+@pytest.mark.parametrize("module", ["napari_msdip", "napari_msdip._cli.program"])
 def test_import_is_light(module: str) -> None:
     assert loaded_by(module).isdisjoint(HEAVY)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_msdip._commands import Engine
+    from napari_msdip._cli.commands import Engine
 
 __all__ = ["main"]
 
@@ -36,9 +36,9 @@ def main(
         without it, because it takes seconds to import. None for the real one.
     """
     try:
-        from napari_msdip import _program
+        from napari_msdip._cli import program
 
-        return _program.run(arguments, load)
+        return program.run(arguments, load)
     except KeyboardInterrupt:
         return _CANCELLED
 

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip import io
-from napari_msdip._commands import (
+from napari_msdip._cli.commands import (
     Engine,
     Exit,
     ready,
     refusing,
     scale_path,
 )
-from napari_msdip._console import Interrupt, duration
+from napari_msdip._cli.console import Interrupt, duration
 from napari_msdip._judgement import in_words, judgement
 from napari_msdip.events import Status
 from napari_msdip.io import Metadata
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from napari_msdip._console import Console
+    from napari_msdip._cli.console import Console
     from napari_msdip.events import Progress, Result
     from napari_msdip.options import Options
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from napari_msdip._commands import (
+from napari_msdip._cli.commands import (
     Engine,
     Exit,
     UsageError,
@@ -25,8 +25,8 @@ from napari_msdip._commands import (
     measure_noise,
     show_info,
 )
-from napari_msdip._console import Console
-from napari_msdip._demo import run_demo
+from napari_msdip._cli.console import Console
+from napari_msdip._cli.demo import run_demo
 from napari_msdip.io import FileError
 from napari_msdip.options import PRESETS, Option, Options, declared_options
 

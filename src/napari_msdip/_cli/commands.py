@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from napari_msdip import io
-from napari_msdip._console import Interrupt, duration
+from napari_msdip._cli.console import Interrupt, duration
+from napari_msdip._cli.made import difference, made_of, recorded
 from napari_msdip._judgement import in_words, judgement, undecided
-from napari_msdip._made import difference, made_of, recorded
 from napari_msdip.events import Status
 from napari_msdip.io import FileError, Source
 from napari_msdip.planes import PlaneLayout, read_plane, select
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from napari_msdip._console import Console
+    from napari_msdip._cli.console import Console
     from napari_msdip.events import Progress, Result, StackResult
     from napari_msdip.io import Metadata
     from napari_msdip.options import Options
