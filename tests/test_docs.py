@@ -51,7 +51,7 @@ def test_readme_commands_are_those_that_ci_runs() -> None:
 
 
 def test_command_line_page_names_every_flag_of_its_own() -> None:
-    from napari_msdip._cli.program import build_parser
+    from napari_msdip._cli.parser import build_parser
 
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     actions = next(a for a in build_parser()._actions if a.choices)

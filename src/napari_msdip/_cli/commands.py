@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import glob
 import os
 import platform
@@ -21,6 +20,8 @@ import numpy as np
 
 from napari_msdip import io
 from napari_msdip._cli.console import Interrupt, duration
+from napari_msdip._cli.exits import Exit, UsageError, naming, refusing
+from napari_msdip._cli.flags import options_from
 from napari_msdip._cli.made import difference, made_of, recorded
 from napari_msdip._judgement import in_words, judgement, undecided
 from napari_msdip.events import Status
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
         Callable,
         Generator,
         Iterable,
-        Iterator,
         Mapping,
         Sequence,
     )
@@ -47,32 +47,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Engine",
-    "Exit",
-    "UsageError",
     "denoise_files",
     "load_engine",
     "measure_noise",
     "ready",
-    "refusing",
     "scale_path",
     "show_info",
 ]
 
 # What an engine raises for one image that it cannot denoise.
 _REFUSALS = (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
-
-
-class Exit(enum.IntEnum):
-    """How the program ends; see the module ``cli``."""
-
-    OK = 0
-    FAILED = 1
-    USAGE = 2
-    CANCELLED = 130
-
-
-class UsageError(Exception):
-    """The command cannot be carried out as given; the message is for a person."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +147,10 @@ class _Task:
 
 
 def denoise_files(
-    parsed: argparse.Namespace,
-    options: Options,
-    console: Console,
-    load: Callable[[], Engine],
+    parsed: argparse.Namespace, console: Console, load: Callable[[], Engine]
 ) -> Exit:
     """Denoise every input; one that fails does not keep the others from being done."""
+    options = options_from(parsed)
     tasks, reports = _prepare(parsed, options, console)
     engine = ready(load, options) if tasks else None
     client = _connect(parsed.scheduler) if parsed.scheduler else None
@@ -182,15 +164,6 @@ def denoise_files(
             run = _Run(task, options, engine, console, stop, label, parsed, client)
             reports.append(run.denoise())
     return _finish(reports, console)
-
-
-@contextlib.contextmanager
-def refusing() -> Iterator[None]:
-    """Refuse what the system does not allow before any work, such as a long name."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(_in_words(error)) from error
 
 
 @refusing()
@@ -500,18 +473,6 @@ def _connect(address: str) -> Any:
         raise UsageError(f"--scheduler {address}: no answer ({error})") from error
 
 
-def _naming(source: Path, error: Exception) -> str:
-    """Say an error, and of which file, once."""
-    text = _in_words(error)
-    return text if text.startswith(str(source)) else f"{source}: {text}"
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
-
-
 def _report(source: Path, target: Path, status: str, **rest: Any) -> dict[str, Any]:
     return {"input": str(source), "output": str(target), "status": status, **rest}
 
@@ -540,7 +501,7 @@ class _Run:
         except (FileError, *_REFUSALS) as error:
             if self.parsed.debug:
                 raise
-            text = _naming(task.source, error)
+            text = naming(task.source, error)
             self.console.error(text)
             report = _report(task.source, task.target, "failed", error=text)
         return report
@@ -783,7 +744,7 @@ def measure_noise(
         except (FileError, *_REFUSALS) as error:
             if parsed.debug:
                 raise
-            text = _naming(path, error)
+            text = naming(path, error)
             console.error(text)
             report = {"input": str(path), "error": text}
         reports.append(report)

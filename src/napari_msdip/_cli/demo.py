@@ -11,14 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip import io
-from napari_msdip._cli.commands import (
-    Engine,
-    Exit,
-    ready,
-    refusing,
-    scale_path,
-)
+from napari_msdip._cli.commands import ready, scale_path
 from napari_msdip._cli.console import Interrupt, duration
+from napari_msdip._cli.exits import Exit, refusing
+from napari_msdip._cli.flags import options_from
 from napari_msdip._judgement import in_words, judgement
 from napari_msdip.events import Status
 from napari_msdip.io import Metadata
@@ -28,9 +24,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from napari_msdip._cli.commands import Engine
     from napari_msdip._cli.console import Console
     from napari_msdip.events import Progress, Result
-    from napari_msdip.options import Options
 
 __all__ = ["demo_image", "run_demo", "side_by_side"]
 
@@ -54,12 +50,10 @@ def demo_image() -> npt.NDArray[np.uint8]:
 
 
 def run_demo(
-    parsed: argparse.Namespace,
-    options: Options,
-    console: Console,
-    load: Callable[[], Engine],
+    parsed: argparse.Namespace, console: Console, load: Callable[[], Engine]
 ) -> Exit:
     """Denoise the image, write the results and say what was done."""
+    options = options_from(parsed)
     folder = Path(parsed.output)
     targets = {name: folder / name for name in ("noisy.tif", "denoised.tif")}
     targets |= {name: folder / name for name in ("side-by-side.png", "report.json")}

@@ -1,0 +1,59 @@
+"""How the program ends, and what it says of an error."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Exit", "UsageError", "naming", "refusing"]
+
+
+class Exit(enum.IntEnum):
+    """How the program ends.
+
+    Attributes
+    ----------
+    OK
+        All is done.
+    FAILED
+        Some files failed, the others are done.
+    USAGE
+        The command cannot be carried out as given; nothing was begun.
+    CANCELLED
+        What was done is kept.
+    """
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    CANCELLED = 130
+
+
+class UsageError(Exception):
+    """The command cannot be carried out as given; the message is for a person."""
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """Refuse what the system does not allow before any work, such as a long name."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(_in_words(error)) from error
+
+
+def naming(source: Path, error: Exception) -> str:
+    """Say an error, and of which file, once."""
+    text = _in_words(error)
+    return text if text.startswith(str(source)) else f"{source}: {text}"
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
