@@ -20,7 +20,7 @@ from tests.fakes import fake_denoise
 
 from napari_msdip import image as front
 from napari_msdip import io
-from napari_msdip._cli.commands import Engine
+from napari_msdip._cli.engine import Engine
 from napari_msdip._cli.exits import UsageError
 from napari_msdip._cli.flags import options_from
 from napari_msdip._cli.parser import build_parser

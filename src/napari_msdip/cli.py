@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_msdip._cli.commands import Engine
+    from napari_msdip._cli.engine import Engine
 
 __all__ = ["main"]
 

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip import io
-from napari_msdip._cli.commands import ready, scale_path
 from napari_msdip._cli.console import Interrupt, duration
+from napari_msdip._cli.engine import ready
 from napari_msdip._cli.exits import Exit, refusing
 from napari_msdip._cli.flags import options_from
+from napari_msdip._cli.names import scale_path
 from napari_msdip._judgement import in_words, judgement
 from napari_msdip.events import Status
 from napari_msdip.io import Metadata
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from napari_msdip._cli.commands import Engine
     from napari_msdip._cli.console import Console
+    from napari_msdip._cli.engine import Engine
     from napari_msdip.events import Progress, Result
 
 __all__ = ["demo_image", "run_demo", "side_by_side"]

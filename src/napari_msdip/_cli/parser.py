@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from napari_msdip._cli.commands import denoise_files, measure_noise, show_info
+from napari_msdip._cli.commands import denoise_files
 from napari_msdip._cli.demo import run_demo
 from napari_msdip._cli.exits import UsageError
 from napari_msdip._cli.flags import add_flags
+from napari_msdip._cli.info import show_info
+from napari_msdip._cli.noise import estimate_noise
 
 __all__ = ["build_parser"]
 
@@ -109,7 +111,7 @@ def _add_noise(commands: Any) -> None:
     parser.add_argument("inputs", nargs="+", metavar="IN", help="as for denoise")
     _add_selection(parser)
     _add_common(parser)
-    parser.set_defaults(run=measure_noise)
+    parser.set_defaults(run=estimate_noise)
 
 
 def _add_demo(commands: Any) -> None:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_msdip._cli.commands import load_engine
 from napari_msdip._cli.console import Console
+from napari_msdip._cli.engine import load_engine
 from napari_msdip._cli.exits import Exit, UsageError
 from napari_msdip._cli.parser import build_parser
 from napari_msdip.io import FileError
@@ -19,7 +19,7 @@ from napari_msdip.io import FileError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from napari_msdip._cli.commands import Engine
+    from napari_msdip._cli.engine import Engine
 
 __all__ = ["run"]
 

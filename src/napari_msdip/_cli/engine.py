@@ -1,0 +1,89 @@
+"""What the commands ask of the engine: the seam at which tests put a fake one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_msdip._cli.exits import UsageError
+from napari_msdip.planes import PlaneLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from napari_msdip.events import Progress, Result, StackResult
+    from napari_msdip.options import Options
+
+__all__ = ["REFUSALS", "Engine", "load_engine", "ready"]
+
+# What an engine raises for one image that it cannot denoise.
+REFUSALS = (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The part of the program that takes seconds to import.
+
+    Attributes
+    ----------
+    check : callable
+        Given Options, raises if this machine cannot fulfil them.
+    iter_denoise, denoise_stack, estimate_sigma, assess : callable
+        As in :mod:`napari_msdip`; ``iter_denoise`` copes with little memory.
+    """
+
+    check: Callable[[Options], None]
+    iter_denoise: Callable[..., Generator[Progress, None, Result]]
+    denoise_stack: Callable[..., StackResult]
+    estimate_sigma: Callable[..., float]
+    assess: Callable[..., Any]
+
+
+def load_engine() -> Engine:
+    """Import torch and everything that needs it."""
+    from napari_msdip.noise import estimate_sigma
+    from napari_msdip.quality import assess
+    from napari_msdip.stack import denoise_stack
+
+    return Engine(_check, _iter_denoise, denoise_stack, estimate_sigma, assess)
+
+
+def _check(options: Options) -> None:
+    from napari_msdip import devices, features
+
+    devices.select(options.device)
+    if options.vgg_weights is not None:
+        features.check_weight_file(options.vgg_weights)
+    if options.consistency == "vgg16":
+        features.load_vgg16(options.vgg_weights)
+
+
+def _iter_denoise(
+    image: Any,
+    options: Options,
+    *,
+    channel_axis: int | None,
+    should_stop: Callable[[], bool],
+) -> Generator[Progress, None, Result]:
+    from napari_msdip import tiling
+    from napari_msdip.plan import resolve
+
+    layout = PlaneLayout.of(image.shape, channel_axis)
+    plan = resolve(options, layout.size_yx, 0.0, channels=layout.channels)
+    return tiling.iter_denoise_fitting(
+        image,
+        options,
+        channel_axis=channel_axis,
+        should_stop=should_stop,
+        tile=tiling.choose_tile(plan),
+    )
+
+
+def ready(load: Callable[[], Engine], options: Options) -> Engine:
+    """Load the engine and make sure that it can do what the options ask."""
+    engine = load()
+    try:
+        engine.check(options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    return engine

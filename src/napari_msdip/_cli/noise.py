@@ -1,0 +1,76 @@
+"""``napari-msdip noise``: how strong the noise of each input is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_msdip import io
+from napari_msdip._cli.engine import REFUSALS
+from napari_msdip._cli.exits import Exit, naming, refusing
+from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
+from napari_msdip.io import FileError
+from napari_msdip.planes import read_plane, select
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_msdip._cli.console import Console
+    from napari_msdip._cli.engine import Engine
+
+__all__ = ["estimate_noise"]
+
+
+def estimate_noise(
+    parsed: argparse.Namespace, console: Console, load: Callable[[], Engine]
+) -> Exit:
+    """Estimate the noise level of every input."""
+    with refusing():
+        paths = io.expand(parsed.inputs)
+    planes = parse_planes(parsed.planes)
+    engine = load()
+    reports = []
+    for number, path in enumerate(paths, 1):
+        try:
+            report = _noise_of(path, parsed, planes, engine)
+            console.say(
+                f"{path}: {report['sigma']:.4g} ({report['share']:.2%} of its range)"
+            )
+        except (FileError, *REFUSALS) as error:
+            if parsed.debug:
+                raise
+            text = naming(path, error)
+            console.error(text)
+            report = {"input": str(path), "error": text}
+        reports.append(report)
+        console.show("noise", number / len(paths), None)
+    console.clear()
+    failed = any("error" in report for report in reports)
+    code = Exit.FAILED if failed else Exit.OK
+    console.emit({"exit_code": int(code), "files": reports})
+    return code
+
+
+def _noise_of(
+    path: Path,
+    parsed: argparse.Namespace,
+    planes: slice | list[int] | None,
+    engine: Engine,
+) -> dict[str, Any]:
+    with io.open_image(path, axes=parsed.axes) as source:
+        _, layout = layout_of(source, parsed.channel_axis)
+        check_planes(path, parsed.planes, planes, layout)
+        sigmas, low, high = [], np.inf, -np.inf
+        for index in select(planes, layout.n_planes):
+            with io.reading(path):
+                plane = read_plane(source.data, layout, index)
+            axis = layout.plane_channel_axis
+            sigmas.append(float(engine.estimate_sigma(plane, channel_axis=axis)))
+            low, high = min(low, float(plane.min())), max(high, float(plane.max()))
+    sigma = float(np.median(sigmas))
+    share = sigma / (high - low) if high > low else 0.0
+    report = {"input": str(path), "sigma": sigma, "range": [low, high], "share": share}
+    return report if len(sigmas) == 1 else {**report, "sigma_of_planes": sigmas}

@@ -1,0 +1,99 @@
+"""Which planes of a file are meant, and what its dimensions mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_msdip._cli.exits import UsageError
+from napari_msdip.io import FileError
+from napari_msdip.planes import PlaneLayout, select
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_msdip.io import Metadata, Source
+
+__all__ = ["check_planes", "layout_of", "metadata_of", "parse_planes"]
+
+
+def parse_planes(text: str | None) -> slice | list[int] | None:
+    """Return the planes that ``--planes`` names, None for all."""
+    if text is None:
+        return None
+    try:
+        if ":" not in text:
+            return [int(part) for part in text.split(",")]
+        parts = [int(part) if part else None for part in text.split(":")]
+        return slice(*parts)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"--planes {text}: give a number, a range such as 10:20, or a list such as "
+            "3,5,8"
+        ) from error
+
+
+def check_planes(
+    path: Path, text: str, planes: slice | list[int] | None, layout: PlaneLayout
+) -> None:
+    """Make sure that a file has the planes that ``--planes`` names."""
+    if planes is None:
+        return
+    if not layout.plane_axes:
+        raise FileError(f"{path}: --planes {text}: this is a single image, not a stack")
+    try:
+        select(planes, layout.n_planes)
+    except ValueError as error:
+        # Without the Python in front, which nobody typed here.
+        reason = str(error).partition(": ")[2]
+        raise FileError(f"{path}: --planes {text}: {reason}") from error
+
+
+def metadata_of(
+    source: Source, planes: slice | list[int] | None, layout: PlaneLayout
+) -> Metadata:
+    """Return what holds for the planes that are denoised."""
+    if planes is None:
+        return source.metadata
+    chosen = select(planes, layout.n_planes)
+    return source.metadata.select(chosen, layout.shape, layout.channel_axis)
+
+
+def layout_of(source: Source, wanted: str | None) -> tuple[int | None, PlaneLayout]:
+    """Return the channel axis of a file, and how its planes lie in it."""
+    axes, shape = source.metadata.axes, source.data.shape
+    channel_axis = _channel_axis(source, wanted)
+    spatial = [axis for axis in range(len(axes)) if axis != channel_axis][-2:]
+    if [axes[axis] for axis in spatial] != ["Y", "X"]:
+        raise FileError(
+            f"{source.path}: its dimensions are {axes} {shape}, but Y and X have to be "
+            f"the last ones beside the channel axis; {_way_out(axes)}"
+        )
+    try:
+        return channel_axis, PlaneLayout.of(shape, channel_axis)
+    except ValueError as error:
+        raise FileError(f"{source.path}: {error}") from error
+
+
+def _way_out(axes: str) -> str:
+    """Say what makes dimensions in this order acceptable."""
+    others = axes.replace("Y", "").replace("X", "")
+    inner = [letter for letter in others if axes.index(letter) > axes.index("Y")]
+    if len(inner) == 1 and inner[0] != "Q" and axes.index("Y") < axes.index("X"):
+        return (
+            f"--channel-axis {inner[0]} denoises all of {inner[0]} together, and --axes "
+            "corrects the letters"
+        )
+    return "--axes corrects the letters"
+
+
+def _channel_axis(source: Source, wanted: str | None) -> int | None:
+    axes = source.metadata.axes
+    if wanted is None:
+        return axes.index("S") if "S" in axes else None
+    if wanted.lower() == "none":
+        return None
+    if wanted.upper() in axes and len(wanted) == 1:
+        return axes.index(wanted.upper())
+    if wanted.lstrip("-").isdigit() and -len(axes) <= int(wanted) < len(axes):
+        return int(wanted) % len(axes)
+    raise FileError(f"{source.path}: --channel-axis {wanted}: its dimensions are {axes}")

@@ -1,0 +1,215 @@
+"""What is to do for each input: all that can be settled and refused before any work."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_msdip import io
+from napari_msdip._cli.exits import UsageError, refusing
+from napari_msdip._cli.made import difference, recorded
+from napari_msdip._cli.names import called_as_scales, name_results
+from napari_msdip._cli.selection import (
+    check_planes,
+    layout_of,
+    metadata_of,
+    parse_planes,
+)
+from napari_msdip.io import FileError
+from napari_msdip.sinks import Leftover
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_msdip._cli.console import Console
+    from napari_msdip.options import Options
+
+__all__ = ["Task", "prepare", "report_on"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to denoise."""
+
+    source: Path
+    target: Path
+    left: Leftover | None
+    axes: str | None
+    channel_axis: int | None
+    planes: slice | list[int] | None
+    is_stack: bool
+
+    @property
+    def store(self) -> Path:
+        """Where the planes of a stack go until all are done."""
+        return self.left.store if self.left else io.partial_path(self.target)
+
+    @property
+    def replaces_own(self) -> bool:
+        """Whether a result that is there came of the same planes."""
+        return self.left is not None and self.left.gave(self.target)
+
+    def is_copied(self, failed: Mapping[str, str]) -> bool:
+        """Whether the result that is there lacks just these planes."""
+        copied = self.replaces_own and self.target.exists()
+        return copied and self.left is not None and self.left.failed == failed
+
+
+@refusing()
+def prepare(
+    parsed: argparse.Namespace, options: Options, console: Console
+) -> tuple[list[Task], list[dict[str, Any]]]:
+    """Return what to do, and reports on what needs or allows no work."""
+    paths = io.expand(parsed.inputs)
+    targets = name_results(paths, parsed.output, options)
+    planes = parse_planes(parsed.planes)
+    inputs = io.places(paths)
+    reports: list[dict[str, Any]] = []
+    tasks = []
+    for path, target in zip(paths, targets, strict=True):
+        left = _left_to_do(target) if parsed.resume else None
+        if parsed.resume and target.exists() and left is None:
+            reports.append(_skip(path, target, parsed, planes, options, console))
+            continue
+        _check_target(target, left, parsed, inputs)
+        try:
+            tasks.append(_plan(path, target, left, parsed, planes, options))
+        except FileError as error:
+            if len(paths) == 1:
+                raise
+            console.error(str(error))
+            reports.append(report_on(path, target, "failed", error=str(error)))
+    like_scales = called_as_scales([*paths, *targets])
+    for task in tasks:
+        _check_scales(task, parsed, like_scales)
+    for task in tasks:
+        _check_partial(task, parsed)
+    return tasks, reports
+
+
+def _skip(
+    path: Path,
+    target: Path,
+    parsed: argparse.Namespace,
+    planes: slice | list[int] | None,
+    options: Options,
+    console: Console,
+) -> dict[str, Any]:
+    """Return the report on a result that is there, if it is the one asked for."""
+    try:
+        made = recorded(target)
+        if not made.get("options"):
+            console.note(
+                f"{target}: is there already and does not tell what it was made of, so "
+                "it is not compared"
+            )
+            return report_on(path, target, "skipped")
+        with io.open_image(path, axes=parsed.axes) as source:
+            _, layout = layout_of(source, parsed.channel_axis)
+            check_planes(path, parsed.planes, planes, layout)
+            found = difference(made, source, layout, planes, options)
+        if found:
+            raise FileError(
+                f"{target}: is there already, but was made otherwise ({found}); choose "
+                "another output, or --overwrite without --resume to replace it"
+            )
+    except FileError as error:
+        console.error(str(error))
+        return report_on(path, target, "failed", error=str(error))
+    return report_on(path, target, "skipped")
+
+
+def _left_to_do(target: Path) -> Leftover | None:
+    """Return where an earlier run left planes of a stack to do, None if nowhere."""
+    unfinished = io.partial_path(target)
+    if unfinished.exists():
+        return Leftover.of(unfinished)
+    if target.suffix.lower() == ".zarr" and target.exists():
+        # All that such a store got when it was finished is another name.
+        left = Leftover.of(target)
+        return None if left.complete else left
+    return None
+
+
+def _check_target(
+    target: Path,
+    left: Leftover | None,
+    parsed: argparse.Namespace,
+    inputs: Mapping[Path, Path],
+) -> None:
+    """Make sure that the result can be written and replaces nothing of value."""
+    own = left is not None and left.gave(target)
+    if target.exists() and left is not None and not own and not parsed.overwrite:
+        raise UsageError(
+            f"{target}: exists already, and {left.store} is left of another run that did "
+            "not finish; with --overwrite as well, --resume goes on with that and "
+            "replaces the file"
+        )
+    io.check_output(target, overwrite=parsed.overwrite or own, inputs=inputs)
+
+
+def _plan(
+    path: Path,
+    target: Path,
+    left: Leftover | None,
+    parsed: argparse.Namespace,
+    planes: slice | list[int] | None,
+    options: Options,
+) -> Task:
+    """Look at a file's header and settle what to do with it.
+
+    Raises
+    ------
+    FileError
+        If it cannot be done.
+    """
+    with io.open_image(path, axes=parsed.axes) as source:
+        channel_axis, layout = layout_of(source, parsed.channel_axis)
+        is_stack = bool(layout.plane_axes)
+        check_planes(path, parsed.planes, planes, layout)
+        dtype = np.dtype(source.data.dtype)
+        if options.output_dtype == "float32":
+            dtype = np.dtype(np.float32)
+        io.check_format(target, metadata_of(source, planes, layout).axes, dtype)
+    return Task(path, target, left, parsed.axes, channel_axis, planes, is_stack)
+
+
+def _check_scales(
+    task: Task, parsed: argparse.Namespace, like_scales: Mapping[Path, Path]
+) -> None:
+    """Make sure that the scales of an image would replace nothing."""
+    if task.is_stack or not parsed.save_scales:
+        return
+    taken = like_scales.get(task.target.parent.resolve() / task.target.name)
+    if taken is not None:
+        raise UsageError(
+            f"{taken}: is an input or another result, and --save-scales would write a "
+            f"scale of {task.target} there; choose another name or folder"
+        )
+    if parsed.overwrite:
+        return
+    stem, suffix = io.split_suffix(task.target)
+    for found in task.target.parent.glob(f"{glob.escape(stem)}.scale[0-9]*{suffix}"):
+        raise UsageError(f"{found}: exists already; --overwrite replaces it")
+
+
+def _check_partial(task: Task, parsed: argparse.Namespace) -> None:
+    """Decide about what an earlier, unfinished run left."""
+    unfinished = io.partial_path(task.target)
+    if not task.is_stack or parsed.resume or parsed.overwrite:
+        return
+    if unfinished.exists():
+        raise UsageError(
+            f"{unfinished}: is left of a run that did not finish; --resume goes on with "
+            "it, --overwrite begins anew"
+        )
+
+
+def report_on(source: Path, target: Path, status: str, **rest: Any) -> dict[str, Any]:
+    """Return what is told of one input, to people and machines."""
+    return {"input": str(source), "output": str(target), "status": status, **rest}
