@@ -946,7 +946,7 @@ class TestCancel:
         assert run(fake, "denoise", image_file, "-o", tmp_path / "out.tif") == 130
         assert os.listdir(tmp_path) == ["cells.tif"]
 
-    @pytest.mark.parametrize("module", ["numpy", "napari_msdip._cli.commands", "tifffile"])
+    @pytest.mark.parametrize("module", ["numpy", "napari_msdip._cli.denoise", "tifffile"])
     def test_interrupt_while_the_program_is_loaded_is_quiet(
         self, image_file: Path, module: str
     ) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from napari_msdip._cli.commands import denoise_files
 from napari_msdip._cli.demo import run_demo
+from napari_msdip._cli.denoise import denoise_files
 from napari_msdip._cli.exits import UsageError
 from napari_msdip._cli.flags import add_flags
 from napari_msdip._cli.info import show_info
