@@ -1,0 +1,75 @@
+"""The terminal gets what it should and nothing else, and costs no image."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import pytest
+from tests._cli.helpers import FakeEngine, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+@pytest.mark.parametrize(("number", "code"), [(errno.EPIPE, 0), (errno.ENOSPC, 1)])
+def test_results_that_nobody_can_read_do_not_cost_the_images(
+    fake: FakeEngine,
+    image_file: Path,
+    stack_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    number: int,
+    code: int,
+) -> None:
+    class Closed(StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    files = [image_file, stack_file]
+
+    assert run(fake, "denoise", *files, "-o", f"{tmp_path}/out/", *words) == code
+
+    assert sorted(os.listdir(tmp_path / "out")) == ["cells.tif", "stack.ome.tif"]
+
+
+def test_nowhere_to_write_is_no_reason_to_stop(
+    fake: FakeEngine,
+    image_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+
+    assert run(fake, "denoise", image_file, "-o", tmp_path / "out.tif") == 0
+
+
+def test_progress_is_silent_unless_asked_for(
+    fake: FakeEngine,
+    image_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(fake, "denoise", image_file, "-o", tmp_path / "a.tif")
+    assert capsys.readouterr().err == ""
+
+    run(fake, "denoise", image_file, "-o", tmp_path / "b.tif", "--progress", "always")
+    assert "40%, 1 s left" in capsys.readouterr().err
+
+
+def test_signal_handlers_are_put_back(
+    fake: FakeEngine, image_file: Path, tmp_path: Path
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    run(fake, "denoise", image_file, "-o", tmp_path / "out.tif")
+
+    assert signal.getsignal(signal.SIGINT) is before

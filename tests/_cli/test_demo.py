@@ -1,0 +1,41 @@
+"""The demo writes what it says, over nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tests._cli.helpers import FakeEngine, run, unloaded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_writes_everything_and_says_so(
+    fake: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fake, "demo", "-o", tmp_path / "demo") == 0
+
+    names = sorted(os.listdir(tmp_path / "demo"))
+    assert names == [
+        "denoised.scale0.tif",
+        "denoised.tif",
+        "noisy.tif",
+        "report.json",
+        "side-by-side.png",
+    ]
+    said = capsys.readouterr().out
+    assert all(name in said for name in names)
+    assert "How far to trust it: safe: It is." in said
+
+
+def test_overwrites_nothing(fake: FakeEngine, tmp_path: Path) -> None:
+    run(fake, "demo", "-o", tmp_path)
+
+    assert unloaded("demo", "-o", tmp_path) == 2
+    for name in ("noisy.tif", "denoised.tif", "side-by-side.png", "report.json"):
+        (tmp_path / name).unlink()
+    assert unloaded("demo", "-o", tmp_path) == 2
+    assert run(fake, "demo", "-o", tmp_path, "--overwrite") == 0

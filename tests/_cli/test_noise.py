@@ -1,0 +1,57 @@
+"""The noise level of every input, and a clear word where there is none."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests._cli.helpers import FakeEngine, run, unloaded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_stack_gives_the_median_of_its_planes(
+    fake: FakeEngine, stack_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fake, "noise", stack_file, "--json") == 0
+
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert file["sigma"] == 25
+    assert file["sigma_of_planes"] == [0, 10, 20, 30, 40, 50]
+
+
+def test_what_the_system_refuses_is_one_clear_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = f"{'long' * 70}.tif"
+
+    assert unloaded("noise", name) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {name}: ")
+    assert error.count("\n") == 1
+
+
+def test_failure_is_reported(fake: FakeEngine, image_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.tif").write_bytes(b"no image")
+
+    assert run(fake, "noise", image_file, tmp_path / "broken.tif") == 1
+
+
+def test_failure_names_the_file(
+    fake: FakeEngine,
+    image_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(self: FakeEngine, image: object, *, channel_axis: int | None) -> float:
+        raise ValueError("image: holds NaN")
+
+    monkeypatch.setattr(FakeEngine, "sigma", refuse)
+
+    run(fake, "noise", image_file)
+
+    assert f"{image_file}: image: holds NaN" in capsys.readouterr().err

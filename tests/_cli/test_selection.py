@@ -1,0 +1,89 @@
+"""Planes and dimensions are those that a person names, or are refused with a way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+from tests._cli.helpers import FakeEngine, metadata_of, run, unloaded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("text", "planes"),
+    [("3", [3]), ("1,4", [1, 4]), ("1:3", slice(1, 3)), (":2", slice(None, 2))],
+)
+def test_ways_to_name_planes(
+    fake: FakeEngine, stack_file: Path, tmp_path: Path, text: str, planes: object
+) -> None:
+    run(fake, "denoise", stack_file, "-o", tmp_path / "o.tif", "--planes", text)
+
+    assert fake.calls[0]["planes"] == planes
+
+
+@pytest.mark.parametrize("text", ["6", "9:", "5:2", "1,1", "0:6:0", "-7"])
+def test_planes_that_are_not_there(
+    stack_file: Path,
+    tmp_path: Path,
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["-o", tmp_path / "o.tif", "--planes", text]
+
+    assert unloaded("denoise", stack_file, *words) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {stack_file}: --planes {text}: ")
+    assert "=" not in said
+
+
+def test_channels_are_planes_unless_told_otherwise(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "in.tif",
+        np.zeros((4, 2, 20, 24), np.uint8),
+        imagej=True,
+        metadata={"axes": "ZCYX"},
+    )
+
+    run(fake, "denoise", tmp_path / "in.tif", "-o", tmp_path / "a.tif")
+    run(
+        fake,
+        "denoise",
+        tmp_path / "in.tif",
+        "-o",
+        tmp_path / "b.tif",
+        "--channel-axis",
+        "c",
+    )
+
+    assert [call["channel_axis"] for call in fake.calls] == [None, 1]
+    assert metadata_of(tmp_path / "b.tif").axes == "ZCYX"
+
+
+@pytest.mark.parametrize(
+    ("axes", "advice"),
+    [("YXC", "--channel-axis C"), ("YZX", "--axes"), ("CYXZ", "--channel-axis Z")],
+)
+def test_order_of_dimensions_comes_with_a_way_out(
+    tmp_path: Path,
+    axes: str,
+    advice: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shape = tuple({"Y": 20, "X": 24}.get(letter, 2) for letter in axes)
+    tifffile.imwrite(
+        tmp_path / "in.tif",
+        np.zeros(shape, np.uint8),
+        photometric="minisblack",
+        metadata={"axes": axes},
+    )
+
+    assert unloaded("denoise", tmp_path / "in.tif", "-o", tmp_path / "out.tif") == 2
+
+    assert advice in capsys.readouterr().err
