@@ -3,7 +3,7 @@
 Run ``python -m benchmarks.flicker FOLDER [PRESET]`` on a folder with repeats of one
 field named ``<field>_1.png``, ``<field>_2.png``, …, or on a TIFF stack of a static
 scene. Every plane is denoised on its own; the table gives the standard deviation over
-the repeats of the mean of the image and of its blocks of 16, 32 and 64 pixels. A lamp that
+the repeats of the mean of the image and of its blocks of 16 to 128 pixels. A lamp that
 flickers is no noise and has to stay, so the last column is the ratio after every frame,
 noisy or denoised, was scaled to the mean of all.
 """
@@ -20,7 +20,7 @@ from skimage import io
 
 from napari_msdip import Options, denoise_stack
 
-SIDE = 128
+SIDE = 256
 
 
 def stacks(path: Path) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for name, series in stacks(Path(sys.argv[1])).items():
         denoised = denoise_stack(series, options).image
-        for side in (16, 32, 64, SIDE):
+        for side in (16, 32, 64, 128, SIDE):
             before, after = flicker(series, side), flicker(denoised, side)
             row = f"| {name} | {side} | {before:.3f} | {after:.3f} | {after / before:.2f} |"
             if side < SIDE:
