@@ -31,7 +31,7 @@ def test_crops_need_less_memory_than_the_whole() -> None:
     cropped, whole = (
         [
             expected_memory((side, side), 1, Options(step_pixels=n))
-            for side in (512, 1024, 4096)
+            for side in (362, 1024, 4096)
         ]
         for n in (2**16, None)
     )
@@ -77,6 +77,11 @@ def test_paper_has_a_cost_without_weights(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("napari_msdip.run.load_vgg16", lambda *_: pytest.fail("asked"))
     paper = Options.preset("paper").replace(device="cpu", threads=1, widths=(8, 8))
     assert expected_cost((256, 256), paper, channels=3).seconds > 0
+
+
+def test_a_step_of_a_probe_sees_all_of_its_pixels() -> None:
+    probe = cost._Probe(TINY.replace(step_pixels=4096), 128, 1)
+    assert [scale.step_pixels for scale in probe.plan.scales] == [probe.pixels]
 
 
 class Machine:

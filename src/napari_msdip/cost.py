@@ -183,11 +183,13 @@ class _Probe:
             coarsest_iterations=None,
             stopping="none",
             consistency="none",
+            # What one pixel takes is told by many, and as well for crops.
+            step_pixels=None,
         )
         rng = np.random.default_rng(0)
         self.pixels = side * side
         self._planar = rng.random((channels, side, side), dtype=np.float32)
-        self._plan: Plan = resolve(probe, (side, side), 0.1, channels=channels)
+        self.plan: Plan = resolve(probe, (side, side), 0.1, channels=channels)
 
     @cached_property
     def _measured(self) -> tuple[Measured, float]:
@@ -207,7 +209,7 @@ class _Probe:
         On a busy machine threads wait for each other in most steps, but not in all.
         """
         layout = Layout(np.dtype(np.float32), channel_axis=0)
-        steps: Any = Run(self._planar, layout, self._plan, self._measured[0]).steps()
+        steps: Any = Run(self._planar, layout, self.plan, self._measured[0]).steps()
         times = [time.perf_counter()]
         for step in range(_MOST_PROBE_STEPS):
             next(steps)

@@ -402,14 +402,13 @@ class Options:
         int | None,
         Setting(
             "Pixels in a step",
-            "Of an image with more than four times as many, a step sees crops, so many "
-            "pixels in all, if the generator sees the noisy image alone; auto: always the "
-            "whole image.",
+            "Of a scale with more than twice as many, a step sees crops, so many pixels in "
+            "all, if the generator sees the noisy image alone; auto: always the whole.",
             "Optimisation",
             4096,
             2**30,
         ),
-    ] = 2**16
+    ] = 24 * 64**2
     plane_chunk: Annotated[
         int,
         Setting(

@@ -20,10 +20,9 @@ __all__ = ["Plan", "ScalePlan", "resolve", "scale_plans"]
 
 # What the generator needs of its finest maps on each side.
 _SMALLEST_FOLDED = 4
-# An image is fitted on crops if it has more than this many times the pixels of a step.
-_LARGE = 4
-# The same of each of its scales, where a smaller one would hardly gain anything.
-_LARGER = 2
+# A scale is fitted on crops if it has more than this many times the pixels of a step: a
+# smaller one would hardly gain anything.
+_LARGE = 2
 # What passing an image through a generator costs of a step on it.
 _PASS = 1 / 3
 # What refining a pixel costs, in pixels of steps.
@@ -223,18 +222,16 @@ def scale_plans(options: Options, shape: tuple[int, int]) -> tuple[ScalePlan, ..
             shape=level,
             zoom=(shape[0] / level[0], shape[1] / level[1]),
             iterations=coarsest if n == len(shapes) - 1 else options.iterations,
-            crops=_crops(options, shape, level),
+            crops=_crops(options, level),
         )
         for n, level in enumerate(shapes)
     )
 
 
-def _crops(options: Options, image: tuple[int, int], level: tuple[int, int]) -> int:
-    """Return how many crops a step at a level of an image sees, 0 for all of it."""
+def _crops(options: Options, level: tuple[int, int]) -> int:
+    """Return how many crops a step at a level of the pyramid sees, 0 for all of it."""
     wanted = options.step_pixels
-    if wanted is None or image[0] * image[1] <= _LARGE * wanted:
-        return 0
-    if level[0] * level[1] <= _LARGER * wanted or min(level) < CROP_SIDE:
+    if wanted is None or level[0] * level[1] <= _LARGE * wanted or min(level) < CROP_SIDE:
         return 0
     # Features of a network are smaller than the image, and the other ways to stop look at
     # every output.
