@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.patches import SIGMA, clean, error, finished, model, noise
 
-from napari_msdip import bayes, collaborative
+from napari_msdip import bayes, collaborative, similar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +71,7 @@ def test_working_in_strips_changes_nothing(
     truth = clean((60, 40))
     noisy = truth + noise(truth.shape)
     whole = filtered(module, noisy, truth)
-    monkeypatch.setattr(module, "_AT_ONCE", 1)
+    monkeypatch.setattr(similar, "_AT_ONCE", 1)
     torch.testing.assert_close(filtered(module, noisy, truth), whole)
 
 

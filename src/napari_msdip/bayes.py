@@ -36,7 +36,6 @@ _SEARCH = 15
 _GROUP = 48
 # As for the collaborative filter: patches are alike in the mean of pilot and noisy image.
 _GUIDE = 0.5
-_AT_ONCE = 512
 # Of the noise's variance: correlated noise has next to nothing in some directions.
 _LEAST_VARIANCE = 1e-4
 # Keeps equations solvable where there is neither noise nor structure, or hardly noise. As
@@ -93,7 +92,6 @@ def bayes_filter(
         step=_STEP,
         search=_SEARCH,
         group=_GROUP,
-        at_once=_AT_ONCE,
         device=noisy.device,
     )
     work = _Work(

@@ -56,8 +56,6 @@ _PILOTED = 0.8
 _FOUND = 0.5
 # Shares of the work.
 _MATCHING, _FILTERING = 0.5, 0.25
-# Groups that are filtered at once: bounds the memory whatever the image's size.
-_AT_ONCE = 2048
 # Texture that passes for noise makes channels look more alike than their noise is.
 _LEAST_CHANNEL_VARIANCE = 0.2
 _LEAST_VARIANCE = 1e-3
@@ -110,7 +108,6 @@ def collaborative_filter(
         step=_STEP,
         search=_SEARCH,
         group=_GROUP,
-        at_once=_AT_ONCE,
         device=noisy.device,
     )
     groups = []
