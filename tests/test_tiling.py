@@ -16,6 +16,7 @@ from napari_msdip.plan import resolve
 from napari_msdip.tiling import (
     choose_tile,
     iter_denoise_fitting,
+    iter_denoise_within_memory,
     out_of_memory,
     tile_grid,
 )
@@ -108,6 +109,20 @@ def test_copied_tiles_give_the_image_back(copying: list[Any], channel_axis: int)
     (scale,) = result.scales
     assert scale.image.shape == image.shape
     assert scale.shape == (150, 210)
+
+
+@pytest.mark.parametrize(("free", "tiles"), [(2**40, 1), (2**20, 6)])
+def test_an_image_is_cut_only_if_memory_is_short(
+    free: int, tiles: int, copying: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "available_memory", lambda device: free)
+    image = np.moveaxis(textured(150, 210, 3), -1, 0)
+    steps = iter_denoise_within_memory(
+        image, OPTIONS, channel_axis=0, should_stop=lambda: False
+    )
+    result, _ = drive(steps)
+    assert len(copying) == tiles
+    np.testing.assert_array_equal(result.image, image)
 
 
 def test_constant_channels_are_left_out_of_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

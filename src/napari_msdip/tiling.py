@@ -34,7 +34,7 @@ from napari_msdip.pixels import (
     restored,
 )
 from napari_msdip.plan import Plan, resolve
-from napari_msdip.planes import plane_seed
+from napari_msdip.planes import PlaneLayout, plane_seed
 from napari_msdip.shared import Memory, measure
 from napari_msdip.steps import changed
 
@@ -46,6 +46,7 @@ __all__ = [
     "Tile",
     "choose_tile",
     "iter_denoise_fitting",
+    "iter_denoise_within_memory",
     "out_of_memory",
     "tile_grid",
 ]
@@ -183,6 +184,29 @@ def _ramp(overlap: int) -> Array:
     rise = np.sin(np.linspace(0, np.pi / 2, overlap - 2 * rim + 2)[1:-1]) ** 2
     # The tiniest weight keeps the sum positive where only rims overlap.
     return np.concatenate([np.full(rim, 1e-6), rise, np.ones(rim)])
+
+
+def iter_denoise_within_memory(
+    image: Array,
+    options: Options,
+    *,
+    channel_axis: int | None,
+    should_stop: Callable[[], bool],
+) -> Steps:
+    """Denoise one image in one piece if there is memory for that, in tiles if not.
+
+    :func:`iter_denoise_fitting` with the tiles of :func:`choose_tile`: what a program
+    does for a person, who has no say in the size of tiles.
+    """
+    layout = PlaneLayout.of(image.shape, channel_axis)
+    plan = resolve(options, layout.size_yx, 0.0, channels=layout.channels)
+    return iter_denoise_fitting(
+        image,
+        options,
+        channel_axis=channel_axis,
+        should_stop=should_stop,
+        tile=choose_tile(plan),
+    )
 
 
 def iter_denoise_fitting(

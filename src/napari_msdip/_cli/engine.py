@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip._cli.exits import UsageError
-from napari_msdip.planes import PlaneLayout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -44,8 +43,9 @@ def load_engine() -> Engine:
     from napari_msdip.noise import estimate_sigma
     from napari_msdip.quality import assess
     from napari_msdip.stack import denoise_stack
+    from napari_msdip.tiling import iter_denoise_within_memory
 
-    return Engine(_check, _iter_denoise, denoise_stack, estimate_sigma, assess)
+    return Engine(_check, iter_denoise_within_memory, denoise_stack, estimate_sigma, assess)
 
 
 def _check(options: Options) -> None:
@@ -56,27 +56,6 @@ def _check(options: Options) -> None:
         features.check_weight_file(options.vgg_weights)
     if options.consistency == "vgg16":
         features.load_vgg16(options.vgg_weights)
-
-
-def _iter_denoise(
-    image: Any,
-    options: Options,
-    *,
-    channel_axis: int | None,
-    should_stop: Callable[[], bool],
-) -> Generator[Progress, None, Result]:
-    from napari_msdip import tiling
-    from napari_msdip.plan import resolve
-
-    layout = PlaneLayout.of(image.shape, channel_axis)
-    plan = resolve(options, layout.size_yx, 0.0, channels=layout.channels)
-    return tiling.iter_denoise_fitting(
-        image,
-        options,
-        channel_axis=channel_axis,
-        should_stop=should_stop,
-        tile=tiling.choose_tile(plan),
-    )
 
 
 def ready(load: Callable[[], Engine], options: Options) -> Engine:

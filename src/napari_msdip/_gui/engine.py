@@ -94,18 +94,10 @@ class MsDip:
         should_stop: Callable[[], bool],
     ) -> Generator[Progress, None, Result]:
         """Denoise one image step by step, in tiles if memory is short."""
-        from napari_msdip import tiling
-        from napari_msdip.plan import resolve
+        from napari_msdip.tiling import iter_denoise_within_memory
 
-        shape = list(image.shape)
-        channels = 1 if channel_axis is None else shape.pop(channel_axis)
-        plan = resolve(options, (shape[0], shape[1]), 0.0, channels=channels)
-        return tiling.iter_denoise_fitting(
-            image,
-            options,
-            channel_axis=channel_axis,
-            should_stop=should_stop,
-            tile=tiling.choose_tile(plan),
+        return iter_denoise_within_memory(
+            image, options, channel_axis=channel_axis, should_stop=should_stop
         )
 
     def iter_denoise_stack(
