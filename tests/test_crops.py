@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_msdip.crops import Crops
+from napari_msdip import Options, resolve
+from napari_msdip.crops import CROP_SIDE, Crops
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -76,6 +77,18 @@ def test_places_are_spread_without_overlap_at_even_pixels(size: tuple[int, int])
         seen[..., top : top + 16, left : left + 16] += 1
     assert seen.max() == 1
     assert seen.sum() == 24 * 16 * 16
+
+
+@pytest.mark.parametrize("size", [(127, 1549), (64, 3073), (191, 1030), (444, 443)])
+def test_the_smallest_scales_that_get_crops_have_room_for_them(
+    size: tuple[int, int],
+) -> None:
+    scale = resolve(Options(device="cpu"), size, 1.0).scales[0]
+    assert scale.crops == 24
+
+    crops = Crops.spread(torch.zeros((1, 1, *size)), CROP_SIDE, scale.crops, seeded())
+
+    assert len(set(crops.corners)) == scale.crops
 
 
 def test_rare_things_are_seen() -> None:
