@@ -309,6 +309,13 @@ def test_out_of_memory_is_recognised(error: Exception, expected: bool) -> None:
     assert out_of_memory(error) is expected
 
 
+@pytest.mark.parametrize("allocate", [torch.empty, np.empty])
+def test_what_libraries_raise_is_recognised(allocate: Any) -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as raised:
+        allocate(2**56)
+    assert out_of_memory(raised.value)
+
+
 def hungry(limit: int, tried: list[tuple[str, int]]) -> Any:
     """Return an engine that runs out of memory on larger images, unless on the CPU."""
 
