@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import time
 import weakref
 from dataclasses import replace
@@ -266,3 +268,36 @@ def test_a_long_name_is_shortened_to_both_its_ends():
 )
 def test_memory_is_readable(n_bytes, words):
     assert text.memory(n_bytes) == words
+
+
+_LEAVES_AT_WORK = """
+import sys, time
+from pathlib import Path
+from qtpy.QtWidgets import QApplication
+from napari_msdip._gui.worker import in_background
+
+class Listener:
+    def hear(self, answer):
+        pass
+
+def work(path):
+    Path(path, "began").touch()
+    time.sleep(0.5)
+    Path(path, "ended").touch()
+
+application, listener = QApplication([]), Listener()
+in_background(listener.hear, work, sys.argv[1])
+while not Path(sys.argv[1], "began").exists():
+    time.sleep(0.01)
+"""
+
+
+def test_python_ends_only_after_its_workers(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", _LEAVES_AT_WORK, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "ended").exists()

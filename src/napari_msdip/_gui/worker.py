@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -10,7 +11,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
+from napari.qt.threading import (
+    FunctionWorker,
+    GeneratorWorker,
+    WorkerBase,
+    create_worker,
+)
 
 from napari_msdip._gui import text
 from napari_msdip.events import Progress
@@ -138,8 +144,19 @@ def start_worker(
         _ignore_errors=True,
     )
     worker.owner = owner
-    worker.start()
+    _start(worker)
     return worker
+
+
+def _start(worker: WorkerBase[Any]) -> None:
+    """Start a worker that Python will wait for before it ends.
+
+    napari waits when its event loop ends. A script or console that ends without one
+    would take the signals away from a thread that still emits them, and abort.
+    """
+    atexit.unregister(WorkerBase.await_workers)
+    atexit.register(WorkerBase.await_workers)
+    worker.start()
 
 
 def ms_dip_run(
@@ -233,7 +250,7 @@ def in_background(
     """
     worker = FunctionWorker(_attempt, function, args)
     worker.returned.connect(answer)
-    worker.start()
+    _start(worker)
 
 
 def _attempt(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
