@@ -83,3 +83,18 @@ def test_images_are_not_modified(module: Any) -> None:
     filtered(module, noisy, truth)
     assert torch.equal(noisy, before[0])
     assert torch.equal(truth, before[1])
+
+
+@pytest.mark.parametrize("place", [(0, 17), (39, 17), (17, 0), (17, 43)])
+def test_groups_stay_inside_however_bright_a_pixel_at_the_border(
+    place: tuple[int, int],
+) -> None:
+    guide = clean((40, 44))[0]
+    guide[:, place[0], place[1]] = 1e6
+    grid = similar.PatchGrid.on(
+        40, 44, side=8, step=4, search=15, group=16, device=guide.device
+    )
+    for _, corners in grid.groups(guide):
+        down, across = corners // grid.width, corners % grid.width
+        assert ((down >= 0) & (down <= grid.height - grid.side)).all()
+        assert ((across >= 0) & (across <= grid.width - grid.side)).all()

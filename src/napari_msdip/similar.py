@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,6 @@ __all__ = ["PatchGrid"]
 # Groups that are found and filtered together: bounds the memory whatever the image's
 # size. With four times as many, what is in work leaves a CPU's cache.
 _AT_ONCE = 512
-# Outside the image nothing is similar to anything.
-_NOWHERE = 1e3
 
 
 @dataclass(frozen=True)
@@ -84,15 +83,18 @@ class PatchGrid:
     def groups(self, guide: Tensor) -> Iterator[tuple[float, Tensor]]:
         """Yield finished share and corners ``(P, group)`` of patches that are alike."""
         device = guide.device
-        room = F.pad(guide, (self.search,) * 4, value=_NOWHERE)
-        columns = torch.arange(0, self.width - self.side + 1, self.step, device=device)
-        rows = range(0, self.height - self.side + 1, self.step)
+        room = F.pad(guide, (self.search,) * 4)
+        rows, columns = self._starts(self.height), self._starts(self.width)
         strip = max(1, self.at_once // len(columns))
         for first in range(0, len(rows), strip):
             tops = rows[first : first + strip]
             shifts = self._most_similar(room, tops)
-            here = torch.tensor(tops, device=device)[:, None] * self.width + columns
+            lefts = torch.tensor(columns, device=device)
+            here = torch.tensor(tops, device=device)[:, None] * self.width + lefts
             yield (first + len(tops)) / len(rows), here.flatten()[:, None] + shifts
+
+    def _starts(self, size: int) -> range:
+        return range(0, size - self.side + 1, self.step)
 
     def pixels(self, device: torch.device) -> Tensor:
         """Return where a patch's pixels ``(side²,)`` lie from its corner."""
@@ -114,6 +116,7 @@ class PatchGrid:
             ],
             dim=1,
         )
+        distances.masked_fill_(self._outside(tops, distances.device), math.inf)
         # A patch belongs to its own group even where others equal it.
         distances[:, distances.shape[1] // 2] = -1.0
         chosen = distances.topk(self.group, dim=1, largest=False).indices
@@ -121,7 +124,24 @@ class PatchGrid:
         across = chosen % reach - self.search
         return down * self.width + across
 
+    def _outside(self, tops: range, device: torch.device) -> Tensor:
+        """Return ``(P, reach²)`` whether a shift takes a patch out of the image."""
+        lefts = self._starts(self.width)
+        above, beside = (
+            _is_outside(starts, self.search, size - self.side, device)
+            for starts, size in ((tops, self.height), (lefts, self.width))
+        )
+        outside = above[:, None, :, None] | beside[None, :, None, :]
+        return outside.flatten(2).flatten(0, 1)
+
     def _distances(self, centre: Tensor, shifted: Tensor) -> Tensor:
         """Compare patches ``(C, rows, 1, columns)`` with shifted ones: ``(P, reach)``."""
         squares = (centre - shifted).square_().sum(0).transpose(0, 1)
         return F.avg_pool2d(squares[:, None], self.side, stride=self.step).flatten(1).T
+
+
+def _is_outside(starts: range, search: int, last: int, device: torch.device) -> Tensor:
+    """Return ``(starts, shifts)`` whether a place lies before 0 or beyond the last."""
+    shifts = torch.arange(-search, search + 1, device=device)
+    places = torch.tensor(starts, device=device)[:, None] + shifts
+    return (places < 0) | (places > last)
