@@ -122,6 +122,19 @@ def test_largest_integers_do_not_wrap_around(dtype: str) -> None:
     assert limits.max - 2**12 < int(found[0, 2]) <= limits.max
 
 
+def test_an_offset_costs_values_in_float32_no_digit() -> None:
+    values = np.array([[[0.0, 1.0, 2.0]]], np.float32)
+    layout = Layout(np.dtype("uint32"), None, offset=4_000_000_000.0)
+    np.testing.assert_array_equal(
+        restored(values, layout), [[4_000_000_000, 4_000_000_001, 4_000_000_002]]
+    )
+
+
+def test_small_floats_do_not_overflow() -> None:
+    found = restored(np.array([[[-1e30, 0.5, 1e30]]]), Layout(np.dtype("float16"), None))
+    np.testing.assert_array_equal(found, np.array([[-65504, 0.5, 65504]], np.float16))
+
+
 def test_floats_are_neither_rounded_nor_clipped() -> None:
     values = np.array([[[-1.5, 0.25, 1e6]]])
     found = restored(values, Layout(np.dtype("float64"), None))

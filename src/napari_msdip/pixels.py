@@ -285,10 +285,12 @@ def restored(
     layout : Layout
         Of the image.
     output_dtype : {"input", "float32"}
-        ``input`` clips and rounds for integers, so that local means stay.
+        ``input`` clips to what the dtype holds, and rounds for integers, so that local
+        means stay.
     """
     dtype: np.dtype[Any] = layout.dtype
-    values = values + layout.offset
+    # In float32 an offset would take away the digits that it kept.
+    values = values.astype(np.float64) + layout.offset
     if output_dtype == "float32":
         dtype = np.dtype(np.float32)
     if dtype.kind in "iu":
@@ -296,6 +298,8 @@ def restored(
         # The largest 64-bit integers have no float of their own; stay below them.
         high = np.nextafter(float(limits.max), 0) if limits.bits > 53 else limits.max
         values = rounded(np.clip(values, limits.min, high))
+    else:
+        values = np.clip(values, np.finfo(dtype).min, np.finfo(dtype).max)
     image: Array = values.astype(dtype)
     if layout.channel_axis is None:
         plane: Array = image[0]
