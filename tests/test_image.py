@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -34,6 +35,7 @@ from napari_msdip.features import Vgg16Features, WeightsNotFoundError
 from napari_msdip.pyramid import scale_shapes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from napari_msdip.generator import Generator
@@ -197,6 +199,39 @@ def test_a_device_computes_the_paper_preset_by_itself(paper: Options) -> None:
 
 
 # --- nothing else changes ---------------------------------------------------------
+
+
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        double_precision,
+    ],
+    ids=["no_grad", "inference_mode", "autocast", "float64"],
+)
+def test_a_context_of_the_callers_changes_nothing(context: Any) -> None:
+    noisy, options = noisy_picture(SHAPE), TINY.replace(precision="float32")
+    expected = denoise(noisy, options).image
+    with context():
+        found = denoise(noisy, options).image
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_weights_from_a_file_leave_the_global_generator_as_it_was(paper: Options) -> None:
+    state = torch.random.get_rng_state()
+    denoise(noisy_picture(SHAPE), paper.replace(iterations=1))
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("grad", [True, False])
@@ -375,6 +410,13 @@ def test_constant_image_comes_back(dtype: str, channels: int | None) -> None:
     assert result.sigma == 0
     assert [scale.stop_reason for scale in result.scales] == [StopReason.CONSTANT]
     assert sum(step.finished_scale is not None for step in steps) == 1
+    assert steps[-1].fraction == 1
+
+
+def test_nothing_is_left_of_a_hot_pixel_in_an_image_that_is_else_constant() -> None:
+    dark = np.zeros((20, 30), np.uint16)
+    dark[10, 10] = 1000
+    assert denoise(dark, TINY.replace(remove_hot_pixels=True)).image.max() == 0
 
 
 @pytest.mark.parametrize(
@@ -418,9 +460,11 @@ def test_a_constant_channel_comes_back_and_changes_no_other(dtype: str, axis: in
         assert np.unique(small[..., 3]) == 250
 
 
-def test_one_channel_beside_a_constant_one_is_denoised_like_gray() -> None:
-    gray = noisy_picture(SHAPE)
-    found = denoise(np.stack([gray, np.ones_like(gray)]), TINY, channel_axis=0).image
+@pytest.mark.parametrize("level", [1.0, 1e20])
+def test_one_channel_beside_a_constant_one_is_denoised_like_gray(level: float) -> None:
+    gray = noisy_picture(SHAPE).astype(np.float64)
+    constant = np.full_like(gray, level)
+    found = denoise(np.stack([gray, constant]), TINY, channel_axis=0).image
     np.testing.assert_array_equal(found[0], denoise(gray, TINY).image)
 
 

@@ -189,6 +189,11 @@ def test_replace_checks_too() -> None:
         Options().replace(seed=-1)
 
 
+def test_a_number_too_large_for_any_float_is_outside_the_limits() -> None:
+    with pytest.raises(ValueError, match=r"^seed="):
+        Options(seed=10**400)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_options_survive_json(name: str) -> None:
     options = Options.preset(name)

@@ -183,7 +183,7 @@ def _projected(seen: Tensor, known: Tensor, level: Tensor) -> Tensor:
     alike = known @ across
     size = alike.diagonal(dim1=1, dim2=2).sum(1)
     ridge = (count - 1) * level + _RIDGE * size + _EPSILON
-    identity = torch.eye(count, device=known.device)
+    identity = torch.eye(count, device=known.device, dtype=known.dtype)
     weights = _solved(alike + ridge[:, None, None] * identity, known)
     return (seen @ across) @ weights
 

@@ -27,6 +27,7 @@ __all__ = [
     "release_cached_memory",
     "select",
     "select_precision",
+    "uninfluenced",
 ]
 
 _PROBE_CHANNELS = 64
@@ -181,6 +182,17 @@ def casting(device: torch.device, precision: str) -> AbstractContextManager[obje
     if not wanted and not torch.amp.is_autocast_available(device.type):
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+
+
+@contextmanager
+def uninfluenced(device: str) -> Iterator[None]:
+    """Compute as if the caller had entered no context of PyTorch's.
+
+    In ``torch.inference_mode()`` there are no gradients, and ``torch.autocast`` mixes
+    formats.
+    """
+    with torch.inference_mode(False), casting(torch.device(device), "float32"):
+        yield
 
 
 def cpu_count() -> int:

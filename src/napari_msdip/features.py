@@ -29,6 +29,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 __all__ = [
     "VGG_LAYERS",
@@ -161,7 +162,8 @@ class Vgg16Features(nn.Module):
             if name == "pool":
                 steps.append(nn.MaxPool2d(2))
                 continue
-            convolution = nn.Conv2d(channels, width, 3, padding=1)
+            # Its own first weights would be drawn from PyTorch's global generator.
+            convolution = skip_init(nn.Conv2d, channels, width, 3, padding=1)  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 convolution.weight.copy_(torch.from_numpy(weights[f"{name}.weight"]))
                 _bias(convolution).copy_(torch.from_numpy(weights[f"{name}.bias"]))

@@ -88,7 +88,8 @@ class Generator(nn.Module):
             _decoder(width, out, config) for width, out in zip(widths, outputs, strict=True)
         )
         self.head = nn.Conv2d(widths[0], config.out_channels * area, 1)
-        self.to(memory_format=torch.channels_last)
+        # Whatever PyTorch's default is, which is the caller's.
+        self.to(dtype=torch.float32, memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Generate an image.
@@ -159,7 +160,7 @@ class Generator(nn.Module):
 
 def _fill_uniform(parameter: Tensor, bound: float, rng: torch.Generator) -> None:
     with torch.no_grad():
-        drawn = torch.rand(parameter.shape, generator=rng)
+        drawn = torch.rand(parameter.shape, generator=rng, dtype=parameter.dtype)
         parameter.copy_(drawn.mul_(2 * bound).sub_(bound))
 
 

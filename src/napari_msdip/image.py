@@ -142,7 +142,8 @@ def iter_denoise_part(
         options = memory.adapted(options)
     plan = resolve(options, planar.shape[1:], sigma, channels=len(planar))
     found = measured or measure(planar, sigma)
-    return Run(planar, layout, plan, found, should_stop, memory, given=array).steps()
+    given = None if options.remove_hot_pixels else array
+    return Run(planar, layout, plan, found, should_stop, memory, given=given).steps()
 
 
 def with_constants(

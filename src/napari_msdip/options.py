@@ -17,6 +17,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 __all__ = [
+    "LEAST_RATE",
     "PRESETS",
     "Option",
     "Options",
@@ -28,6 +29,8 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 PRESETS: tuple[str, ...] = ("fast", "balanced", "paper")
+LEAST_RATE = 1e-6
+"""Smallest learning rate."""
 
 
 @dataclass(frozen=True)
@@ -362,7 +365,7 @@ class Options:
     ] = 300
     learning_rate: Annotated[
         float,
-        Setting("Learning rate", "Step size of Adam.", "Optimisation", 1e-6, 1),
+        Setting("Learning rate", "Step size of Adam.", "Optimisation", LEAST_RATE, 1),
     ] = 3e-3
     schedule: Annotated[
         Literal["constant", "cosine"],
@@ -572,7 +575,10 @@ def _checked_element(option: Option, value: Any) -> Any:
 def _checked_number(option: Option, value: Any) -> float | int:
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{option.name}={value!r}: give a number")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     low, high = option.setting.minimum, option.setting.maximum
     if (
         not math.isfinite(number)

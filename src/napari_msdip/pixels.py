@@ -206,7 +206,8 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
             f"image has {bad} values that are NaN or infinite; replace them first, "
             "for example with numpy.nan_to_num"
         )
-    return array, Layout(array.dtype, axis, _offset(array))
+    varying = Constants.of(array, axis).left_out(array)
+    return array, Layout(array.dtype, axis, _offset(varying))
 
 
 def _axis_hint(shape: tuple[int, ...], axis: int | None) -> str:

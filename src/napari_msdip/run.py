@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from napari_msdip import __version__
-from napari_msdip.devices import limited_threads, memory_format
+from napari_msdip.devices import limited_threads, memory_format, uninfluenced
 from napari_msdip.events import (
     Progress,
     Result,
@@ -95,7 +95,8 @@ class Run:
         Generators to start from, replaced by those of this image.
     given : ndarray or None
         The image as it came, for a run that ends before there is anything better: its
-        values may have more digits than the planes. None for the planes themselves.
+        values may have more digits than the planes. None for the planes themselves,
+        from which hot pixels may be gone.
     """
 
     planar: Planar
@@ -117,10 +118,13 @@ class Run:
 
     def steps(self) -> Generator[Progress, None, Result]:
         """Fit scale after scale, then fuse."""
+        return changed(self._steps(), _same, within=lambda: uninfluenced(self.plan.device))
+
+    def _steps(self) -> Generator[Progress, None, Result]:
         self._started = self._shown = time.perf_counter()
         if (self.planar.min(axis=(1, 2)) == self.planar.max(axis=(1, 2))).all():
             result = self._constant()
-            yield self._progress(0, 0, 1.0, scale=result.scales[0])
+            yield self._progress(0, 0, 1.0, scale=result.scales[0], refined=1.0)
             return result
         rng = torch.Generator().manual_seed(self.plan.seed)
         noisy = self._normalised(self.planar)
@@ -578,3 +582,7 @@ def _versions() -> dict[str, str]:
 
 def _never() -> bool:
     return False
+
+
+def _same(progress: Progress) -> Progress:
+    return progress

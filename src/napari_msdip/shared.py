@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_msdip.options import LEAST_RATE
 from napari_msdip.pixels import Normalisation
 from napari_msdip.recorruption import measure_noise
 
@@ -78,7 +79,7 @@ class Memory:
         return options.replace(
             iterations=math.ceil(_WARM_ITERATIONS * options.iterations),
             coarsest_iterations=math.ceil(_WARM_ITERATIONS * coarsest),
-            learning_rate=_WARM_RATE * options.learning_rate,
+            learning_rate=max(_WARM_RATE * options.learning_rate, LEAST_RATE),
         )
 
     def recall(self, level: int, network: Network) -> None:

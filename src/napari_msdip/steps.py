@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
 
 __all__ = ["changed", "drive"]
 
@@ -30,16 +31,21 @@ def drive(
 
 
 def changed(
-    steps: Generator[Step, None, Outcome], change: Callable[[Step], NewStep]
+    steps: Generator[Step, None, Outcome],
+    change: Callable[[Step], NewStep],
+    *,
+    within: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Generator[NewStep, None, Outcome]:
     """Yield every step as ``change`` returns it, and return what the generator returns.
 
+    Every step is made ``within`` a context of its own, none is left open in between.
     Closing this closes the generator.
     """
     with closing(steps):
         while True:
             try:
-                step = next(steps)
+                with within():
+                    step = next(steps)
             except StopIteration as end:
                 outcome: Outcome = end.value
                 return outcome
