@@ -198,6 +198,32 @@ def test_a_device_computes_the_paper_preset_by_itself(paper: Options) -> None:
     assert_same_on_a_device(noisy_picture(SHAPE), paper)
 
 
+# --- extremes -----------------------------------------------------------------------
+
+
+def test_a_weak_channel_gets_no_more_noise_than_it_has() -> None:
+    options = TINY.replace(iterations=40, coarsest_iterations=40)
+    clean = clean_picture((64, 64), 2)
+    noisy = clean + np.random.default_rng(0).normal(0, 0.1 * np.ptp(clean), clean.shape)
+    weak = noisy * np.array([1.0, 1e-4])
+    alike = denoise(noisy, options, channel_axis=-1).image
+    found = denoise(weak, options, channel_axis=-1).image * np.array([1.0, 1e4])
+    assert rms(found[..., 1] - clean[..., 1]) < 1.1 * rms(alike[..., 1] - clean[..., 1])
+
+
+def test_one_pixel_does_not_decide_how_the_others_are_denoised() -> None:
+    options = TINY.replace(iterations=40, coarsest_iterations=40, refine=False)
+    noisy = noisy_picture((64, 64)).astype(np.float64)
+    hot = noisy.copy()
+    hot[30, 30] += 1e4 * np.ptp(noisy)
+    expected, found = (denoise(each, options).image for each in (noisy, hot))
+    far = np.ones(noisy.shape, bool)
+    far[20:41, 20:41] = False
+    change = rms(found[far] - expected[far])
+    assert change < rms(noisy[far] - expected[far]) / 2
+    assert abs(found[30, 30] - hot[30, 30]) < np.ptp(noisy)
+
+
 # --- nothing else changes ---------------------------------------------------------
 
 

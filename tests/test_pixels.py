@@ -12,6 +12,7 @@ from napari_msdip.pixels import (
     Normalisation,
     as_planar,
     checked_image,
+    equalised,
     restored,
 )
 
@@ -277,3 +278,32 @@ def test_nearly_constant_image_has_the_range_of_what_varies() -> None:
     planar = np.zeros((1, 64, 64), np.float32)
     planar[0, 5, 5] = 4.0
     assert Normalisation.of(planar).gain == 4.0
+
+
+def test_channels_of_very_different_ranges_are_brought_to_one_and_back() -> None:
+    rng = np.random.default_rng(0)
+    image = np.stack([rng.normal(100, 10, (20, 24)), rng.normal(5, 1e-3, (20, 24))])
+    array, layout = checked_image(image, 0)
+    planar, known = equalised(as_planar(array, layout), layout)
+    low, high = np.percentile(planar, (0.5, 99.5), axis=(1, 2))
+    np.testing.assert_allclose(high - low, (high - low).max(), rtol=1e-4)
+    np.testing.assert_allclose(restored(planar, known), image, rtol=1e-5)
+
+
+def test_channels_that_are_alike_stay_as_they_are() -> None:
+    planar = np.random.default_rng(0).normal(size=(3, 20, 24)).astype(np.float32)
+    planar[1] *= 5
+    layout = Layout(np.dtype("float32"), 0)
+    found, known = equalised(planar, layout)
+    assert found is planar
+    assert known is layout
+
+
+def test_no_value_is_too_far_from_the_rest() -> None:
+    planar = np.random.default_rng(0).normal(size=(1, 40, 40)).astype(np.float32)
+    normalisation = Normalisation.of(planar)
+    np.testing.assert_array_equal(normalisation.within(planar), planar)
+    planar[0, 5, 5], planar[0, 6, 6] = 1e6, -1e6
+    inside = Normalisation.of(planar).within(planar)
+    assert 90 < normalisation.apply(inside).max() < 110
+    assert -110 < normalisation.apply(inside).min() < -90

@@ -12,6 +12,7 @@ from tests.fakes import fake_denoise
 
 from napari_msdip import Options, Progress, Result, Status, cost, devices
 from napari_msdip import image as front
+from napari_msdip.pixels import Normalisation
 from napari_msdip.plan import resolve
 from napari_msdip.tiling import (
     choose_tile,
@@ -155,7 +156,7 @@ def test_all_tiles_share_what_was_measured_on_the_image(copying: list[Any]) -> N
     image[:, :100] //= 10
     drive(iter_denoise_fitting(image, OPTIONS, tile=128))
     assert len(copying) == len(tile_grid(image.shape, 128)) > 1
-    assert copying[0].normalisation == front.measure_image(image).normalisation
+    assert copying[0].normalisation == Normalisation.of(image[np.newaxis])
     assert all(measured is copying[0] for measured in copying)
 
 

@@ -89,7 +89,7 @@ class Generator(nn.Module):
         )
         self.head = nn.Conv2d(widths[0], config.out_channels * area, 1)
         # Whatever PyTorch's default is, which is the caller's.
-        self.to(dtype=torch.float32, memory_format=torch.channels_last)
+        self.float().to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Generate an image.

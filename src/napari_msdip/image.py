@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from napari_msdip.hot_pixels import without_hot_pixels
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.options import Options
-from napari_msdip.pixels import Constants, as_planar, checked_image
+from napari_msdip.pixels import Constants, as_planar, checked_image, equalised
 from napari_msdip.plan import resolve
 from napari_msdip.run import Run
 from napari_msdip.shared import Measured, Memory, measure
@@ -28,7 +28,6 @@ __all__ = [
     "denoise",
     "iter_denoise",
     "iter_denoise_part",
-    "measure_image",
     "with_constants",
 ]
 
@@ -130,13 +129,15 @@ def iter_denoise_part(
     """Denoise an image, or a tile with what was measured on the whole image.
 
     Parameters are those of :func:`denoise`; no channel of the whole image is constant.
-    ``measured`` comes from :func:`measure_image`, ``memory`` from an image of the same
-    size and options.
+    ``measured`` comes from :func:`napari_msdip.shared.measure`, ``memory`` from an image
+    of the same size and options.
     """
     array, layout = checked_image(image, channel_axis)
     planar = as_planar(array, layout)
     if options.remove_hot_pixels:
         planar = without_hot_pixels(planar)
+    if measured is None:
+        planar, layout = equalised(planar, layout)
     sigma = estimate_sigma(planar, channel_axis=0)
     if memory is not None:
         options = memory.adapted(options)
@@ -176,13 +177,6 @@ def _result_with(constants: Constants, result: Result) -> Result:
         scales=tuple(_scale_with(constants, scale) for scale in result.scales),
         plan=replace(result.plan, channels=len(constants.varying)),
     )
-
-
-def measure_image(image: Any, channel_axis: int | None = None) -> Measured:
-    """Measure a whole image, so that its tiles can be denoised alike."""
-    array, layout = checked_image(image, channel_axis)
-    planar = as_planar(array, layout)
-    return measure(planar, estimate_sigma(planar, channel_axis=0))
 
 
 def check_callable(name: str, value: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ __all__ = [
     "as_planar",
     "as_planes",
     "checked_image",
+    "equalised",
     "restored",
 ]
 
@@ -26,29 +27,13 @@ Planar = npt.NDArray[np.float32]
 
 SMALLEST_SIDE = 8
 _ROBUST_RANGE = (0.5, 99.5)
+# In ranges of the image; from twice this on, the rest of it is denoised less well.
+_FURTHEST = 100.0
 _FLOAT32 = np.dtype(np.float32)
+# Channels whose ranges differ by less share one measure of their noise.
+_ALIKE = 10.0
 # Squares of what lies within have room in float32.
 _SMALLEST_SPAN, _LARGEST_SPAN = 1e-17, 1e17
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How an image lies in memory, so that a result can be put back the same way.
-
-    Attributes
-    ----------
-    dtype : numpy.dtype
-        The image's dtype.
-    channel_axis : int or None
-        Position of its channels, not negative; None for gray.
-    offset : float
-        Taken from the values before they become float32, which would lose what
-        lies beyond its seventh digit.
-    """
-
-    dtype: np.dtype[Any]
-    channel_axis: int | None
-    offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +66,15 @@ class Normalisation:
             low, high = float(planar.min()), float(planar.max())
         return cls(offset=low, gain=(high - low) or 1.0)
 
+    def within(self, planar: Planar) -> Planar:
+        """Return values no further outside 0…1 than a generator bears.
+
+        What is brighter, a hot pixel or a star in an empty field, would decide alone how
+        batches are normalised, and all else would stay noisy.
+        """
+        furthest = _FURTHEST * self.gain
+        return np.clip(planar, self.offset - furthest, self.offset + furthest)
+
     def apply(self, values: Planar) -> Planar:
         """Return values in the engine's units."""
         return ((values - self.offset) / self.gain).astype(np.float32, copy=False)
@@ -88,6 +82,29 @@ class Normalisation:
     def invert(self, values: Planar) -> npt.NDArray[np.float64]:
         """Return values in the image's units."""
         return values.astype(np.float64) * self.gain + self.offset
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an image lies in memory, so that a result can be put back the same way.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        The image's dtype.
+    channel_axis : int or None
+        Position of its channels, not negative; None for gray.
+    offset : float
+        Taken from the values before they become float32, which would lose what
+        lies beyond its seventh digit.
+    maps : tuple of Normalisation
+        For each channel to the range of the largest; none for channels that are alike.
+    """
+
+    dtype: np.dtype[Any]
+    channel_axis: int | None
+    offset: float = 0.0
+    maps: tuple[Normalisation, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,6 +291,34 @@ def as_planar(array: Array, layout: Layout) -> Planar:
     return np.array(planar, dtype=np.float32, order="C")
 
 
+def equalised(planar: Planar, layout: Layout) -> tuple[Planar, Layout]:
+    """Bring channels of very different ranges to that of the largest.
+
+    All share one noise level by intensity, of which a weak one would get too much.
+
+    Parameters
+    ----------
+    planar : ndarray
+        ``(C, Y, X)``, no channel constant unless all are.
+    layout : Layout
+        Of the image.
+
+    Returns
+    -------
+    planar : ndarray
+        As given if the channels are alike.
+    layout : Layout
+        Knows the way back.
+    """
+    maps = [Normalisation.of(channel) for channel in planar]
+    gains = [each.gain for each in maps]
+    if max(gains) <= _ALIKE * min(gains):
+        return planar, layout
+    maps = [Normalisation(each.offset, each.gain / max(gains)) for each in maps]
+    planar = np.stack([m.apply(channel) for m, channel in zip(maps, planar, strict=True)])
+    return planar, replace(layout, maps=tuple(maps))
+
+
 def restored(
     values: npt.NDArray[np.floating[Any]], layout: Layout, output_dtype: str = "input"
 ) -> Array:
@@ -282,7 +327,7 @@ def restored(
     Parameters
     ----------
     values : ndarray
-        ``(C, Y, X)`` in the image's units, less the layout's offset.
+        ``(C, Y, X)`` in the image's units, less the layout's offset, equalised.
     layout : Layout
         Of the image.
     output_dtype : {"input", "float32"}
@@ -291,7 +336,10 @@ def restored(
     """
     dtype: np.dtype[Any] = layout.dtype
     # In float32 an offset would take away the digits that it kept.
-    values = values.astype(np.float64) + layout.offset
+    values = values.astype(np.float64)
+    for channel, mapping in zip(values, layout.maps, strict=False):
+        channel[:] = mapping.invert(channel)
+    values += layout.offset
     if output_dtype == "float32":
         dtype = np.dtype(np.float32)
     if dtype.kind in "iu":

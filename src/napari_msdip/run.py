@@ -111,8 +111,14 @@ class Run:
     _loss: float = field(default=0.0, init=False)
     _levels: Tensor | None = field(default=None, init=False)
     _estimates: dict[int, float] = field(default_factory=dict, init=False)
+    _beyond: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        within = self.measured.normalisation.within(self.planar)
+        if (within != self.planar).any():
+            # Noise is nothing beside it, so it comes back as it is.
+            self._beyond = torch.from_numpy(self.planar - within)[None]
+            self.planar = within
         options = self.plan.options
         self._features = _features(options, len(self.plan.scales), self.plan.device)
 
@@ -373,7 +379,10 @@ class Run:
         return self.measured.normalisation.invert(image[0].float().cpu().numpy())
 
     def _restored(self, image: Tensor) -> Array:
-        return restored(self._in_units(image), self.layout, self.plan.options.output_dtype)
+        values = self._in_units(image)
+        if self._beyond is not None:
+            values += resize(self._beyond, (values.shape[1], values.shape[2]))[0].numpy()
+        return restored(values, self.layout, self.plan.options.output_dtype)
 
     def _fused(
         self, finished: list[_Scale], noisy: Tensor, fields: Tensor | None

@@ -51,6 +51,7 @@ class Measured:
 def measure(planar: Planar, sigma: float) -> Measured:
     """Measure an image ``(C, Y, X)`` whose noise level is ``sigma``."""
     normalisation = Normalisation.of(planar)
+    planar = normalisation.within(planar)
     ends = normalisation.apply(np.array([planar.min(), planar.max()], np.float32))
     return Measured(
         normalisation=normalisation,

@@ -31,6 +31,7 @@ from napari_msdip.pixels import (
     as_planar,
     as_planes,
     checked_image,
+    equalised,
     restored,
 )
 from napari_msdip.plan import Plan, resolve
@@ -371,6 +372,7 @@ def _iter_tiles(
     noisy = as_planar(image, layout)
     if options.remove_hot_pixels:
         noisy = without_hot_pixels(noisy)
+    noisy, layout = equalised(noisy, layout)
     shape = (noisy.shape[1], noisy.shape[2])
     sigma = estimate_sigma(noisy, channel_axis=0)
     measured = measure(noisy, sigma)
