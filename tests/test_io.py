@@ -718,6 +718,30 @@ class TestOutput:
         ):
             raise error
 
+    @pytest.mark.parametrize("error", [IndexError, struct.error, tifffile.OmeXmlError])
+    def test_writer_that_fails_is_one_clear_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise error("odd")
+
+        monkeypatch.setattr(tifffile, "imwrite", fail)
+
+        with pytest.raises(FileError, match=r"out\.tif: cannot be written \(odd\)"):
+            io.save_image(tmp_path / "out.tif", pixels(20, 24), Metadata("YX"))
+        assert os.listdir(tmp_path) == []
+
+    def test_memory_that_ends_while_writing_is_told_as_that(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr(tifffile, "imwrite", fail)
+
+        with pytest.raises(MemoryError):
+            io.save_image(tmp_path / "out.tif", pixels(20, 24), Metadata("YX"))
+
     @pytest.mark.parametrize("name", ["out.tif", "out.png", "out.zarr"])
     def test_replaces_when_told_to(self, tmp_path: Path, name: str) -> None:
         for fill in (1, 2):

@@ -12,7 +12,7 @@ import dataclasses
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from napari_msdip.io._metadata import FileError, Metadata, Source, reading
+from napari_msdip.io._metadata import FileError, Metadata, Source, reading, writing
 from napari_msdip.io._paths import (
     READABLE,
     TIFF,
@@ -180,16 +180,17 @@ def save_image(
         If the format cannot hold the image, or writing fails.
     """
     suffix = path.suffix.lower()
-    if suffix == ".zarr":
-        save_zarr(path, data, metadata, overwrite=overwrite, provenance=provenance)
-    elif suffix == ".png":
-        save_png(path, data, metadata, overwrite=overwrite, alpha=alpha)
-    else:
-        save_tiff(
-            path,
-            data,
-            metadata,
-            overwrite=overwrite,
-            alpha=alpha,
-            provenance=provenance,
-        )
+    with writing(path):
+        if suffix == ".zarr":
+            save_zarr(path, data, metadata, overwrite=overwrite, provenance=provenance)
+        elif suffix == ".png":
+            save_png(path, data, metadata, overwrite=overwrite, alpha=alpha)
+        else:
+            save_tiff(
+                path,
+                data,
+                metadata,
+                overwrite=overwrite,
+                alpha=alpha,
+                provenance=provenance,
+            )

@@ -23,6 +23,7 @@ __all__ = [
     "as_unit",
     "channel_names",
     "reading",
+    "writing",
 ]
 
 Flavour = Literal["ome", "imagej", "tiff", "png", "zarr"]
@@ -69,6 +70,18 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # Whatever a third-party reader raises.
         raise FileError(f"{path}: cannot be read ({error})") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Refuse a file whose writer fails, so that it does not end the work on others."""
+    try:
+        yield
+    except (FileError, MemoryError):
+        raise
+    except Exception as error:  # Whatever a third-party writer raises.
+        reason = str(error) or type(error).__name__
+        raise FileError(f"{path}: cannot be written ({reason})") from error
 
 
 @dataclass(frozen=True)
