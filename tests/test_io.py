@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import struct
 import zlib
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from napari_msdip import io
 from napari_msdip.io import FileError, Metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 RNG = np.random.default_rng(0)
@@ -82,6 +84,24 @@ def imagej_file(tmp_path: Path) -> Path:
     return path
 
 
+def rewritten_planes(
+    tmp_path: Path, axes: str, rewrite: Callable[[list[str]], list[str]]
+) -> list[str]:
+    """Return the positions that a copy has of a file with its planes told otherwise."""
+    shape = tuple({"C": 2, "Z": 3, "Y": 20, "X": 24}[letter] for letter in axes)
+    metadata = {"axes": axes, "Plane": {"PositionZ": [float(p) for p in range(6)]}}
+    tifffile.imwrite(tmp_path / "in.ome.tif", pixels(*shape), metadata=metadata)
+    xml = tifffile.tiffcomment(tmp_path / "in.ome.tif")
+    planes = re.findall("<Plane .*?/>", xml)
+    xml = xml.replace("".join(planes), "".join(rewrite(planes)))
+    tifffile.tiffcomment(tmp_path / "in.ome.tif", xml.encode())
+
+    copy(tmp_path / "in.ome.tif", tmp_path / "out.ome.tif")
+
+    copied = tifffile.tiffcomment(tmp_path / "out.ome.tif")
+    return re.findall('PositionZ="(.*?)"', copied)
+
+
 class TestOmeTiff:
     def test_reads_sizes_units_axes_and_channels(self, ome_file: Path) -> None:
         found = metadata_of(ome_file)
@@ -115,6 +135,19 @@ class TestOmeTiff:
             before.units,
             before.channel_names,
         )
+
+    @pytest.mark.parametrize("axes", ["CZYX", "ZCYX"])
+    def test_plane_positions_go_by_their_numbers(self, tmp_path: Path, axes: str) -> None:
+        positions = rewritten_planes(
+            tmp_path, axes, lambda planes: [*planes[3:], *planes[:3]]
+        )
+
+        assert positions == ["0.0", "1.0", "2.0", "3.0", "4.0", "5.0"]
+
+    def test_plane_positions_that_some_planes_lack_are_left_out(
+        self, tmp_path: Path
+    ) -> None:
+        assert rewritten_planes(tmp_path, "CZYX", lambda planes: planes[:-1]) == []
 
     def test_carries_provenance(self, ome_file: Path, tmp_path: Path) -> None:
         copy(ome_file, tmp_path / "out.tif", provenance={"seed": 7})

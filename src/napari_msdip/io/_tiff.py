@@ -18,7 +18,7 @@ from napari_msdip.io._metadata import FileError, Metadata, Source, as_unit, chan
 from napari_msdip.io._paths import replacing, split_suffix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["check_tiff", "open_tiff", "save_tiff", "tiff_provenance"]
@@ -124,7 +124,7 @@ def _tiff_metadata(tif: Any, notes: list[str]) -> Metadata:
     """Return what a file says; a note is added on what cannot be made out."""
     series = tif.series[0]
     if tif.is_ome and series.kind == "ome":
-        return _ome_metadata(tif.ome_metadata, series.axes, notes)
+        return _ome_metadata(tif.ome_metadata, series, notes)
     if tif.is_imagej:
         return _imagej_metadata(tif, series.axes, notes)
     if tif.is_lsm:
@@ -146,7 +146,8 @@ def _number(found: Mapping[str, Any], key: str, notes: list[str]) -> float | Non
     return None
 
 
-def _ome_metadata(xml: str, axes: str, notes: list[str]) -> Metadata:
+def _ome_metadata(xml: str, series: Any, notes: list[str]) -> Metadata:
+    axes: str = series.axes
     root = ElementTree.fromstring(xml)
     image = root.find("{*}Image")
     pixels = root.find("{*}Image/{*}Pixels")
@@ -165,7 +166,7 @@ def _ome_metadata(xml: str, axes: str, notes: list[str]) -> Metadata:
     extra: dict[str, Any] = {
         "Channel": _columns(channels, drop=("ID", "Name", "SamplesPerPixel")),
         "Plane": _columns(
-            [dict(plane.attrib) for plane in pixels.findall("{*}Plane")],
+            _in_order([dict(p.attrib) for p in pixels.findall("{*}Plane")], series),
             drop=("TheC", "TheZ", "TheT"),
         ),
     }
@@ -186,6 +187,17 @@ def _ome_metadata(xml: str, axes: str, notes: list[str]) -> Metadata:
         "ome",
         {key: value for key, value in extra.items() if value},
     )
+
+
+def _in_order(rows: Sequence[dict[str, str]], series: Any) -> list[dict[str, str]]:
+    """Return what is said of planes in the order of the planes, nothing if some lack."""
+    outer = [axis for axis, letter in enumerate(series.axes) if letter not in "YXS"]
+    found = {tuple(row.get(f"The{series.axes[a]}") for a in outer): row for row in rows}
+    places = np.ndindex(*(series.shape[axis] for axis in outer))
+    planes = [tuple(str(n) for n in place) for place in places]
+    if len(rows) != len(planes) or any(place not in found for place in planes):
+        return []
+    return [found[place] for place in planes]
 
 
 def _columns(rows: list[dict[str, str]], drop: tuple[str, ...]) -> dict[str, list[str]]:
