@@ -149,6 +149,17 @@ class TestOmeTiff:
     ) -> None:
         assert rewritten_planes(tmp_path, "CZYX", lambda planes: planes[:-1]) == []
 
+    def test_names_that_some_channels_lack_are_left_out(
+        self, ome_file: Path, tmp_path: Path
+    ) -> None:
+        xml = tifffile.tiffcomment(ome_file)
+        xml = re.sub('<Channel ID="Channel:0:1".*?</Channel>', "", xml)
+        tifffile.tiffcomment(ome_file, xml.encode())
+
+        copy(ome_file, tmp_path / "out.ome.tif")
+
+        assert metadata_of(tmp_path / "out.ome.tif").channel_names == ()
+
     def test_carries_provenance(self, ome_file: Path, tmp_path: Path) -> None:
         copy(ome_file, tmp_path / "out.tif", provenance={"seed": 7})
 
@@ -468,6 +479,20 @@ class TestOrientation:
             read(tmp_path / "in.jpg")
 
 
+def ome_zarr(
+    path: Path, axes: str, shape: tuple[int, ...], *, unit: str = "", **image: object
+) -> None:
+    """Write an OME-Zarr with pixels of 2 units, and whatever else is to be said."""
+    group = zarr.create_group(path)
+    group.create_array("0", data=pixels(*shape))
+    scale = {"type": "scale", "scale": [2.0] * len(axes)}
+    multiscale = {
+        "axes": [{"name": name} | ({"unit": unit} if unit else {}) for name in axes],
+        "datasets": [{"path": "0", "coordinateTransformations": [scale]}],
+    }
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale], **image}
+
+
 class TestZarr:
     def test_bare_array(self, tmp_path: Path) -> None:
         array = zarr.create_array(tmp_path / "in.zarr", shape=(2, 20, 24), dtype="uint8")
@@ -517,6 +542,23 @@ class TestZarr:
         after = metadata_of(tmp_path / "out.zarr")
         assert after.scale == {"Z": 2.0, "Y": 0.5, "X": 0.5}
         assert after.origin == {"Y": 20.0, "X": 40.0}
+
+    @pytest.mark.parametrize("labels", [["a"], ["a", "b", "c"]])
+    def test_labels_that_are_not_one_a_channel_are_left_out(
+        self, tmp_path: Path, labels: list[str]
+    ) -> None:
+        omero = {"channels": [{"label": label} for label in labels]}
+        ome_zarr(tmp_path / "in.zarr", "cyx", (2, 20, 24), omero=omero)
+
+        copy(tmp_path / "in.zarr", tmp_path / "out.ome.tif")
+
+        assert metadata_of(tmp_path / "in.zarr").channel_names == ()
+        assert metadata_of(tmp_path / "out.ome.tif").channel_names == ()
+
+    def test_no_display_settings_are_no_reason_to_refuse(self, tmp_path: Path) -> None:
+        ome_zarr(tmp_path / "in.zarr", "yx", (20, 24), omero=None)
+
+        assert metadata_of(tmp_path / "in.zarr").axes == "YX"
 
     def test_group_without_image_says_so(self, tmp_path: Path) -> None:
         zarr.create_group(tmp_path / "in.zarr")

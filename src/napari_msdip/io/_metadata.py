@@ -22,6 +22,7 @@ __all__ = [
     "Source",
     "as_unit",
     "channel_names",
+    "n_channels",
     "reading",
     "writing",
 ]
@@ -282,6 +283,11 @@ def as_unit(text: str) -> str:
     return "" if unit in ("pixel", "pixels") else unit
 
 
-def channel_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names, or none at all if they are all empty."""
-    return tuple(names) if any(names) else ()
+def n_channels(axes: str, shape: Sequence[int]) -> int:
+    """Return how many channels an image has, 1 if it has no axis for them."""
+    return shape[axes.index("C")] if "C" in axes else 1
+
+
+def channel_names(names: Sequence[str], count: int) -> tuple[str, ...]:
+    """Return the names, or none at all if they are all empty or not one a channel."""
+    return tuple(names) if any(names) and len(names) == count else ()

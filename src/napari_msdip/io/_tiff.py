@@ -14,7 +14,14 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip.io._metadata import FileError, Metadata, Source, as_unit, channel_names
+from napari_msdip.io._metadata import (
+    FileError,
+    Metadata,
+    Source,
+    as_unit,
+    channel_names,
+    n_channels,
+)
 from napari_msdip.io._paths import replacing, split_suffix
 
 if TYPE_CHECKING:
@@ -128,7 +135,7 @@ def _tiff_metadata(tif: Any, notes: list[str]) -> Metadata:
     if tif.is_imagej:
         return _imagej_metadata(tif, series.axes, notes)
     if tif.is_lsm:
-        return _lsm_metadata(tif.lsm_metadata, series.axes)
+        return _lsm_metadata(tif.lsm_metadata, series)
     return _plain_metadata(tif, series.axes)
 
 
@@ -163,8 +170,10 @@ def _ome_metadata(xml: str, series: Any, notes: list[str]) -> Metadata:
             default = "s" if axis == "T" else "µm"
             units[axis] = as_unit(pixels.attrib.get(f"{key}Unit", default))
     channels = [dict(channel.attrib) for channel in pixels.findall("{*}Channel")]
+    count = n_channels(axes, series.shape)
+    drop = ("ID", "Name", "SamplesPerPixel")
     extra: dict[str, Any] = {
-        "Channel": _columns(channels, drop=("ID", "Name", "SamplesPerPixel")),
+        "Channel": _columns(channels, drop) if len(channels) == count else {},
         "Plane": _columns(
             _in_order([dict(p.attrib) for p in pixels.findall("{*}Plane")], series),
             drop=("TheC", "TheZ", "TheT"),
@@ -183,7 +192,7 @@ def _ome_metadata(xml: str, series: Any, notes: list[str]) -> Metadata:
         axes,
         scale,
         units,
-        channel_names([channel.get("Name", "") for channel in channels]),
+        channel_names([channel.get("Name", "") for channel in channels], count),
         "ome",
         {key: value for key, value in extra.items() if value},
     )
@@ -227,7 +236,7 @@ def _imagej_metadata(tif: Any, axes: str, notes: list[str]) -> Metadata:
     return Metadata(axes, scale, units, (), "imagej", extra)
 
 
-def _lsm_metadata(found: Mapping[str, Any], axes: str) -> Metadata:
+def _lsm_metadata(found: Mapping[str, Any], series: Any) -> Metadata:
     scale = {}
     for axis in "XYZ":
         size = float(found.get(f"VoxelSize{axis}", 0))
@@ -236,8 +245,9 @@ def _lsm_metadata(found: Mapping[str, Any], axes: str) -> Metadata:
     units = dict.fromkeys(scale, "µm")
     if float(found.get("TimeIntervall", 0)) > 0:
         scale["T"], units["T"] = float(found["TimeIntervall"]), "s"
-    names = found.get("ChannelColors", {}).get("ColorNames", [])
-    return Metadata(axes, scale, units, channel_names(list(names)), "ome")
+    found_names = found.get("ChannelColors", {}).get("ColorNames", [])
+    names = channel_names(list(found_names), n_channels(series.axes, series.shape))
+    return Metadata(series.axes, scale, units, names, "ome")
 
 
 def _plain_metadata(tif: Any, axes: str) -> Metadata:

@@ -14,6 +14,7 @@ from napari_msdip.io._metadata import (
     Source,
     as_unit,
     channel_names,
+    n_channels,
 )
 from napari_msdip.io._paths import replacing, split_suffix
 
@@ -63,7 +64,7 @@ def open_zarr(path: Path) -> Iterator[Source]:
             f"{path}: its OME metadata names an array that is missing"
         ) from error
     try:
-        metadata = _ngff_metadata(multiscale, image.get("omero", {}), data.ndim)
+        metadata = _ngff_metadata(multiscale, image.get("omero") or {}, data.shape)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"{path}: its OME metadata does not describe its array of {data.ndim} "
@@ -99,8 +100,9 @@ def _letters(names: Sequence[str]) -> str:
 
 
 def _ngff_metadata(
-    multiscale: Mapping[str, Any], omero: Mapping[str, Any], ndim: int
+    multiscale: Mapping[str, Any], omero: Mapping[str, Any], shape: Sequence[int]
 ) -> Metadata:
+    ndim = len(shape)
     declared = multiscale.get("axes") or [{"name": n} for n in "tczyx"[-ndim:]]
     declared = [{"name": a} if isinstance(a, str) else a for a in declared]
     if len(declared) != ndim:
@@ -121,7 +123,8 @@ def _ngff_metadata(
         if axis.get("unit") or factor != 1:
             scale[letter] = float(factor)
     channels = omero.get("channels", [])
-    names = channel_names([str(channel.get("label", "")) for channel in channels])
+    labels = [str(channel.get("label", "")) for channel in channels]
+    names = channel_names(labels, n_channels(axes, shape))
     extra = {"omero": dict(omero)} if omero else {}
     origin = {
         letter: float(shift) for letter, shift in zip(axes, shifts, strict=True) if shift
