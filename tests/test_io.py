@@ -213,6 +213,36 @@ class TestImageJTiff:
 
         assert metadata_of(tmp_path / "out.tif").units == {"X": "µm", "Y": "µm"}
 
+    @pytest.mark.parametrize("unit", ["µm", "μm"])
+    def test_copy_has_any_letter_that_the_file_has(self, tmp_path: Path, unit: str) -> None:
+        description = f"ImageJ=1.53t\nimages=1\nunit={unit}\nÅ=\U0001f52c\n".encode()
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(20, 24),
+            description=description,
+            resolution=(4, 4),
+            metadata=None,
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif", provenance={"seed": 7})
+
+        assert metadata_of(tmp_path / "out.tif").units == {"X": "µm", "Y": "µm"}
+        with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+            assert "\\u00c5=\\ud83d\\udd2c" in tif.pages[0].description
+
+    def test_info_and_labels_are_not_escaped(self, tmp_path: Path) -> None:
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(20, 24),
+            imagej=True,
+            metadata={"Info": "5 µm", "Labels": ["β"]},
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        after = metadata_of(tmp_path / "out.tif").extra
+        assert (after["Info"], after["Labels"]) == ("5 µm", "β")
+
     def test_what_imagej_cannot_hold_becomes_ome(
         self, imagej_file: Path, tmp_path: Path
     ) -> None:
@@ -245,6 +275,16 @@ class TestPlainTiff:
         with tifffile.TiffFile(tmp_path / "out.tif") as tif:
             assert tif.pages[0].description == "slide 12"
             assert tif.pages[0].resolution == (2000, 1000)
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+    def test_description_may_have_any_letter(self, tmp_path: Path, encoding: str) -> None:
+        description = "pixel 0.2 µm".encode(encoding)
+        tifffile.imwrite(tmp_path / "in.tif", pixels(20, 24), description=description)
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+            assert tif.pages[0].description == "pixel 0.2 µm"
 
     def test_description_outlives_a_copy_of_a_copy(self, tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / "in.tif", pixels(20, 24), description="slide 12")

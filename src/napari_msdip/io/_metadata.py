@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -48,8 +49,6 @@ NGFF_UNITS = {
 _SPELLINGS = {
     "um": "µm",
     "\u03bcm": "µm",
-    "\\u00B5m": "µm",
-    "\\u00b5m": "µm",
     "micron": "µm",
     "microns": "µm",
     "micrometre": "µm",
@@ -278,6 +277,7 @@ class Source:
 
 def as_unit(text: str) -> str:
     """Return the usual symbol of a unit; nothing for pixels."""
+    text = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda found: chr(int(found[1], 16)), text)
     text = text.strip().replace("\u03bc", "µ")
     unit = _SPELLINGS.get(text, text)
     return "" if unit in ("pixel", "pixels") else unit

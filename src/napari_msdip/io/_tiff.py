@@ -38,6 +38,8 @@ _IMAGEJ_STRUCTURE = frozenset(
     "ImageJ SCIFIO axes images channels slices frames hyperstack".split()
 )
 
+_IMAGEJ_UNICODE = frozenset(["Info", "Labels"])
+
 
 @contextmanager
 def open_tiff(path: Path) -> Iterator[Source]:
@@ -427,7 +429,13 @@ def _ome_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
 
 
 def _imagej_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
-    described = {**metadata.extra, "axes": metadata.axes}
+    described: dict[str, Any] = {
+        _escaped(key): value
+        if key in _IMAGEJ_UNICODE or not isinstance(value, str)
+        else _escaped(value)
+        for key, value in metadata.extra.items()
+    }
+    described["axes"] = metadata.axes
     if provenance:
         before = described.get("Info", "")
         described["Info"] = f"{before}\nnapari-msdip: {provenance}".lstrip()
@@ -438,6 +446,11 @@ def _imagej_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
     return arguments
 
 
+def _escaped(text: str) -> str:
+    """Return a text as ImageJ writes it into a description, which is ASCII."""
+    return "".join(char if char.isascii() else json.dumps(char)[1:-1] for char in text)
+
+
 def _plain_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
     extra = metadata.extra if metadata.flavour == "tiff" else {}
     described: dict[str, Any] = {"axes": metadata.axes}
@@ -446,9 +459,12 @@ def _plain_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
     if metadata.channel_names:
         described["Channel"] = {"Name": list(metadata.channel_names)}
     arguments: dict[str, Any] = {"metadata": described}
-    for key in ("description", "colormap", "photometric"):
+    for key in ("colormap", "photometric"):
         if key in extra:
             arguments[key] = extra[key]
+    if "description" in extra:
+        # As a text it would have to be ASCII.
+        arguments["description"] = extra["description"].encode()
     if "resolution" in extra:
         x, y, unit = extra["resolution"]
         arguments |= {"resolution": (x, y), "resolutionunit": unit}
