@@ -550,6 +550,27 @@ class TestZarr:
 
         assert metadata_of(tmp_path / "in.zarr").axes == "ZYX"
 
+    @pytest.mark.parametrize(
+        ("names", "axes"),
+        [
+            (["tile", "t", "y", "x"], "QTYX"),
+            (["time", "tile", "y", "x"], "TQYX"),
+            (["q", "c", "channel", "y", "x", "xi"], "QCQYXQ"),
+            (["", "row", "column"], "QYX"),
+        ],
+    )
+    def test_dimensions_that_begin_alike_get_different_letters(
+        self, tmp_path: Path, names: list[str], axes: str
+    ) -> None:
+        zarr.create_array(
+            tmp_path / "in.zarr",
+            shape=(2,) * len(names),
+            dtype="uint8",
+            dimension_names=names,
+        )
+
+        assert metadata_of(tmp_path / "in.zarr").axes == axes
+
     def test_version_two(self, tmp_path: Path) -> None:
         group = zarr.create_group(tmp_path / "in.zarr", zarr_format=2)
         group.create_array("0", shape=(2, 20, 24), dtype="uint8")

@@ -90,13 +90,21 @@ def _default_axes(ndim: int) -> str:
 
 
 def _letters(names: Sequence[str]) -> str:
-    letters = [
-        "TCZYX"["tczyx".index(n[0].lower())] if n[0].lower() in "tczyx" else "Q"
-        for n in names
-    ]
-    if letters.count("Y") != 1 or letters.count("X") != 1:
-        return _default_axes(len(names))
-    return "".join(letters)
+    initials = [name[:1].upper() for name in names]
+    # Where several begin alike, the one that is called just so: t rather than tile.
+    owners = {
+        initial: min(
+            (number for number, other in enumerate(initials) if other == initial),
+            key=lambda number: len(names[number]),
+        )
+        for initial in initials
+        if initial in set("TCZYX")
+    }
+    letters = "".join(
+        initial if owners.get(initial) == number else "Q"
+        for number, initial in enumerate(initials)
+    )
+    return letters if {"Y", "X"} <= set(letters) else _default_axes(len(names))
 
 
 def _ngff_metadata(
