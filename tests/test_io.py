@@ -368,6 +368,44 @@ class TestPlainTiff:
         with tifffile.TiffFile(tmp_path / "out.tif") as tif:
             np.testing.assert_array_equal(tif.pages[0].colormap, palette)
 
+    def test_colours_that_the_reader_converts_are_called_what_they_became(
+        self, tmp_path: Path
+    ) -> None:
+        image = np.full((32, 32, 3), (200, 120, 40), np.uint8)
+        tifffile.imwrite(
+            tmp_path / "in.tif", image, photometric="ycbcr", compression="jpeg"
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+            assert tif.pages[0].photometric.name == "RGB"
+            np.testing.assert_array_equal(tif.asarray(), read(tmp_path / "in.tif"))
+
+    @pytest.mark.parametrize("dialect", [{}, {"ome": True}, {"imagej": True}])
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif"])
+    def test_zero_stays_white(self, tmp_path: Path, dialect: dict, name: str) -> None:
+        image = pixels(20, 24)
+        tifffile.imwrite(tmp_path / "in.tif", image, photometric="miniswhite", **dialect)
+
+        copy(tmp_path / "in.tif", tmp_path / name)
+
+        with tifffile.TiffFile(tmp_path / name) as tif:
+            assert tif.pages[0].photometric.name == "MINISWHITE"
+            np.testing.assert_array_equal(tif.asarray(), image)
+            assert "photometric" not in tif.pages[0].description
+
+    @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+    def test_where_zero_cannot_be_white_it_becomes_the_largest(
+        self, tmp_path: Path, dtype: str
+    ) -> None:
+        image = pixels(20, 24, dtype=dtype)
+        tifffile.imwrite(tmp_path / "in.tif", image, photometric="miniswhite")
+
+        copy(tmp_path / "in.tif", tmp_path / "out.png")
+
+        np.testing.assert_array_equal(read(tmp_path / "out.png"), ~image)
+
     def test_palette_does_not_fit_fractions(self, tmp_path: Path) -> None:
         palette = np.zeros((3, 256), np.uint16)
         tifffile.imwrite(

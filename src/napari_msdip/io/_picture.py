@@ -61,6 +61,9 @@ def save_png(
 
     check_png(path, metadata.axes, data.dtype)
     pixels = np.asarray(data)
+    if metadata.extra.get("photometric") == "miniswhite":
+        # In PNG the largest number is white.
+        pixels = np.iinfo(pixels.dtype).max - pixels
     if metadata.axes[0] == "S":
         pixels = np.moveaxis(pixels, 0, -1)
     if alpha is not None:

@@ -131,6 +131,14 @@ def _check_announced(path: Path, tif: Any) -> None:
 
 def _tiff_metadata(tif: Any, notes: list[str]) -> Metadata:
     """Return what a file says; a note is added on what cannot be made out."""
+    metadata = _dialect_metadata(tif, notes)
+    if tif.pages[0].photometric.name != "MINISWHITE":
+        return metadata
+    extra = {**metadata.extra, "photometric": "miniswhite"}
+    return dataclasses.replace(metadata, extra=extra)
+
+
+def _dialect_metadata(tif: Any, notes: list[str]) -> Metadata:
     series = tif.series[0]
     if tif.is_ome and series.kind == "ome":
         return _ome_metadata(tif.ome_metadata, series, notes)
@@ -254,7 +262,7 @@ def _lsm_metadata(found: Mapping[str, Any], series: Any) -> Metadata:
 
 def _plain_metadata(tif: Any, axes: str) -> Metadata:
     page = tif.pages[0]
-    extra: dict[str, Any] = {"photometric": page.photometric.name}
+    extra: dict[str, Any] = {}
     # The first one, where tifffile's own comes second.
     if page.description and page.description != page.shaped_description:
         extra["description"] = page.description
@@ -302,6 +310,7 @@ def save_tiff(
 
     source_axes, extra = metadata.axes, dict(metadata.extra)
     opacity = extra.pop("opacity", "unassalpha")
+    gray = extra.pop("photometric", "minisblack")
     if alpha is not None:
         data, source_axes = _with_opacity(data, source_axes, alpha)
     order = _tiff_order(source_axes)
@@ -311,11 +320,15 @@ def save_tiff(
     itemsize = data.dtype.itemsize if data.dtype.kind == "u" else 0
     dialect = _dialect(path, metadata, data.dtype, data.nbytes)
     arguments = _ARGUMENTS[dialect](metadata, json.dumps(provenance) if provenance else "")
-    if "colormap" in arguments and arguments["colormap"].shape[1] != 2 ** (8 * itemsize):
-        # A palette has a colour for every integer, and none for a fraction.
-        del arguments["colormap"], arguments["photometric"]
     samples = shape[axes.index("S")] if "S" in axes else 1
-    arguments.setdefault("photometric", "rgb" if samples in (3, 4) else "minisblack")
+    # What the pixels are: a reader may have turned those of the source into others.
+    arguments["photometric"] = "rgb" if samples in (3, 4) else gray
+    if "colormap" in arguments:
+        # A palette has a colour for every integer, and none for a fraction.
+        if arguments["colormap"].shape[1] == 2 ** (8 * itemsize):
+            arguments["photometric"] = "palette"
+        else:
+            del arguments["colormap"]
     if alpha is not None:
         arguments |= {"extrasamples": [opacity], "planarconfig": "contig"}
     if axes.endswith("SYX"):
@@ -459,9 +472,8 @@ def _plain_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
     if metadata.channel_names:
         described["Channel"] = {"Name": list(metadata.channel_names)}
     arguments: dict[str, Any] = {"metadata": described}
-    for key in ("colormap", "photometric"):
-        if key in extra:
-            arguments[key] = extra[key]
+    if "colormap" in extra:
+        arguments["colormap"] = extra["colormap"]
     if "description" in extra:
         # As a text it would have to be ASCII.
         arguments["description"] = extra["description"].encode()
