@@ -743,7 +743,51 @@ class TestSelect:
         assert after.extra == {"Channel": {"Color": ["2"]}}
 
         after = before.select([1, 3], (3, 2, 20, 24), None)
-        assert (after.axes, after.channel_names, after.extra) == ("ZYX", (), {})
+        assert (after.axes, after.channel_names) == ("ZYX", ("b",))
+        assert after.extra == {"Channel": {"Color": ["2"]}}
+
+        after = before.select([1, 2], (3, 2, 20, 24), None)
+        assert (after.axes, after.channel_names, after.extra) == ("QYX", (), {})
+
+    @pytest.mark.parametrize(
+        ("axes", "planes", "colours"),
+        [
+            ("CYX", [2, 1, 0], ["3", "2", "1"]),
+            ("CYX", [1], ["2"]),
+            ("CZYX", [2, 3], ["2"]),
+            ("ZCYX", [0, 1, 2], ["1", "2", "3"]),
+            ("ZCYX", [0, 4], None),
+        ],
+    )
+    def test_display_settings_follow_their_channels(
+        self, tmp_path: Path, axes: str, planes: list[int], colours: list[str] | None
+    ) -> None:
+        shape = tuple({"C": 3, "Z": 2, "Y": 20, "X": 24}[letter] for letter in axes)
+        omero = {"channels": [{"color": colour} for colour in "123"]}
+        ome_zarr(tmp_path / "in.zarr", axes.lower(), shape, omero=omero)
+
+        after = metadata_of(tmp_path / "in.zarr").select(planes, shape, None)
+        image = pixels(len(planes), 20, 24)
+        io.save_image(tmp_path / "out.zarr", image, after)
+
+        found = zarr.open_group(tmp_path / "out.zarr").attrs["ome"].get("omero")
+        assert found == (colours and {"channels": [{"color": c} for c in colours]})
+
+    def test_ranges_follow_their_channels(self) -> None:
+        before = Metadata("CYX", extra={"Ranges": (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)})
+
+        after = before.select([2, 0], (3, 20, 24), None)
+
+        assert after.extra == {"Ranges": (4.0, 5.0, 0.0, 1.0)}
+
+    def test_channels_that_were_none_lose_what_was_said_of_them(self) -> None:
+        extra = {"omero": {"channels": [{"color": "1"}]}, "Info": "x"}
+        before = Metadata("CZYX", channel_names=("a",), extra=extra)
+
+        after = before.with_axes("ZCYX", 4)
+
+        assert (after.channel_names, after.extra) == ((), {"Info": "x"})
+        assert before.with_axes("CTYX", 4).channel_names == ("a",)
 
     def test_one_plane_of_several_dimensions_fits_ome_tiff(
         self, ome_file: Path, tmp_path: Path

@@ -56,6 +56,8 @@ _SPELLINGS = {
     "sec": "s",
 } | {name: symbol for symbol, name in NGFF_UNITS.items()}
 
+_OF_CHANNELS = frozenset(["LUTs", "Ranges", "Channel", "omero"])
+
 
 class FileError(Exception):
     """A file cannot be read or written; the message is one line for a person."""
@@ -129,7 +131,11 @@ class Metadata:
             raise ValueError(f"axes={axes!r}: the image has {ndim} dimensions")
         if len(set(axes)) != ndim or not {"Y", "X"} <= set(axes):
             raise ValueError(f"axes={axes!r}: give Y, X and other letters, each once")
-        return dataclasses.replace(self, axes=axes)
+        if axes.find("C") == self.axes.find("C"):
+            return dataclasses.replace(self, axes=axes)
+        # What was said of channels was said of another dimension.
+        extra = _select_channels(self.extra, ())
+        return dataclasses.replace(self, axes=axes, channel_names=(), extra=extra)
 
     def select(
         self, planes: Sequence[int], shape: Sequence[int], channel_axis: int | None
@@ -168,14 +174,13 @@ class Metadata:
                 scale[letter] *= min(steps)
             else:
                 del scale[letter]
-        channels: Sequence[int] | None = None
-        if letter == "C":
-            channels = along
-        elif "C" in self.axes and "C" not in axes:
-            channels = ()
-        names = self.channel_names
-        if names and channels is not None:
-            names = tuple(names[channel] for channel in channels)
+        names, extra = self.channel_names, self.extra
+        if "C" in self.axes and self.axes.index("C") in outer:
+            channels = _places(planes, shape, outer)[outer.index(self.axes.index("C"))]
+            if letter != "C":
+                channels = sorted(set(channels)) if len(set(channels)) == 1 else []
+            names = tuple(names[channel] for channel in channels if names)
+            extra = _select_channels(extra, channels)
         return dataclasses.replace(
             self,
             axes=axes,
@@ -183,12 +188,7 @@ class Metadata:
             units={key: unit for key, unit in self.units.items() if key in scale},
             channel_names=names,
             origin=origin,
-            extra=_select_extra(
-                self.extra,
-                planes,
-                math.prod(shape[axis] for axis in outer),
-                channels,
-            ),
+            extra=_select_planes(extra, planes, math.prod(shape[axis] for axis in outer)),
         )
 
     def resampled(self, zoom: tuple[float, float]) -> Metadata:
@@ -215,38 +215,52 @@ def _common_axis(
 
     Where they differ along several, it is None, and they lie where they are counted.
     """
-    places = np.unravel_index(planes, [shape[axis] for axis in outer])
-    differing = [n for n, along in enumerate(places) if len(set(along.tolist())) > 1]
+    places = _places(planes, shape, outer)
+    differing = [n for n, along in enumerate(places) if len(set(along)) > 1]
     if len(differing) > 1:
         return None, planes
     chosen = differing[0] if differing else len(outer) - 1
-    return outer[chosen], places[chosen].tolist()
+    return outer[chosen], places[chosen]
 
 
-def _select_extra(
-    extra: Mapping[str, Any],
-    planes: Sequence[int],
-    n_planes: int,
-    channels: Sequence[int] | None,
+def _places(
+    planes: Sequence[int], shape: Sequence[int], outer: Sequence[int]
+) -> list[list[int]]:
+    """Return where planes lie on each of the axes that number them."""
+    places = np.unravel_index(planes, [shape[axis] for axis in outer])
+    return [along.tolist() for along in places]
+
+
+def _select_planes(
+    extra: Mapping[str, Any], planes: Sequence[int], n_planes: int
 ) -> dict[str, Any]:
-    """Return what only a dialect knows of some planes.
-
-    ``channels`` are those that are left where planes are channels, None for all.
-    """
+    """Return what only a dialect knows of some planes."""
     kept = dict(extra)
     kept.pop("Plane", None)
     labels = kept.pop("Labels", None)
     if isinstance(labels, list) and len(labels) == n_planes:
         kept["Labels"] = [labels[plane] for plane in planes]
-    if channels is None:
+    return kept
+
+
+def _select_channels(extra: Mapping[str, Any], channels: Sequence[int]) -> dict[str, Any]:
+    """Return what only a dialect knows of some channels, if there is any left."""
+    kept = {key: value for key, value in extra.items() if key not in _OF_CHANNELS}
+    if not channels:
         return kept
-    tables, columns = kept.pop("LUTs", None), kept.pop("Channel", None)
-    if isinstance(tables, list) and channels and max(channels) < len(tables):
+    tables, columns = extra.get("LUTs"), extra.get("Channel")
+    if isinstance(tables, list) and max(channels) < len(tables):
         kept["LUTs"] = [tables[channel] for channel in channels]
-    if isinstance(columns, dict) and channels:
+    ranges = extra.get("Ranges")
+    if isinstance(ranges, tuple) and 2 * max(channels) + 2 <= len(ranges):
+        kept["Ranges"] = tuple(ranges[2 * c + end] for c in channels for end in (0, 1))
+    if isinstance(columns, dict):
         kept["Channel"] = {
             name: [row[channel] for channel in channels] for name, row in columns.items()
         }
+    if "omero" in extra:
+        rows = extra["omero"]["channels"]
+        kept["omero"] = {**extra["omero"], "channels": [rows[c] for c in channels]}
     return kept
 
 

@@ -132,8 +132,9 @@ def _ngff_metadata(
             scale[letter] = float(factor)
     channels = omero.get("channels", [])
     labels = [str(channel.get("label", "")) for channel in channels]
-    names = channel_names(labels, n_channels(axes, shape))
-    extra = {"omero": dict(omero)} if omero else {}
+    count = n_channels(axes, shape)
+    names = channel_names(labels, count)
+    extra = {"omero": dict(omero)} if channels and len(channels) == count else {}
     origin = {
         letter: float(shift) for letter, shift in zip(axes, shifts, strict=True) if shift
     }
@@ -264,8 +265,8 @@ def _ngff_attributes(metadata: Metadata, name: str) -> dict[str, Any]:
         ]
     }
     omero = metadata.extra.get("omero")
-    if omero and len(omero.get("channels", [])) == len(metadata.channel_names):
+    if omero:
         attributes["omero"] = omero
-    elif metadata.channel_names:
+    elif metadata.channel_names and "S" not in metadata.axes:
         attributes["omero"] = {"channels": [{"label": n} for n in metadata.channel_names]}
     return attributes
