@@ -382,6 +382,55 @@ class TestPlainTiff:
             assert tif.pages[0].photometric.name == "RGB"
             np.testing.assert_array_equal(tif.asarray(), read(tmp_path / "in.tif"))
 
+    @pytest.mark.parametrize(
+        ("photometric", "samples", "reason"),
+        [("separated", 4, "CMYK"), ("cielab", 3, "CIELAB"), ("ycbcr", 3, "YCBCR")],
+    )
+    def test_colours_that_nobody_converts_are_refused(
+        self, tmp_path: Path, photometric: str, samples: int, reason: str
+    ) -> None:
+        image = pixels(20, 24, samples, dtype="uint8")
+        options = {"subsampling": (1, 1)} if photometric == "ycbcr" else {}
+        tifffile.imwrite(tmp_path / "in.tif", image, photometric=photometric, **options)
+
+        with pytest.raises(FileError, match=rf"in\.tif: .*{reason}"):
+            read(tmp_path / "in.tif")
+
+    @pytest.mark.parametrize("planar", ["contig", "separate"])
+    @pytest.mark.parametrize("samples", [2, 3, 5])
+    @pytest.mark.parametrize("source", ["in.tif", "in.ome.tif"])
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif"])
+    def test_samples_that_are_no_colours_are_channels(
+        self, tmp_path: Path, planar: str, samples: int, source: str, name: str
+    ) -> None:
+        image = pixels(samples, 20, 24)
+        tifffile.imwrite(
+            tmp_path / source,
+            np.moveaxis(image, 0, -1) if planar == "contig" else image,
+            photometric="minisblack",
+            planarconfig=planar,
+            metadata={"axes": "YXS" if planar == "contig" else "SYX"},
+        )
+
+        copy(tmp_path / source, tmp_path / name)
+
+        for path in (tmp_path / source, tmp_path / name):
+            assert metadata_of(path).axes == "CYX"
+            np.testing.assert_array_equal(read(path), image)
+
+    def test_samples_of_a_stack_are_channels_of_each_plane(self, tmp_path: Path) -> None:
+        image = pixels(3, 20, 24, 2)
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            image,
+            photometric="minisblack",
+            planarconfig="contig",
+            metadata={"axes": "ZYXS"},
+        )
+
+        assert metadata_of(tmp_path / "in.tif").axes == "ZCYX"
+        np.testing.assert_array_equal(read(tmp_path / "in.tif"), np.moveaxis(image, -1, 1))
+
     @pytest.mark.parametrize("dialect", [{}, {"ome": True}, {"imagej": True}])
     @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif"])
     def test_zero_stays_white(self, tmp_path: Path, dialect: dict, name: str) -> None:
@@ -482,6 +531,14 @@ class TestPng:
         with io.open_image(tmp_path / "in.png") as source:
             assert source.data.shape == (20, 24, 3)
             assert source.alpha is not None
+
+    def test_a_sample_that_is_no_opacity_is_not_made_it(self, tmp_path: Path) -> None:
+        path, image = tmp_path / "out.png", pixels(20, 24, 4)
+
+        with pytest.raises(FileError, match="not 4 samples"):
+            io.save_image(path, image, Metadata("YXS"))
+        with pytest.raises(FileError, match="not 4 samples"):
+            io.check_format(path, "YXS", image.dtype, image.shape)
 
     def test_what_png_cannot_hold_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(FileError, match=r"write \.tif instead"):

@@ -39,7 +39,7 @@ from napari_msdip.io._zarr import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -124,7 +124,9 @@ def read_provenance(path: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def check_format(path: Path, axes: str, dtype: np.dtype[Any]) -> None:
+def check_format(
+    path: Path, axes: str, dtype: np.dtype[Any], shape: Sequence[int] | None = None
+) -> None:
     """Make sure, before any work, that a format can hold an image.
 
     Parameters
@@ -135,6 +137,8 @@ def check_format(path: Path, axes: str, dtype: np.dtype[Any]) -> None:
         Letters of the image's dimensions.
     dtype : dtype
         Of its pixels.
+    shape : sequence of int or None
+        Of the image, without its opacity, where it is known.
 
     Raises
     ------
@@ -143,7 +147,7 @@ def check_format(path: Path, axes: str, dtype: np.dtype[Any]) -> None:
     """
     suffix = path.suffix.lower()
     if suffix == ".png":
-        check_png(path, axes, dtype)
+        check_png(path, axes, dtype, shape)
     elif suffix in TIFF:
         check_tiff(path, axes, dtype)
 

@@ -13,7 +13,7 @@ from napari_msdip.io._metadata import FileError, Metadata, Source
 from napari_msdip.io._paths import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["check_png", "open_picture", "save_png"]
@@ -59,7 +59,7 @@ def save_png(
     """Write one plane, gray or RGB, 8 or 16 bits, as PNG; see :func:`save_image`."""
     import imagecodecs
 
-    check_png(path, metadata.axes, data.dtype)
+    check_png(path, metadata.axes, data.dtype, data.shape)
     pixels = np.asarray(data)
     if metadata.extra.get("photometric") == "miniswhite":
         # In PNG the largest number is white.
@@ -73,10 +73,22 @@ def save_png(
         temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
 
 
-def check_png(path: Path, axes: str, dtype: npt.DTypeLike) -> None:
-    """Raise FileError if PNG cannot hold an image of these axes and this dtype."""
+def check_png(
+    path: Path, axes: str, dtype: npt.DTypeLike, shape: Sequence[int] | None = None
+) -> None:
+    """Raise FileError if PNG cannot hold an image of these axes and this dtype.
+
+    With its shape, if it is known, samples that are no colours are refused as well.
+    """
     if axes not in ("YX", "YXS", "SYX") or np.dtype(dtype).str[1:] not in ("u1", "u2"):
         raise FileError(
             f"{path}: PNG holds one gray or RGB plane of 8 or 16 bits, not {axes} "
             f"{np.dtype(dtype)}; write .tif instead"
+        )
+    samples = shape[axes.index("S")] if shape is not None and "S" in axes else 3
+    if samples != 3:
+        # It would take the last of them for opacity.
+        raise FileError(
+            f"{path}: PNG holds red, green and blue, not {samples} samples; write .tif "
+            "instead"
         )

@@ -33,6 +33,8 @@ __all__ = ["check_tiff", "open_tiff", "save_tiff", "tiff_provenance"]
 _CLASSIC_TIFF_LIMIT = 2**32 - 2**25
 _OME_DTYPES = frozenset("u1 u2 u4 i1 i2 i4 f4 f8".split())
 _IMAGEJ_DTYPES = frozenset("u1 u2 f4".split())
+_JPEG = frozenset([6, 7, 33007, 34892])
+_NO_RGB = frozenset(["CIELAB", "ICCLAB", "ITULAB", "LOGLUV"])
 _OPACITIES = ("assocalpha", "unassalpha")
 _IMAGEJ_STRUCTURE = frozenset(
     "ImageJ SCIFIO axes images channels slices frames hyperstack".split()
@@ -55,6 +57,7 @@ def open_tiff(path: Path) -> Iterator[Source]:
         if not tif.series:
             raise FileError(f"{path}: this TIFF holds no image")
         series = tif.series[0]
+        _check_colours(path, tif)
         _check_whole(path, tif)
         _check_announced(path, tif)
         notes: list[str] = []
@@ -77,7 +80,25 @@ def open_tiff(path: Path) -> Iterator[Source]:
             extra = {**metadata.extra, "opacity": kind}
             axes = "YX" if gray else "YXS"
             metadata = dataclasses.replace(metadata, axes=axes, extra=extra)
+        elif metadata.axes != series.axes and series.axes.endswith("S"):
+            # To read one channel of such a file is to read all of them.
+            order = _tiff_order(metadata.axes)
+            data = np.transpose(np.asarray(data), order)
+            metadata = metadata.reordered(order)
         yield Source(path, data, metadata, alpha, tuple(notes))
+
+
+def _axes(tif: Any) -> str:
+    """Return the letters of the dimensions; samples that are no colours are channels."""
+    series = tif.series[0]
+    axes: str = series.axes
+    if "S" not in axes or (_is_colour(tif) and series.shape[axes.index("S")] in (3, 4)):
+        return axes
+    return axes.replace("S", "Q" if "C" in axes else "C")
+
+
+def _is_colour(tif: Any) -> bool:
+    return tif.series[0].keyframe.photometric.name in ("RGB", "YCBCR")
 
 
 def _opacity(tif: Any) -> str:
@@ -99,6 +120,22 @@ def _with_opacity(
     colours = pixels if "S" in axes else pixels[..., None]
     last = alpha[..., None].astype(pixels.dtype)
     return np.concatenate([colours, last], axis=-1), "YXS"
+
+
+def _check_colours(path: Path, tif: Any) -> None:
+    """Refuse colours that are neither RGB nor made RGB by the reader."""
+    page = tif.series[0].keyframe
+    colours = page.photometric.name
+    if "S" not in tif.series[0].axes:
+        return
+    if colours == "SEPARATED":
+        raise FileError(
+            f"{path}: is a TIFF for printing (CMYK); convert it to RGB in a program that "
+            "knows its inks"
+        )
+    converted = page.compression in _JPEG and page.planarconfig == 1
+    if colours in _NO_RGB or (colours == "YCBCR" and not converted):
+        raise FileError(f"{path}: its colours are stored as {colours}; convert it to RGB")
 
 
 def _check_whole(path: Path, tif: Any) -> None:
@@ -139,14 +176,14 @@ def _tiff_metadata(tif: Any, notes: list[str]) -> Metadata:
 
 
 def _dialect_metadata(tif: Any, notes: list[str]) -> Metadata:
-    series = tif.series[0]
+    series, axes = tif.series[0], _axes(tif)
     if tif.is_ome and series.kind == "ome":
-        return _ome_metadata(tif.ome_metadata, series, notes)
+        return _ome_metadata(tif.ome_metadata, axes, series.shape, notes)
     if tif.is_imagej:
-        return _imagej_metadata(tif, series.axes, notes)
+        return _imagej_metadata(tif, axes, notes)
     if tif.is_lsm:
-        return _lsm_metadata(tif.lsm_metadata, series)
-    return _plain_metadata(tif, series.axes)
+        return _lsm_metadata(tif.lsm_metadata, axes, series.shape)
+    return _plain_metadata(tif, axes)
 
 
 def _number(found: Mapping[str, Any], key: str, notes: list[str]) -> float | None:
@@ -163,8 +200,7 @@ def _number(found: Mapping[str, Any], key: str, notes: list[str]) -> float | Non
     return None
 
 
-def _ome_metadata(xml: str, series: Any, notes: list[str]) -> Metadata:
-    axes: str = series.axes
+def _ome_metadata(xml: str, axes: str, shape: Sequence[int], notes: list[str]) -> Metadata:
     root = ElementTree.fromstring(xml)
     image = root.find("{*}Image")
     pixels = root.find("{*}Image/{*}Pixels")
@@ -180,12 +216,12 @@ def _ome_metadata(xml: str, series: Any, notes: list[str]) -> Metadata:
             default = "s" if axis == "T" else "µm"
             units[axis] = as_unit(pixels.attrib.get(f"{key}Unit", default))
     channels = [dict(channel.attrib) for channel in pixels.findall("{*}Channel")]
-    count = n_channels(axes, series.shape)
+    count = n_channels(axes, shape)
     drop = ("ID", "Name", "SamplesPerPixel")
     extra: dict[str, Any] = {
         "Channel": _columns(channels, drop) if len(channels) == count else {},
         "Plane": _columns(
-            _in_order([dict(p.attrib) for p in pixels.findall("{*}Plane")], series),
+            _in_order([dict(p.attrib) for p in pixels.findall("{*}Plane")], axes, shape),
             drop=("TheC", "TheZ", "TheT"),
         ),
     }
@@ -208,11 +244,13 @@ def _ome_metadata(xml: str, series: Any, notes: list[str]) -> Metadata:
     )
 
 
-def _in_order(rows: Sequence[dict[str, str]], series: Any) -> list[dict[str, str]]:
+def _in_order(
+    rows: Sequence[dict[str, str]], axes: str, shape: Sequence[int]
+) -> list[dict[str, str]]:
     """Return what is said of planes in the order of the planes, nothing if some lack."""
-    outer = [axis for axis, letter in enumerate(series.axes) if letter not in "YXS"]
-    found = {tuple(row.get(f"The{series.axes[a]}") for a in outer): row for row in rows}
-    places = np.ndindex(*(series.shape[axis] for axis in outer))
+    outer = [axis for axis, letter in enumerate(axes) if letter not in "YXS"]
+    found = {tuple(row.get(f"The{axes[axis]}") for axis in outer): row for row in rows}
+    places = np.ndindex(*(shape[axis] for axis in outer))
     planes = [tuple(str(n) for n in place) for place in places]
     if len(rows) != len(planes) or any(place not in found for place in planes):
         return []
@@ -246,7 +284,7 @@ def _imagej_metadata(tif: Any, axes: str, notes: list[str]) -> Metadata:
     return Metadata(axes, scale, units, (), "imagej", extra)
 
 
-def _lsm_metadata(found: Mapping[str, Any], series: Any) -> Metadata:
+def _lsm_metadata(found: Mapping[str, Any], axes: str, shape: Sequence[int]) -> Metadata:
     scale = {}
     for axis in "XYZ":
         size = float(found.get(f"VoxelSize{axis}", 0))
@@ -256,8 +294,8 @@ def _lsm_metadata(found: Mapping[str, Any], series: Any) -> Metadata:
     if float(found.get("TimeIntervall", 0)) > 0:
         scale["T"], units["T"] = float(found["TimeIntervall"]), "s"
     found_names = found.get("ChannelColors", {}).get("ColorNames", [])
-    names = channel_names(list(found_names), n_channels(series.axes, series.shape))
-    return Metadata(series.axes, scale, units, names, "ome")
+    names = channel_names(list(found_names), n_channels(axes, shape))
+    return Metadata(axes, scale, units, names, "ome")
 
 
 def _plain_metadata(tif: Any, axes: str) -> Metadata:
