@@ -160,6 +160,32 @@ class TestOmeTiff:
 
         assert metadata_of(tmp_path / "out.ome.tif").channel_names == ()
 
+    @pytest.mark.parametrize(
+        ("unit", "written"),
+        [("foot", "ft"), ("attometer", "am"), ("furlong", "pixel"), ("", "pixel")],
+    )
+    def test_units_are_those_that_ome_has(
+        self, tmp_path: Path, unit: str, written: str
+    ) -> None:
+        ome_zarr(tmp_path / "in.zarr", "zyx", (2, 20, 24), unit=unit)
+
+        copy(tmp_path / "in.zarr", tmp_path / "out.ome.tif")
+
+        xml = tifffile.tiffcomment(tmp_path / "out.ome.tif")
+        assert set(re.findall('Unit="(.*?)"', xml)) == {written}
+
+    @pytest.mark.parametrize(("unit", "written"), [("day", ["d"]), ("", [])])
+    def test_times_have_no_unit_of_space(
+        self, tmp_path: Path, unit: str, written: list[str]
+    ) -> None:
+        ome_zarr(tmp_path / "in.zarr", "tyx", (2, 20, 24), unit=unit)
+
+        copy(tmp_path / "in.zarr", tmp_path / "out.ome.tif")
+
+        xml = tifffile.tiffcomment(tmp_path / "out.ome.tif")
+        assert 'TimeIncrement="2.0"' in xml
+        assert re.findall('TimeIncrementUnit="(.*?)"', xml) == written
+
     def test_carries_provenance(self, ome_file: Path, tmp_path: Path) -> None:
         copy(ome_file, tmp_path / "out.tif", provenance={"seed": 7})
 
@@ -320,6 +346,21 @@ class TestPlainTiff:
         with tifffile.TiffFile(tmp_path / "out.tif") as tif:
             assert [s.name.lower() for s in tif.pages[0].extrasamples] == [kind]
             np.testing.assert_array_equal(tif.asarray(), image)
+
+    @pytest.mark.parametrize(
+        ("unit", "size"), [("nanometer", 0.002), ("millimeter", 2000), ("inch", 50800)]
+    )
+    def test_pixel_size_may_have_any_unit(
+        self, tmp_path: Path, unit: str, size: float
+    ) -> None:
+        ome_zarr(tmp_path / "in.zarr", "yx", (20, 24), unit=unit)
+
+        with io.open_image(tmp_path / "in.zarr") as source:
+            image = np.asarray(source.data).astype(np.int64)
+            io.save_image(tmp_path / "out.tif", image, source.metadata)
+
+        after = metadata_of(tmp_path / "out.tif")
+        assert after.scale == pytest.approx({"X": size, "Y": size}, rel=1e-5)
 
     def test_screen_resolution_is_no_pixel_size(self, tmp_path: Path) -> None:
         tifffile.imwrite(

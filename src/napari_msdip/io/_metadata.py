@@ -30,21 +30,40 @@ __all__ = [
 
 Flavour = Literal["ome", "imagej", "tiff", "png", "zarr"]
 
+_PREFIXES = {
+    "Y": "yotta",
+    "Z": "zetta",
+    "E": "exa",
+    "P": "peta",
+    "T": "tera",
+    "G": "giga",
+    "M": "mega",
+    "k": "kilo",
+    "h": "hecto",
+    "": "",
+    "d": "deci",
+    "c": "centi",
+    "m": "milli",
+    "µ": "micro",
+    "n": "nano",
+    "p": "pico",
+    "f": "femto",
+    "a": "atto",
+    "z": "zepto",
+    "y": "yocto",
+}
 NGFF_UNITS = {
-    "pm": "picometer",
     "Å": "angstrom",
-    "nm": "nanometer",
-    "µm": "micrometer",
-    "mm": "millimeter",
-    "cm": "centimeter",
-    "m": "meter",
     "in": "inch",
-    "ns": "nanosecond",
-    "µs": "microsecond",
-    "ms": "millisecond",
-    "s": "second",
+    "ft": "foot",
+    "yd": "yard",
+    "mi": "mile",
+    "pc": "parsec",
     "min": "minute",
     "h": "hour",
+    "d": "day",
+    **{f"{symbol}m": f"{name}meter" for symbol, name in _PREFIXES.items()},
+    **{f"{symbol}s": f"{name}second" for symbol, name in _PREFIXES.items()},
 }
 _SPELLINGS = {
     "um": "µm",
@@ -52,7 +71,6 @@ _SPELLINGS = {
     "micron": "µm",
     "microns": "µm",
     "micrometre": "µm",
-    "inch": "in",
     "sec": "s",
 } | {name: symbol for symbol, name in NGFF_UNITS.items()}
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip.io._metadata import (
+    NGFF_UNITS,
     FileError,
     Metadata,
     Source,
@@ -32,6 +33,16 @@ __all__ = ["check_tiff", "open_tiff", "save_tiff", "tiff_provenance"]
 
 _CLASSIC_TIFF_LIMIT = 2**32 - 2**25
 _OME_DTYPES = frozenset("u1 u2 u4 i1 i2 i4 f4 f8".split())
+_OME_SIZES = {
+    "X": "PhysicalSizeX",
+    "Y": "PhysicalSizeY",
+    "Z": "PhysicalSizeZ",
+    "T": "TimeIncrement",
+}
+_OME_UNITS = frozenset(NGFF_UNITS) | frozenset(
+    ["dam", "das", "thou", "li", "ua", "ly", "pt", "reference frame"]
+)
+_IN_CM = {"Å": 1e-8, "nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "m": 100.0, "in": 2.54}
 _IMAGEJ_DTYPES = frozenset("u1 u2 f4".split())
 _JPEG = frozenset([6, 7, 33007, 34892])
 _NO_RGB = frozenset(["CIELAB", "ICCLAB", "ITULAB", "LOGLUV"])
@@ -208,8 +219,7 @@ def _ome_metadata(xml: str, axes: str, shape: Sequence[int], notes: list[str]) -
         return Metadata(axes, flavour="ome")
     scale: dict[str, float] = {}
     units: dict[str, str] = {}
-    keys = {"X": "PhysicalSizeX", "Y": "PhysicalSizeY", "Z": "PhysicalSizeZ"}
-    for axis, key in (keys | {"T": "TimeIncrement"}).items():
+    for axis, key in _OME_SIZES.items():
         size = _number(pixels.attrib, key, notes)
         if size is not None:
             scale[axis] = size
@@ -459,11 +469,15 @@ def _subsequences(letters: str) -> set[str]:
 
 def _ome_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
     described: dict[str, Any] = {"axes": metadata.axes}
-    keys = {"X": "PhysicalSizeX", "Y": "PhysicalSizeY", "Z": "PhysicalSizeZ"}
-    for axis, key in (keys | {"T": "TimeIncrement"}).items():
+    for axis, key in _OME_SIZES.items():
         if axis in metadata.scale:
             described[key] = metadata.scale[axis]
-            described[f"{key}Unit"] = metadata.units.get(axis) or "pixel"
+            unit = metadata.units.get(axis, "")
+            if unit in _OME_UNITS:
+                described[f"{key}Unit"] = unit
+            elif axis != "T":
+                # Of times there is no such unit.
+                described[f"{key}Unit"] = "pixel"
     if metadata.flavour == "ome":
         described |= metadata.extra
     if metadata.channel_names:
@@ -518,8 +532,10 @@ def _plain_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
     if "resolution" in extra:
         x, y, unit = extra["resolution"]
         arguments |= {"resolution": (x, y), "resolutionunit": unit}
-    elif metadata.units.get("X") == metadata.units.get("Y") == "µm":
-        x, y = (1e4 / metadata.scale[axis] for axis in "XY")
+    elif all(
+        axis in metadata.scale and metadata.units.get(axis) in _IN_CM for axis in "XY"
+    ):
+        x, y = (1 / (metadata.scale[a] * _IN_CM[metadata.units[a]]) for a in "XY")
         arguments |= {"resolution": (x, y), "resolutionunit": "CENTIMETER"}
     return arguments
 
