@@ -623,6 +623,43 @@ class TestOrientation:
 
         np.testing.assert_array_equal(read(tmp_path / "in.png"), seen)
 
+    @pytest.mark.parametrize("dialect", [{}, {"ome": True}, {"imagej": True}])
+    def test_tiff_keeps_it(self, tmp_path: Path, dialect: dict) -> None:
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(3, 16, 24),
+            extratags=[(274, 3, 1, 6, False)],
+            photometric="minisblack",
+            **dialect,
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+            assert [page.tags[274].value for page in tif.pages] == [6] * len(tif.pages)
+            np.testing.assert_array_equal(tif.asarray(), read(tmp_path / "in.tif"))
+            assert "orientation" not in tif.pages[0].description
+
+    @pytest.mark.parametrize("samples", [3, 4])
+    def test_png_made_of_tiff_shows_what_that_shows(
+        self, tmp_path: Path, samples: int
+    ) -> None:
+        import imagecodecs
+
+        image = pixels(16, 24, samples, dtype="uint8")
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            image,
+            photometric="rgb",
+            extratags=[(274, 3, 1, 6, True)],
+            extrasamples=["unassalpha"] * (samples - 3),
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.png")
+
+        after = imagecodecs.imread(tmp_path / "out.png")
+        np.testing.assert_array_equal(after, np.rot90(image, -1))
+
     def test_jpeg_is_read_as_it_is_seen(self, tmp_path: Path) -> None:
         import imagecodecs
 

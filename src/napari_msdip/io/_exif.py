@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-__all__ = ["upright"]
+__all__ = ["turned", "upright"]
 
 
 _PNG = b"\x89PNG"
@@ -48,7 +48,12 @@ def upright(pixels: Array, content: bytes) -> Array:
     content : bytes
         The whole file, a JPEG or PNG.
     """
-    turn = _TURNS.get(_orientation(content))
+    return turned(pixels, _orientation(content))
+
+
+def turned(pixels: Array, orientation: int) -> Array:
+    """Return a picture (Y, X and further axes) the way up that a number stands for."""
+    turn = _TURNS.get(orientation)
     return pixels if turn is None else turn(pixels)
 
 

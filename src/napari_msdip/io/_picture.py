@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip.io._exif import upright
+from napari_msdip.io._exif import turned, upright
 from napari_msdip.io._metadata import FileError, Metadata, Source
 from napari_msdip.io._paths import replacing
 
@@ -69,6 +69,7 @@ def save_png(
     if alpha is not None:
         colours = pixels if pixels.ndim == 3 else pixels[..., None]
         pixels = np.concatenate([colours, alpha[..., None].astype(pixels.dtype)], axis=-1)
+    pixels = turned(pixels, metadata.extra.get("orientation", 1))
     with replacing(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
 

@@ -44,6 +44,7 @@ _OME_UNITS = frozenset(NGFF_UNITS) | frozenset(
 )
 _IN_CM = {"Å": 1e-8, "nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "m": 100.0, "in": 2.54}
 _IMAGEJ_DTYPES = frozenset("u1 u2 f4".split())
+_ORIENTATION = 274
 _JPEG = frozenset([6, 7, 33007, 34892])
 _NO_RGB = frozenset(["CIELAB", "ICCLAB", "ITULAB", "LOGLUV"])
 _OPACITIES = ("assocalpha", "unassalpha")
@@ -179,10 +180,12 @@ def _check_announced(path: Path, tif: Any) -> None:
 
 def _tiff_metadata(tif: Any, notes: list[str]) -> Metadata:
     """Return what a file says; a note is added on what cannot be made out."""
-    metadata = _dialect_metadata(tif, notes)
-    if tif.pages[0].photometric.name != "MINISWHITE":
-        return metadata
-    extra = {**metadata.extra, "photometric": "miniswhite"}
+    metadata, page = _dialect_metadata(tif, notes), tif.pages[0]
+    extra = dict(metadata.extra)
+    if page.photometric.name == "MINISWHITE":
+        extra["photometric"] = "miniswhite"
+    if page.tags.valueof(_ORIENTATION) in range(2, 9):
+        extra["orientation"] = int(page.tags.valueof(_ORIENTATION))
     return dataclasses.replace(metadata, extra=extra)
 
 
@@ -359,6 +362,7 @@ def save_tiff(
     source_axes, extra = metadata.axes, dict(metadata.extra)
     opacity = extra.pop("opacity", "unassalpha")
     gray = extra.pop("photometric", "minisblack")
+    orientation = extra.pop("orientation", None)
     if alpha is not None:
         data, source_axes = _with_opacity(data, source_axes, alpha)
     order = _tiff_order(source_axes)
@@ -379,6 +383,9 @@ def save_tiff(
             del arguments["colormap"]
     if alpha is not None:
         arguments |= {"extrasamples": [opacity], "planarconfig": "contig"}
+    if orientation is not None:
+        # Turned pixels would not fit the sizes of pixels, nor a stack that is read lazily.
+        arguments["extratags"] = [(_ORIENTATION, 3, 1, orientation, False)]
     if axes.endswith("SYX"):
         arguments["planarconfig"] = "separate"
     with replacing(path, overwrite=overwrite) as temporary:
