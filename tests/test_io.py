@@ -136,6 +136,22 @@ class TestOmeTiff:
             before.channel_names,
         )
 
+    @pytest.mark.parametrize(
+        ("dtype", "bits"), [("uint16", ["12"]), ("uint8", []), ("float32", [])]
+    )
+    def test_significant_bits_are_those_of_the_dtype(
+        self, tmp_path: Path, dtype: str, bits: list[str]
+    ) -> None:
+        metadata = {"axes": "YX", "SignificantBits": 12}
+        tifffile.imwrite(tmp_path / "in.ome.tif", pixels(20, 24), metadata=metadata)
+
+        with io.open_image(tmp_path / "in.ome.tif") as source:
+            image = np.asarray(source.data).astype(dtype)
+            io.save_image(tmp_path / "out.ome.tif", image, source.metadata)
+
+        xml = tifffile.tiffcomment(tmp_path / "out.ome.tif")
+        assert re.findall('SignificantBits="(.*?)"', xml) == bits
+
     @pytest.mark.parametrize("axes", ["CZYX", "ZCYX"])
     def test_plane_positions_go_by_their_numbers(self, tmp_path: Path, axes: str) -> None:
         positions = rewritten_planes(

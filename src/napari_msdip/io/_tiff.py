@@ -363,6 +363,8 @@ def save_tiff(
     opacity = extra.pop("opacity", "unassalpha")
     gray = extra.pop("photometric", "minisblack")
     orientation = extra.pop("orientation", None)
+    if data.dtype.kind == "f" or extra.get("SignificantBits", 0) > 8 * data.dtype.itemsize:
+        extra.pop("SignificantBits", None)
     if alpha is not None:
         data, source_axes = _with_opacity(data, source_axes, alpha)
     order = _tiff_order(source_axes)
