@@ -842,6 +842,14 @@ class TestSelect:
 
         assert after.origin == {"Z": 9.0, "X": 3.0}
 
+    @pytest.mark.parametrize(("planes", "origin"), [([0, 1], {}), ([4, 6], {"Z": 2.0})])
+    def test_selected_planes_lie_where_they_lay(
+        self, planes: list[int], origin: dict[str, float]
+    ) -> None:
+        after = Metadata("ZYX", {"Z": 0.5}).select(planes, (10, 20, 24), None)
+
+        assert after.origin == origin
+
     def test_larger_pixels_begin_further_inside(self) -> None:
         before = Metadata("YX", {"Y": 0.5, "X": 0.5}, origin={"Y": 10.0, "X": 20.0})
 

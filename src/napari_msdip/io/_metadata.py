@@ -184,8 +184,9 @@ class Metadata:
         axes = "".join(letters)
         scale = {key: size for key, size in self.scale.items() if key in axes}
         origin = {key: start for key, start in self.origin.items() if key in axes}
-        if letter in origin:
-            origin[letter] += min(along) * scale.get(letter, 1.0)
+        shift = min(along) * scale.get(letter, 1.0)
+        if letter in origin or (letter in scale and shift):
+            origin[letter] = origin.get(letter, 0.0) + shift
         steps = set(np.diff(along).tolist())
         if letter in scale and steps:
             if len(steps) == 1 and min(steps) > 0:
