@@ -373,7 +373,7 @@ def save_tiff(
     metadata = dataclasses.replace(metadata, axes=axes, extra=extra)
     itemsize = data.dtype.itemsize if data.dtype.kind == "u" else 0
     dialect = _dialect(path, metadata, data.dtype, data.nbytes)
-    arguments = _ARGUMENTS[dialect](metadata, json.dumps(provenance) if provenance else "")
+    arguments = _ARGUMENTS[dialect](metadata, provenance or {})
     samples = shape[axes.index("S")] if "S" in axes else 1
     # What the pixels are: a reader may have turned those of the source into others.
     arguments["photometric"] = "rgb" if samples in (3, 4) else gray
@@ -476,7 +476,7 @@ def _subsequences(letters: str) -> set[str]:
     }
 
 
-def _ome_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
+def _ome_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {"axes": metadata.axes}
     for axis, key in _OME_SIZES.items():
         if axis in metadata.scale:
@@ -497,12 +497,12 @@ def _ome_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
     if provenance:
         described["MapAnnotation"] = {
             "Namespace": "napari-msdip",
-            "napari-msdip": provenance,
+            "napari-msdip": json.dumps(provenance),
         }
     return {"ome": True, "metadata": described}
 
 
-def _imagej_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
+def _imagej_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {
         _escaped(key): value
         if key in _IMAGEJ_UNICODE or not isinstance(value, str)
@@ -512,7 +512,7 @@ def _imagej_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
     described["axes"] = metadata.axes
     if provenance:
         before = described.get("Info", "")
-        described["Info"] = f"{before}\nnapari-msdip: {provenance}".lstrip()
+        described["Info"] = f"{before}\nnapari-msdip: {json.dumps(provenance)}".lstrip()
     arguments: dict[str, Any] = {"imagej": True, "metadata": described}
     if "X" in metadata.scale and "Y" in metadata.scale:
         arguments["resolution"] = (1 / metadata.scale["X"], 1 / metadata.scale["Y"])
@@ -525,11 +525,11 @@ def _escaped(text: str) -> str:
     return "".join(char if char.isascii() else json.dumps(char)[1:-1] for char in text)
 
 
-def _plain_arguments(metadata: Metadata, provenance: str) -> dict[str, Any]:
+def _plain_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict[str, Any]:
     extra = metadata.extra if metadata.flavour == "tiff" else {}
     described: dict[str, Any] = {"axes": metadata.axes}
     if provenance:
-        described["napari-msdip"] = json.loads(provenance)
+        described["napari-msdip"] = dict(provenance)
     if metadata.channel_names:
         described["Channel"] = {"Name": list(metadata.channel_names)}
     arguments: dict[str, Any] = {"metadata": described}
