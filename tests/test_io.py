@@ -578,6 +578,13 @@ class TestPng:
         assert after.dtype == dtype
         np.testing.assert_array_equal(after, image.squeeze())
 
+    def test_byte_order_does_not_matter(self, tmp_path: Path) -> None:
+        image = pixels(20, 24, dtype=">u2")
+
+        io.save_image(tmp_path / "out.png", image, Metadata("YX"))
+
+        np.testing.assert_array_equal(read(tmp_path / "out.png"), image)
+
     def test_opacity_is_not_part_of_the_image(self, tmp_path: Path) -> None:
         import imagecodecs
 

@@ -60,7 +60,8 @@ def save_png(
     import imagecodecs
 
     check_png(path, metadata.axes, data.dtype, data.shape)
-    pixels = np.asarray(data)
+    # The encoder takes no other byte order.
+    pixels = np.asarray(data, dtype=data.dtype.newbyteorder("="))
     if metadata.extra.get("photometric") == "miniswhite":
         # In PNG the largest number is white.
         pixels = np.iinfo(pixels.dtype).max - pixels
