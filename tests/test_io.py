@@ -939,6 +939,18 @@ class TestSelect:
         found = zarr.open_group(tmp_path / "out.zarr").attrs["ome"].get("omero")
         assert found == (colours and {"channels": [{"color": c} for c in colours]})
 
+    @pytest.mark.parametrize(("axes", "names"), [("CYXS", ["a"]), ("YXS", [])])
+    def test_samples_do_not_take_the_names_of_channels(
+        self, tmp_path: Path, axes: str, names: list[str]
+    ) -> None:
+        shape = (1, 20, 24, 3)[-len(axes) :]
+        metadata = Metadata(axes, channel_names=("a",))
+
+        io.save_image(tmp_path / "out.zarr", pixels(*shape), metadata)
+
+        omero = zarr.open_group(tmp_path / "out.zarr").attrs["ome"].get("omero", {})
+        assert [c["label"] for c in omero.get("channels", [])] == names
+
     def test_ranges_follow_their_channels(self) -> None:
         before = Metadata("CYX", extra={"Ranges": (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)})
 

@@ -66,6 +66,22 @@ def test_channels_are_planes_unless_told_otherwise(
     assert metadata_of(tmp_path / "b.tif").axes == "ZCYX"
 
 
+@pytest.mark.parametrize(("photometric", "axis"), [("rgb", 2), ("minisblack", None)])
+def test_only_samples_that_are_colours_are_denoised_together(
+    fake: FakeEngine, tmp_path: Path, photometric: str, axis: int | None
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "in.tif",
+        np.arange(1440, dtype=np.uint16).reshape(20, 24, 3),
+        photometric=photometric,
+        planarconfig="contig",
+    )
+
+    run(fake, "denoise", tmp_path / "in.tif", "-o", tmp_path / "out.tif")
+
+    assert [call["channel_axis"] for call in fake.calls] == [axis]
+
+
 @pytest.mark.parametrize(
     ("axes", "advice"),
     [("YXC", "--channel-axis C"), ("YZX", "--axes"), ("CYXZ", "--channel-axis Z")],

@@ -267,6 +267,7 @@ def _ngff_attributes(metadata: Metadata, name: str) -> dict[str, Any]:
     omero = metadata.extra.get("omero")
     if omero:
         attributes["omero"] = omero
-    elif metadata.channel_names and "S" not in metadata.axes:
+    elif metadata.channel_names and ("C" in metadata.axes or "S" not in metadata.axes):
+        # Without C the samples take its place, and have no names.
         attributes["omero"] = {"channels": [{"label": n} for n in metadata.channel_names]}
     return attributes
