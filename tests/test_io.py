@@ -767,6 +767,24 @@ class TestZarr:
 
         assert metadata_of(tmp_path / "in.zarr").axes == axes
 
+    def test_dimensions_without_a_letter_share_no_spacing(self, tmp_path: Path) -> None:
+        group = zarr.create_group(tmp_path / "in.zarr")
+        group.create_array("0", shape=(2, 2, 20, 24), dtype="uint8")
+        transforms = [
+            {"type": "scale", "scale": [3.0, 7.0, 0.5, 0.5]},
+            {"type": "translation", "translation": [1.0, 2.0, 0.0, 0.0]},
+        ]
+        multiscale = {
+            "axes": [{"name": name} for name in ("angle", "pose", "y", "x")],
+            "datasets": [{"path": "0", "coordinateTransformations": transforms}],
+        }
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
+
+        found = metadata_of(tmp_path / "in.zarr")
+
+        assert (found.axes, found.origin) == ("QQYX", {})
+        assert found.scale == {"Y": 0.5, "X": 0.5}
+
     def test_version_two(self, tmp_path: Path) -> None:
         group = zarr.create_group(tmp_path / "in.zarr", zarr_format=2)
         group.create_array("0", shape=(2, 20, 24), dtype="uint8")
@@ -836,6 +854,14 @@ class TestSelect:
         after = before.select([0, 2, 4], (10, 20, 24), None)
 
         assert (after.axes, after.scale) == ("ZYX", {"Z": 1.0, "X": 0.1})
+
+    def test_planes_across_several_dimensions_have_no_spacing(self) -> None:
+        before = Metadata("QTYX", {"Q": 5.0, "X": 0.1}, origin={"Q": 1.0})
+
+        after = before.select([0, 1, 2], (3, 2, 20, 24), None)
+
+        assert (after.axes, after.scale, after.origin) == ("QYX", {"X": 0.1}, {})
+        assert before.select([0, 2], (3, 2, 20, 24), None).scale["Q"] == 5.0
 
     def test_uneven_planes_have_no_spacing(self) -> None:
         after = Metadata("ZYX", {"Z": 0.5}).select([0, 1, 4], (10, 20, 24), None)

@@ -182,8 +182,10 @@ class Metadata:
         letters = [self.axes[axis] for axis in sorted(within)]
         letters.insert(outer[0] if outer else 0, letter)
         axes = "".join(letters)
-        scale = {key: size for key, size in self.scale.items() if key in axes}
-        origin = {key: start for key, start in self.origin.items() if key in axes}
+        # Across several dimensions there is no distance, not that of a Q of the source.
+        known = axes.replace("Q", "") if axis is None else axes
+        scale = {key: size for key, size in self.scale.items() if key in known}
+        origin = {key: start for key, start in self.origin.items() if key in known}
         shift = min(along) * scale.get(letter, 1.0)
         if letter in origin or (letter in scale and shift):
             origin[letter] = origin.get(letter, 0.0) + shift

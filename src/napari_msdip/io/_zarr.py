@@ -126,6 +126,9 @@ def _ngff_metadata(
             shifts = shifts + np.asarray(transform["translation"], dtype=float)
     scale, units = {}, {}
     for letter, axis, factor in zip(axes, declared, factors, strict=True):
+        if axes.count(letter) > 1:
+            # What holds for one of them does not for the other.
+            continue
         if axis.get("unit"):
             units[letter] = as_unit(axis["unit"])
         if axis.get("unit") or factor != 1:
@@ -136,7 +139,9 @@ def _ngff_metadata(
     names = channel_names(labels, count)
     extra = {"omero": dict(omero)} if channels and len(channels) == count else {}
     origin = {
-        letter: float(shift) for letter, shift in zip(axes, shifts, strict=True) if shift
+        letter: float(shift)
+        for letter, shift in zip(axes, shifts, strict=True)
+        if shift and axes.count(letter) == 1
     }
     return Metadata(axes, scale, units, names, "zarr", extra, origin)
 
