@@ -82,6 +82,25 @@ def test_a_lattice_is_no_more_even_than_noise() -> None:
     assert kind_of_noise(lattice, IMAGE) is Kind.WHITE
 
 
+@pytest.mark.parametrize("sign", [{"excess": -0.3}, {"unevenness": 0.7}], ids=str)
+def test_what_is_more_even_than_noise_is_a_pattern(sign: dict[str, float]) -> None:
+    assert kind_of_noise(dataclasses.replace(CAMERA, **sign), IMAGE) is Kind.WHITE
+
+
+@pytest.mark.parametrize(
+    "unlike_spots", [{"white": 1.9}, {"unevenness": 1.1}, {"step": 2.0}]
+)
+def test_spots_far_above_a_white_floor_are_not_noise(
+    unlike_spots: dict[str, float],
+) -> None:
+    spots = dataclasses.replace(
+        CAMERA, level=20.0, white=1.4, highest=1.4, excess=0.0, contrast=300.0
+    )
+    assert kind_of_noise(spots, IMAGE) is Kind.WHITE
+    noise = dataclasses.replace(spots, **unlike_spots)
+    assert kind_of_noise(noise, IMAGE) is Kind.CORRELATED
+
+
 def test_what_falls_more_than_its_correlation_explains_is_texture() -> None:
     textured = dataclasses.replace(REGISTERED, highest=0.8 * REGISTERED.highest)
     more_correlated = dataclasses.replace(textured, correlation=0.35)

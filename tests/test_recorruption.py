@@ -281,6 +281,21 @@ def test_crowded_spots_do_not_hide_that_noise_was_resampled(count: int, seed: in
     assert model.is_certain
 
 
+@pytest.mark.parametrize("period", [6, 19, 32])
+@pytest.mark.parametrize("kind", ["stripes", "rings", "plaid"])
+def test_regular_patterns_do_not_make_white_noise_correlated(
+    kind: str, period: int
+) -> None:
+    y, x = np.mgrid[-64:64, -64:64] * (2 * np.pi / period)
+    patterns = {"stripes": np.sin(x), "rings": np.cos(np.hypot(y, x))}
+    pattern = patterns.get(kind, (np.sin(x) + np.sin(y)) / 2)
+    noise = np.random.default_rng(0).normal(0, 1, pattern.shape)
+    image = (100 * pattern + noise).astype(np.float32)[np.newaxis]
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+    assert model.is_white
+    assert model.overall(image) < 1.5
+
+
 def test_noise_of_the_sky_in_the_demo_is_found() -> None:
     picture = imagecodecs.imread(str(files("napari_msdip") / "data/hubble.png"))
     image = np.moveaxis(picture, 2, 0).astype(np.float32)

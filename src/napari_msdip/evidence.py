@@ -59,6 +59,15 @@ _FILTERED_LEVEL_RATIO = 2.3
 _FILTERED_HIGHEST_RATIO = 3.4
 _FILTERED_EXCESS = 0.12
 _FILTERED_UNEVENNESS = 1.5
+# Gratings and other regular patterns make blocks more alike, or values within less spread,
+# than noise ever is.
+_TOO_EVEN = -0.27
+_TOO_EVEN_WITHIN = 0.8
+# Spots that optics have spread, over noise that is white: both estimates agree, far below
+# the level, and blocks are not as even within as noise.
+_SAME_FALL = 0.1
+_FAR_ABOVE = 10.0
+_SPOTTY = 1.2
 # Or correlated in the way of noise that was resampled: the more it falls off, the less it
 # must be correlated, and the more even the blocks, over and within.
 _RESAMPLED_CORRELATION = 15.0
@@ -167,8 +176,10 @@ def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
     planar : ndarray
         ``(C, Y, X)``, the image itself.
     """
+    if _is_pattern(evidence):
+        return Kind.WHITE
     correlated = _is_strong(evidence) or _is_even(evidence, planar)
-    if correlated and not _is_texture_over_a_floor(evidence):
+    if correlated and not _is_structure_over_a_floor(evidence):
         return Kind.CORRELATED
     if _is_resampled(evidence):
         return Kind.RESAMPLED
@@ -213,6 +224,21 @@ def _is_even(evidence: Evidence, planar: Planar) -> bool:
     if evidence.unevenness < _EVEN_WITHIN:
         return True
     return _channel_level(planar) > _FALL * _known(evidence.highest)
+
+
+def _is_pattern(evidence: Evidence) -> bool:
+    return evidence.excess < _TOO_EVEN or evidence.unevenness < _TOO_EVEN_WITHIN
+
+
+def _is_structure_over_a_floor(evidence: Evidence) -> bool:
+    return _is_texture_over_a_floor(evidence) or _is_spots_over_a_floor(evidence)
+
+
+def _is_spots_over_a_floor(evidence: Evidence) -> bool:
+    highest = _known(evidence.highest)
+    is_white = highest > evidence.step and abs(evidence.fall) < _SAME_FALL
+    stands_out = evidence.level > _FAR_ABOVE * highest and evidence.unevenness > _SPOTTY
+    return is_white and stands_out
 
 
 def _is_texture_over_a_floor(evidence: Evidence) -> bool:
