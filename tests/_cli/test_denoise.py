@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -191,8 +192,7 @@ class TestStack:
         assert f"kept in {kept}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
-class TestPlanesThatFailed:
+class RealStacks:
     """The engine of stacks is the real one here, with fits that take no time."""
 
     @pytest.fixture(autouse=True)
@@ -217,6 +217,9 @@ class TestPlanesThatFailed:
         command = ["denoise", str(folder / "in.tif"), "-o", str(folder / name), "--json"]
         return main([*command, *words, "--threads", "1"], load=load)
 
+
+@pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
+class TestPlanesThatFailed(RealStacks):
     def test_resuming_says_what_the_first_run_said(
         self,
         fake: FakeEngine,
@@ -363,6 +366,45 @@ class TestPlanesThatFailed:
         assert run(FakeEngine(), *command, "--resume") == 2
         np.testing.assert_array_equal(read(tmp_path / name), before)
         assert run(FakeEngine(), *command, "--resume", "--overwrite") == 0
+
+
+class Killed(BaseException):
+    """Stands for a kill: nobody catches it."""
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
+class TestKilled(RealStacks):
+    def test_store_that_was_being_removed_is_not_taken_for_finished(
+        self, fake: FakeEngine, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.write(tmp_path)
+        assert self.denoise(fake, tmp_path, f"whole-{name}") == 0
+        seen = []
+
+        def interrupted(image: Any, *rest: Any, **settings: Any) -> Any:
+            seen.append(image)
+            if len(seen) == 3:
+                signal.raise_signal(signal.SIGINT)
+            return fake_denoise(image, *rest, **settings)
+
+        remove = shutil.rmtree
+
+        def dying(folder: Path) -> None:
+            remove(folder / "0" / "c")
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(front, "iter_denoise_part", interrupted)
+            assert self.denoise(fake, tmp_path, name) == 130
+            patch.setattr(shutil, "rmtree", dying)
+            with pytest.raises(Killed):
+                self.denoise(fake, tmp_path, name, "--overwrite")
+        assert self.denoise(fake, tmp_path, name, "--resume") == 0
+
+        np.testing.assert_array_equal(
+            read(tmp_path / name), read(tmp_path / f"whole-{name}")
+        )
+        assert sorted(os.listdir(tmp_path)) == sorted(["in.tif", name, f"whole-{name}"])
 
 
 class TestManyFiles:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from napari_msdip._cli.tasks import prepare, report_on
 from napari_msdip._judgement import in_words, judgement, undecided
 from napari_msdip.events import Status
 from napari_msdip.io import FileError
+from napari_msdip.io._paths import discard
 from napari_msdip.planes import PlaneLayout, read_plane
 from napari_msdip.sinks import ZarrOut, note_copy
 from napari_msdip.steps import drive
@@ -157,9 +157,9 @@ class _Run:
         if self.parsed.save_scales:
             self.console.note(f"{source.path}: is a stack, so no scales are saved")
         interim = task.target.suffix.lower() != ".zarr"
-        if not self.parsed.resume and task.store.exists():
+        if not (self.parsed.resume and task.store.exists()):
             # Not before: what is left is worth something until this run begins.
-            shutil.rmtree(task.store)
+            discard(task.store)
         result = self.engine.denoise_stack(
             source.data,
             self.options,
@@ -189,7 +189,7 @@ class _Run:
 
     def _refuse_copy(self, result: StackResult) -> NoReturn:
         """Take nothing for a result if no plane could be denoised."""
-        shutil.rmtree(self.task.store)
+        discard(self.task.store)
         plane, reason = next(iter(result.failed.items()))
         raise FileError(
             f"{self.task.source}: none of its {len(result.planes)} planes could be "
@@ -287,7 +287,7 @@ def _settle(
         # Another run may have more luck with them.
         note_copy(task.store, task.target.name, failed)
     else:
-        shutil.rmtree(task.store)
+        discard(task.store)
 
 
 def _finish(reports: list[dict[str, Any]], console: Console) -> Exit:

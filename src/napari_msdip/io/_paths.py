@@ -24,6 +24,7 @@ __all__ = [
     "TIFF",
     "WRITABLE",
     "check_output",
+    "discard",
     "expand",
     "is_zarr",
     "known",
@@ -207,7 +208,7 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
     FileError
         If ``path`` exists by then and may not be replaced, or the disk refuses.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    temporary = _hidden(path)
     try:
         with _writing(path):
             _sweep(path)
@@ -229,8 +230,32 @@ def name_finished(finished: Path, path: Path, *, overwrite: bool) -> None:
         _rename(finished, path, overwrite=overwrite)
 
 
+def discard(folder: Path) -> None:
+    """Remove a folder, if it is there, and what killed runs left of it.
+
+    It loses its name first: a kill half-way leaves nothing that could be taken for whole.
+
+    Raises
+    ------
+    FileError
+        If the system refuses.
+    """
+    try:
+        if folder.exists():
+            os.replace(folder, _hidden(folder))
+        _sweep(folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise FileError(f"{folder}: cannot be removed ({reason})") from error
+
+
+def _hidden(path: Path) -> Path:
+    """Return a temporary name beside ``path``, by which :func:`_sweep` knows it."""
+    return path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+
+
 def _sweep(path: Path) -> None:
-    """Remove what killed runs left of writing this very file."""
+    """Remove what killed runs left of writing or removing this very file."""
     name = f".{'[0-9a-f]' * 8}-{glob.escape(path.name)}"
     for leftover in path.parent.glob(name):
         _remove(leftover)
@@ -258,8 +283,7 @@ def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
         os.replace(temporary, path)
         return
     # A folder cannot be replaced in one step: the old one steps aside first.
-    aside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
-    os.replace(path, aside)
+    os.replace(path, _hidden(path))
     os.replace(temporary, path)
     _sweep(path)
 

@@ -1,0 +1,59 @@
+"""Names of files: which are read, which may be written, and what a kill leaves of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_msdip.io import FileError
+from napari_msdip.io._paths import discard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class TestDiscard:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "store"
+        (folder / "inner").mkdir(parents=True)
+        (folder / "inner" / "file").touch()
+        return folder
+
+    def test_nothing_is_left(self, folder: Path) -> None:
+        discard(folder)
+        discard(folder)
+
+        assert os.listdir(folder.parent) == []
+
+    def test_a_kill_takes_the_name_first_and_the_rest_is_swept(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Killed(BaseException):
+            pass
+
+        def dying(path: Path) -> None:
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "rmtree", dying)
+            with pytest.raises(Killed):
+                discard(folder)
+        assert not folder.exists()
+        discard(folder)
+
+        assert os.listdir(folder.parent) == []
+
+    def test_what_the_system_refuses_is_said(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refusing(*paths: Path) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(os, "replace", refusing)
+
+        with pytest.raises(FileError, match=r"store: cannot be removed \(Permission"):
+            discard(folder)
