@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,7 +25,7 @@ from napari_msdip.io import (
 from napari_msdip.journal import Journal, sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from napari_msdip.planes import PlaneLayout
 
@@ -36,7 +37,7 @@ __all__ = [
     "ZarrOut",
     "ZarrSink",
     "ZarrWriter",
-    "note_copy",
+    "noting_copy",
     "open_sink",
 ]
 
@@ -364,14 +365,15 @@ class Leftover:
         Whether nothing is left after all; a store without a note is taken for that.
     copy : str
         Name of the file that the store was copied to, failed planes included.
-    failed : mapping of str to str
-        Those failed planes, with the reason.
+    failed : mapping of str to str or None
+        Those failed planes, with the reason; None if it is not known to be a copy of
+        what is in the store now, as a kill came in between.
     """
 
     store: Path
     complete: bool
     copy: str
-    failed: Mapping[str, str]
+    failed: Mapping[str, str] | None
 
     @classmethod
     def of(cls, store: Path) -> Leftover:
@@ -387,7 +389,7 @@ class Leftover:
             store=store,
             complete=notes.get(_OUTCOME, {}).get("complete", True),
             copy=copy.get("name", ""),
-            failed=copy.get("failed", {}),
+            failed=copy.get("failed"),
         )
 
     def gave(self, result: Path) -> bool:
@@ -395,12 +397,33 @@ class Leftover:
         return result == self.store or result.name == self.copy
 
 
-def note_copy(store: Path, name: str, failed: Mapping[str, str]) -> None:
-    """Note in a store which file is a copy of it now, and which planes both lack."""
+@contextmanager
+def noting_copy(store: Path, name: str, failed: Mapping[str, str]) -> Iterator[None]:
+    """Note in a store that it is being copied to a file, and afterwards that it was.
+
+    A kill in between leaves a file that is known to be the store's; a failure leaves
+    what was noted before.
+
+    Parameters
+    ----------
+    store : Path
+        Folder of the store.
+    name : str
+        Name of the file.
+    failed : mapping of str to str
+        The planes that both lack then, with the reason.
+    """
     import zarr
 
-    copy: dict[str, Any] = {"name": name, "failed": dict(failed)}
-    zarr.open_group(store, mode="r+").attrs[_COPY] = copy
+    notes = zarr.open_group(store, mode="r+").attrs
+    before = notes.get(_COPY, {})
+    notes[_COPY] = {"name": name, "failed": None}
+    try:
+        yield
+    except Exception:
+        notes[_COPY] = before
+        raise
+    notes[_COPY] = {"name": name, "failed": dict(failed)}
 
 
 def open_sink(

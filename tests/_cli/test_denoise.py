@@ -18,6 +18,7 @@ from tests.fakes import fake_denoise
 
 from napari_msdip import image as front
 from napari_msdip import io
+from napari_msdip._cli import denoise as denoise_module
 from napari_msdip.cli import main
 from napari_msdip.options import Options
 from napari_msdip.stack import denoise_stack
@@ -405,6 +406,122 @@ class TestKilled(RealStacks):
             read(tmp_path / name), read(tmp_path / f"whole-{name}")
         )
         assert sorted(os.listdir(tmp_path)) == sorted(["in.tif", name, f"whole-{name}"])
+
+
+class TestKilledWhileCopied(RealStacks):
+    """A stack that is denoised, and is just getting its final format."""
+
+    def dying(self, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        save, remove = io.save_image, shutil.rmtree
+
+        def before_saving(*arguments: Any, **settings: Any) -> None:
+            raise Killed
+
+        def after_saving(*arguments: Any, **settings: Any) -> None:
+            save(*arguments, **settings)
+            raise Killed
+
+        def before_removing(store: Path) -> None:
+            if store.exists():
+                raise Killed
+
+        def while_removing(folder: Path) -> None:
+            remove(folder / "0" / "c")
+            raise Killed
+
+        match point:
+            case "before saving":
+                monkeypatch.setattr(io, "save_image", before_saving)
+            case "after saving":
+                monkeypatch.setattr(io, "save_image", after_saving)
+            case "before removing":
+                monkeypatch.setattr(denoise_module, "discard", before_removing)
+            case "while removing":
+                monkeypatch.setattr(shutil, "rmtree", while_removing)
+
+    @pytest.mark.parametrize(
+        "point", ["before saving", "after saving", "before removing", "while removing"]
+    )
+    @pytest.mark.parametrize("words", [[], ["--overwrite"]])
+    def test_resuming_needs_no_permission_and_fits_nothing(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        point: str,
+        words: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.write(tmp_path)
+        assert self.denoise(fake, tmp_path, "whole.tif") == 0
+        if words:
+            (tmp_path / "out.tif").write_bytes(b"an older result")
+
+        with monkeypatch.context() as patch:
+            self.dying(point, patch)
+            with pytest.raises(Killed):
+                self.denoise(fake, tmp_path, "out.tif", *words)
+        monkeypatch.delattr(front, "iter_denoise_part")
+        assert self.denoise(fake, tmp_path, "out.tif", "--resume") == 0
+
+        np.testing.assert_array_equal(
+            read(tmp_path / "out.tif"), read(tmp_path / "whole.tif")
+        )
+        assert sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif", "whole.tif"]
+
+    @pytest.mark.parametrize("point", ["before saving", "after saving"])
+    def test_planes_that_failed_are_tried_again_all_the_same(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        point: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        with monkeypatch.context() as patch:
+            self.dying(point, patch)
+            with pytest.raises(Killed):
+                self.denoise(fake, tmp_path, "out.tif")
+
+        assert self.denoise(fake, tmp_path, "out.tif", "--resume") == 1
+        assert (read(tmp_path / "out.tif")[0] != self.stack()[0]).any()
+        self.write(tmp_path)
+        assert self.denoise(fake, tmp_path, "out.tif", "--resume") == 0
+        assert sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif"]
+
+    def test_failure_to_save_does_not_make_another_result_its_own(
+        self, fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.write(tmp_path)
+
+        def appearing(path: Path, *rest: Any, **settings: Any) -> None:
+            path.write_bytes(b"precious")
+            raise io.FileError(f"{path}: exists already; --overwrite replaces it")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(io, "save_image", appearing)
+            assert self.denoise(fake, tmp_path, "out.tif") == 1
+
+        assert self.denoise(fake, tmp_path, "out.tif", "--resume") == 2
+        assert (tmp_path / "out.tif").read_bytes() == b"precious"
+
+    def test_planes_that_cannot_be_removed_do_not_cost_the_result(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        self.write(tmp_path)
+
+        def refusing(folder: Path) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "rmtree", refusing)
+            assert self.denoise(fake, tmp_path, "out.tif") == 0
+
+        captured = capsys.readouterr()
+        assert json.loads(captured.out)["files"][0]["status"] == "completed"
+        assert "cannot be removed" in captured.err
 
 
 class TestManyFiles:

@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -24,12 +25,12 @@ from napari_msdip.events import Status
 from napari_msdip.io import FileError
 from napari_msdip.io._paths import discard
 from napari_msdip.planes import PlaneLayout, read_plane
-from napari_msdip.sinks import ZarrOut, note_copy
+from napari_msdip.sinks import ZarrOut, noting_copy
 from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from napari_msdip._cli.console import Console
     from napari_msdip._cli.engine import Engine
@@ -50,6 +51,7 @@ def denoise_files(
     engine = ready(load, options) if tasks else None
     client = _connect(parsed.scheduler) if parsed.scheduler else None
     stop = Interrupt(console)
+    _sweep_skipped(reports)
     with client or contextlib.nullcontext(), stop.listening():
         for number, task in enumerate(tasks, 1):
             if stop.asked or engine is None:
@@ -72,6 +74,14 @@ def _connect(address: str) -> Any:
         return Client(address, timeout=10)
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(f"--scheduler {address}: no answer ({error})") from error
+
+
+def _sweep_skipped(reports: Iterable[Mapping[str, Any]]) -> None:
+    """Remove what is left if a kill came while the planes of a result were removed."""
+    for report in reports:
+        if report["status"] == "skipped":
+            with contextlib.suppress(FileError):
+                discard(io.partial_path(Path(report["output"])))
 
 
 @dataclass(frozen=True)
@@ -280,14 +290,25 @@ def _settle(
             "failed": failed,
             "plan of the last plane": result.plan.to_dict() if result.plan else None,
         }
-        io.save_image(
-            task.target, result.image, metadata, overwrite=overwrite, provenance=provenance
-        )
-    if failed:
-        # Another run may have more luck with them.
-        note_copy(task.store, task.target.name, failed)
-    else:
+        with noting_copy(task.store, task.target.name, failed):
+            io.save_image(
+                task.target,
+                result.image,
+                metadata,
+                overwrite=overwrite,
+                provenance=provenance,
+            )
+    # Where planes failed, another run may have more luck with them.
+    if not failed:
+        _tidy(task, run.console)
+
+
+def _tidy(task: Task, console: Console) -> None:
+    """Remove the planes of a result that is there; that they stay is no failure."""
+    try:
         discard(task.store)
+    except FileError as error:
+        console.note(f"{error}; the result is whole, and nothing needs it any more")
 
 
 def _finish(reports: list[dict[str, Any]], console: Console) -> Exit:
