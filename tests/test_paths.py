@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from napari_msdip import io
 from napari_msdip.io import FileError
 from napari_msdip.io._paths import discard
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def test_digits_that_are_no_numbers_are_sorted_all_the_same(tmp_path: Path) -> None:
+    for name in ("1²2.tif", "1a2.tif", "10.tif", "٣.tif"):
+        (tmp_path / name).touch()
+
+    assert {path.name for path in io.expand([tmp_path])} == set(os.listdir(tmp_path))
 
 
 class TestDiscard:
