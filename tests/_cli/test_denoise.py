@@ -19,6 +19,7 @@ from tests.fakes import fake_denoise
 from napari_msdip import image as front
 from napari_msdip import io
 from napari_msdip._cli import denoise as denoise_module
+from napari_msdip._cli import noise, selection, tasks
 from napari_msdip.cli import main
 from napari_msdip.options import Options
 from napari_msdip.stack import denoise_stack
@@ -541,6 +542,72 @@ class TestManyFiles:
         assert statuses == ["completed", "failed", "completed"]
         assert "1.tif: image: holds NaN" in captured.err
         assert "Traceback" not in captured.err
+
+    @pytest.mark.parametrize("command", ["denoise", "noise"])
+    @pytest.mark.parametrize("words", [[], ["--resume"]])
+    def test_error_that_nobody_foresaw_ends_one_file_only(
+        self,
+        fake: FakeEngine,
+        folder: Path,
+        tmp_path: Path,
+        command: str,
+        words: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        layout_of, out = selection.layout_of, ["-o", f"{tmp_path}/out/"]
+        if words:
+            run(fake, "denoise", folder / "1.tif", *out)
+            capsys.readouterr()
+
+        def breaking(source: io.Source, wanted: str | None) -> Any:
+            if source.path.name == "1.tif":
+                raise IndexError("of an odd reader")
+            return layout_of(source, wanted)
+
+        for module in (tasks, noise):
+            monkeypatch.setattr(module, "layout_of", breaking)
+        if command == "noise":
+            out, words = [], []
+
+        assert run(fake, command, folder, *out, *words, "--json") == 1
+
+        captured = capsys.readouterr()
+        files = {file["input"]: file for file in json.loads(captured.out)["files"]}
+        assert len(files) == 3
+        assert files.pop(str(folder / "1.tif"))["error"] == (
+            f"{folder / '1.tif'}: unexpected IndexError: of an odd reader; this is a bug, "
+            "--debug shows where"
+        )
+        assert not any("error" in file for file in files.values())
+        assert "Traceback" not in captured.err
+
+    def test_error_that_nobody_foresaw_while_saving_ends_one_file_only(
+        self,
+        fake: FakeEngine,
+        folder: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        save = io.save_image
+
+        def breaking(path: Path, *rest: Any, **settings: Any) -> None:
+            if path.name == "1.tif":
+                raise IndexError("of an odd writer")
+            save(path, *rest, **settings)
+
+        monkeypatch.setattr(io, "save_image", breaking)
+        command = ["denoise", folder, "-o", tmp_path / "out"]
+
+        assert run(fake, *command, "--json") == 1
+
+        files = json.loads(capsys.readouterr().out)["files"]
+        statuses = [file["status"] for file in files]
+        assert statuses == ["completed", "failed", "completed"]
+        assert files[1]["error"].startswith(f"{folder / '1.tif'}: unexpected IndexError")
+        with pytest.raises(IndexError):
+            run(fake, *command, "--overwrite", "--debug")
 
     def test_unreadable_file_does_not_stop_the_others(
         self, fake: FakeEngine, folder: Path, tmp_path: Path

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_msdip import io
 from napari_msdip._cli.console import Interrupt, duration
-from napari_msdip._cli.engine import REFUSALS, ready
+from napari_msdip._cli.engine import ready
 from napari_msdip._cli.exits import Exit, UsageError, naming
 from napari_msdip._cli.flags import options_from
 from napari_msdip._cli.made import made_of
@@ -105,7 +105,7 @@ class _Run:
                 for note in source.notes:
                     self.console.note(f"{task.source}: {note}")
                 report = self._stack(source) if task.is_stack else self._image(source)
-        except (FileError, *REFUSALS) as error:
+        except Exception as error:  # Whatever this file does to a third-party reader.
             if self.parsed.debug:
                 raise
             text = naming(task.source, error)
@@ -230,7 +230,7 @@ class _Run:
     def _judge(self, noisy: Any, denoised: Any, channel_axis: int | None) -> dict[str, str]:
         try:
             return judgement(self.engine.assess(noisy, denoised, channel_axis=channel_axis))
-        except REFUSALS as error:
+        except Exception as error:
             return undecided(error)
 
     def _stack_report(

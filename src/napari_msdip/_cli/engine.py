@@ -13,10 +13,7 @@ if TYPE_CHECKING:
     from napari_msdip.events import Progress, Result, StackResult
     from napari_msdip.options import Options
 
-__all__ = ["REFUSALS", "Engine", "load_engine", "ready"]
-
-# What an engine raises for one image that it cannot denoise.
-REFUSALS = (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+__all__ = ["Engine", "load_engine", "ready"]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,24 @@ import contextlib
 import enum
 from typing import TYPE_CHECKING
 
+from napari_msdip.io import FileError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["Exit", "UsageError", "naming", "refusing"]
+
+# What is raised for one image that cannot be read, denoised or written.
+_REFUSALS = (
+    ArithmeticError,
+    FileError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class Exit(enum.IntEnum):
@@ -48,8 +61,11 @@ def refusing() -> Iterator[None]:
 
 
 def naming(source: Path, error: Exception) -> str:
-    """Say an error, and of which file, once."""
+    """Say an error, and of which file, once; one that nobody foresaw is called that."""
     text = _in_words(error)
+    if not isinstance(error, _REFUSALS):
+        kind = type(error).__name__
+        return f"{source}: unexpected {kind}: {text}; this is a bug, --debug shows where"
     return text if text.startswith(str(source)) else f"{source}: {text}"
 
 

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_msdip import io
-from napari_msdip._cli.engine import REFUSALS
 from napari_msdip._cli.exits import Exit, naming, refusing
 from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
-from napari_msdip.io import FileError
 from napari_msdip.planes import read_plane, select
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ def estimate_noise(
             console.say(
                 f"{path}: {report['sigma']:.4g} ({report['share']:.2%} of its range)"
             )
-        except (FileError, *REFUSALS) as error:
+        except Exception as error:  # Whatever this file does to a third-party reader.
             if parsed.debug:
                 raise
             text = naming(path, error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_msdip import io
-from napari_msdip._cli.exits import UsageError, refusing
+from napari_msdip._cli.exits import UsageError, naming, refusing
 from napari_msdip._cli.made import difference, recorded
 from napari_msdip._cli.names import called_as_scales, name_results
 from napari_msdip._cli.selection import (
@@ -79,11 +79,10 @@ def prepare(
         _check_target(target, left, parsed, inputs)
         try:
             tasks.append(_plan(path, target, left, parsed, planes, options))
-        except FileError as error:
-            if len(paths) == 1:
+        except Exception as error:  # Whatever this file does to a third-party reader.
+            if len(paths) == 1 and isinstance(error, (FileError, OSError)):
                 raise
-            console.error(str(error))
-            reports.append(report_on(path, target, "failed", error=str(error)))
+            reports.append(_failed(path, target, error, parsed, console))
     like_scales = called_as_scales([*paths, *targets])
     for task in tasks:
         _check_scales(task, parsed, like_scales)
@@ -118,10 +117,25 @@ def _skip(
                 f"{target}: is there already, but was made otherwise ({found}); choose "
                 "another output, or --overwrite without --resume to replace it"
             )
-    except FileError as error:
-        console.error(str(error))
-        return report_on(path, target, "failed", error=str(error))
+    except Exception as error:  # Whatever this file does to a third-party reader.
+        return _failed(path, target, error, parsed, console)
     return report_on(path, target, "skipped")
+
+
+def _failed(
+    path: Path,
+    target: Path,
+    error: Exception,
+    parsed: argparse.Namespace,
+    console: Console,
+) -> dict[str, Any]:
+    """Return the report on a file that an error ends, after saying it."""
+    foreseen = isinstance(error, FileError)
+    if parsed.debug and not foreseen:
+        raise error
+    text = str(error) if foreseen else naming(path, error)
+    console.error(text)
+    return report_on(path, target, "failed", error=text)
 
 
 def _left_to_do(target: Path) -> Leftover | None:
