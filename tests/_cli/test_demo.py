@@ -39,3 +39,11 @@ def test_overwrites_nothing(fake: FakeEngine, tmp_path: Path) -> None:
         (tmp_path / name).unlink()
     assert unloaded("demo", "-o", tmp_path) == 2
     assert run(fake, "demo", "-o", tmp_path, "--overwrite") == 0
+
+
+def test_scales_of_an_earlier_run_do_not_stay(fake: FakeEngine, tmp_path: Path) -> None:
+    (tmp_path / "denoised.scale3.tif").touch()
+
+    assert run(fake, "demo", "-o", tmp_path, "--overwrite") == 0
+
+    assert not (tmp_path / "denoised.scale3.tif").exists()

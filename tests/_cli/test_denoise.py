@@ -59,6 +59,22 @@ class TestImage:
 
         assert (tmp_path / "out.scale0.tif").exists()
 
+    @pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
+    def test_scales_of_an_earlier_run_do_not_stay_beside_the_new_ones(
+        self, fake: FakeEngine, image_file: Path, tmp_path: Path, suffix: str
+    ) -> None:
+        words = ["denoise", image_file, "-o", tmp_path / f"out{suffix}", "--save-scales"]
+        run(fake, *words)
+        (tmp_path / f"out.scale0{suffix}").rename(tmp_path / f"out.scale7{suffix}")
+        others = [f"out.scale7b{suffix}", f"other.scale7{suffix}"]
+        for name in others:
+            (tmp_path / name).touch()
+
+        assert run(fake, *words, "--overwrite") == 0
+
+        expected = ["cells.tif", *others, f"out{suffix}", f"out.scale0{suffix}"]
+        assert sorted(os.listdir(tmp_path)) == sorted(expected)
+
     def test_big_endian_file(self, fake: FakeEngine, tmp_path: Path) -> None:
         image = np.full((20, 24), 1000, ">u2")
         tifffile.imwrite(tmp_path / "in.tif", image, byteorder=">")

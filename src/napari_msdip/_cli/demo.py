@@ -15,10 +15,11 @@ from napari_msdip._cli.console import Interrupt, duration
 from napari_msdip._cli.engine import ready
 from napari_msdip._cli.exits import Exit, refusing
 from napari_msdip._cli.flags import options_from
-from napari_msdip._cli.names import scale_path
+from napari_msdip._cli.names import scale_path, scales_of
 from napari_msdip._judgement import in_words, judgement
 from napari_msdip.events import Status
 from napari_msdip.io import Metadata
+from napari_msdip.io._paths import discard
 from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def run_demo(
     targets = {name: folder / name for name in ("noisy.tif", "denoised.tif")}
     targets |= {name: folder / name for name in ("side-by-side.png", "report.json")}
     with refusing():
-        for target in (*targets.values(), *folder.glob("denoised.scale[0-9]*.tif")):
+        for target in (*targets.values(), *scales_of(targets["denoised.tif"])):
             _check(target, overwrite=parsed.overwrite)
     noisy = demo_image()
     console.say(_WHAT)
@@ -116,6 +117,9 @@ def _write(
         resampled = metadata.resampled(scale.zoom)
         io.save_image(path, scale.image, resampled, overwrite=overwrite)
         scales.append(path)
+    stale = {*scales_of(targets["denoised.tif"])} - {*scales}
+    for path in stale if overwrite else ():
+        discard(path)
     picture = side_by_side(noisy, result.image)
     io.save_image(targets["side-by-side.png"], picture, metadata, overwrite=overwrite)
     report = provenance | {"quality": judgement(quality)}

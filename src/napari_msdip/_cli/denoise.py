@@ -17,7 +17,7 @@ from napari_msdip._cli.engine import ready
 from napari_msdip._cli.exits import Exit, UsageError, naming
 from napari_msdip._cli.flags import options_from
 from napari_msdip._cli.made import made_of
-from napari_msdip._cli.names import free_name, scale_path
+from napari_msdip._cli.names import free_name, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip._cli.tasks import prepare, report_on
 from napari_msdip._judgement import in_words, judgement, undecided
@@ -140,9 +140,12 @@ class _Run:
         )
         save(target, result.image, source.metadata, alpha=source.alpha)
         if self.parsed.save_scales:
-            for number, scale in enumerate(result.scales):
-                metadata = source.metadata.resampled(scale.zoom)
-                save(scale_path(target, number), scale.image, metadata)
+            scales = [scale_path(target, number) for number in range(len(result.scales))]
+            for path, scale in zip(scales, result.scales, strict=True):
+                save(path, scale.image, source.metadata.resampled(scale.zoom))
+            stale = {*scales_of(target)} - {*scales}
+            for path in stale if self.parsed.overwrite else ():
+                _tidy(path, self.console)
         quality = self._judge(image, result.image, axis)
         self.console.say(f"{source.path} -> {target} ({duration(result.seconds)})")
         self.console.say(f"  {in_words(quality)}")
@@ -300,15 +303,15 @@ def _settle(
             )
     # Where planes failed, another run may have more luck with them.
     if not failed:
-        _tidy(task, run.console)
+        _tidy(task.store, run.console)
 
 
-def _tidy(task: Task, console: Console) -> None:
-    """Remove the planes of a result that is there; that they stay is no failure."""
+def _tidy(path: Path, console: Console) -> None:
+    """Remove what a result that is there leaves without a use; if it stays, no harm."""
     try:
-        discard(task.store)
+        discard(path)
     except FileError as error:
-        console.note(f"{error}; the result is whole, and nothing needs it any more")
+        console.note(f"{error}; the result is whole, and nothing needs this any more")
 
 
 def _finish(reports: list[dict[str, Any]], console: Console) -> Exit:

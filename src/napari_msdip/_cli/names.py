@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_msdip.options import Options
 
-__all__ = ["called_as_scales", "free_name", "name_results", "scale_path"]
+__all__ = ["called_as_scales", "free_name", "name_results", "scale_path", "scales_of"]
 
 
 def name_results(paths: Sequence[Path], output: str, options: Options) -> list[Path]:
@@ -66,6 +66,15 @@ def scale_path(target: Path, number: int) -> Path:
     """Return where the result of one scale goes, 0 being the finest."""
     stem, suffix = io.split_suffix(target)
     return target.with_name(f"{stem}.scale{number}{suffix}")
+
+
+def scales_of(target: Path) -> list[Path]:
+    """Return the scales of a result that are there."""
+    stem, suffix = io.split_suffix(target)
+    called = re.compile(rf"{re.escape(stem)}\.scale\d+{re.escape(suffix)}")
+    if not target.parent.is_dir():
+        return []
+    return [path for path in target.parent.iterdir() if called.fullmatch(path.name)]
 
 
 def called_as_scales(paths: Iterable[Path]) -> dict[Path, Path]:

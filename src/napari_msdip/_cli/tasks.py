@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from napari_msdip import io
 from napari_msdip._cli.exits import UsageError, naming, refusing
 from napari_msdip._cli.made import difference, recorded
-from napari_msdip._cli.names import called_as_scales, name_results
+from napari_msdip._cli.names import called_as_scales, name_results, scales_of
 from napari_msdip._cli.selection import (
     check_planes,
     layout_of,
@@ -207,8 +206,7 @@ def _check_scales(
         )
     if parsed.overwrite:
         return
-    stem, suffix = io.split_suffix(task.target)
-    for found in task.target.parent.glob(f"{glob.escape(stem)}.scale[0-9]*{suffix}"):
+    for found in scales_of(task.target):
         raise UsageError(f"{found}: exists already; --overwrite replaces it")
 
 

@@ -230,8 +230,8 @@ def name_finished(finished: Path, path: Path, *, overwrite: bool) -> None:
         _rename(finished, path, overwrite=overwrite)
 
 
-def discard(folder: Path) -> None:
-    """Remove a folder, if it is there, and what killed runs left of it.
+def discard(path: Path) -> None:
+    """Remove a file or folder, if it is there, and what killed runs left of it.
 
     It loses its name first: a kill half-way leaves nothing that could be taken for whole.
 
@@ -241,12 +241,12 @@ def discard(folder: Path) -> None:
         If the system refuses.
     """
     try:
-        if folder.exists():
-            os.replace(folder, _hidden(folder))
-        _sweep(folder)
+        if path.exists():
+            os.replace(path, _hidden(path))
+        _sweep(path)
     except OSError as error:
         reason = error.strerror or error
-        raise FileError(f"{folder}: cannot be removed ({reason})") from error
+        raise FileError(f"{path}: cannot be removed ({reason})") from error
 
 
 def _hidden(path: Path) -> Path:
