@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,15 @@ __all__ = [
     "plane_seed",
     "read_plane",
     "select",
+    "spread",
 ]
 
 Array = npt.NDArray[Any]
+
+_Item = TypeVar("_Item")
+
+# How many finished planes a resumed run compares with its input.
+_MOST_COMPARED = 1000
 
 # An odd multiplier makes index -> seed one-to-one modulo 2**31, so that no two
 # planes of a stack ever share random numbers; this one spreads neighbours widely.
@@ -277,6 +283,12 @@ def chunked(planes: Sequence[int], row_length: int, size: int) -> list[list[int]
             chunks.append([])
         chunks[-1].append(position)
     return chunks
+
+
+def spread(items: Sequence[_Item]) -> Sequence[_Item]:
+    """Return those of many planes that stand for all: up to 1000, evenly spread."""
+    step = -(-len(items) // _MOST_COMPARED) or 1
+    return items[::step]
 
 
 def open_stack(stack: Any) -> Any:

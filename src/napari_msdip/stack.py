@@ -28,6 +28,7 @@ from napari_msdip.planes import (
     plane_seed,
     read_plane,
     select,
+    spread,
 )
 from napari_msdip.sinks import Sink, ZarrOut, open_sink
 from napari_msdip.steps import changed, drive
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["ZarrOut", "denoise_stack", "iter_denoise_stack", "plane_seed"]
 
 Array = npt.NDArray[Any]
-
-# How many finished planes a resumed run compares with its input, evenly spread.
-_MOST_COMPARED = 1000
 
 
 def denoise_stack(
@@ -499,8 +497,7 @@ def _place(plane: Array) -> tuple[int, tuple[int, ...]]:
 def _compare_input(job: Job) -> None:
     """Refuse to go on with a store that was begun from other pixels."""
     done = [index for index in job.planes if index in job.sink.done]
-    step = -(-len(done) // _MOST_COMPARED) or 1
-    for index in done[::step]:
+    for index in spread(done):
         try:
             plane = read_plane(job.source, job.layout, index)
         except Exception as error:  # Whatever a third-party reader raises.

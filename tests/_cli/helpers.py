@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
+import tifffile
 import zarr
+from tests.fakes import fake_denoise
 
+from napari_msdip import image as front
 from napari_msdip import io
 from napari_msdip._cli.engine import Engine
 from napari_msdip.cli import main
@@ -23,6 +28,7 @@ from napari_msdip.events import (
 )
 from napari_msdip.plan import Plan, ScalePlan
 from napari_msdip.planes import PlaneLayout, read_plane, select
+from napari_msdip.stack import denoise_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,3 +154,29 @@ def read(path: Path) -> np.ndarray:
 def metadata_of(path: Path) -> io.Metadata:
     with io.open_image(path) as source:
         return source.metadata
+
+
+class RealStacks:
+    """The engine of stacks is the real one here, with fits that take no time."""
+
+    @pytest.fixture(autouse=True)
+    def quick_fits(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(front, "iter_denoise_part", fake_denoise)
+        self.write(tmp_path, bad=2)
+
+    def stack(self) -> np.ndarray:
+        return np.random.default_rng(0).normal(100, 9, (5, 20, 24)).astype(np.float32)
+
+    def write(self, folder: Path, *, bad: int | None = None) -> None:
+        stack = self.stack()
+        if bad is not None:
+            stack[bad, 3, 4] = np.nan
+        metadata = {"axes": "ZYX"}
+        tifffile.imwrite(folder / "in.tif", stack, imagej=True, metadata=metadata)
+
+    def denoise(self, fake: FakeEngine, folder: Path, name: str, *words: str) -> int:
+        def load() -> Engine:
+            return dataclasses.replace(fake.load(), denoise_stack=denoise_stack)
+
+        command = ["denoise", str(folder / "in.tif"), "-o", str(folder / name), "--json"]
+        return main([*command, *words, "--threads", "1"], load=load)

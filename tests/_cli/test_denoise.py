@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -13,21 +12,17 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from tests._cli.helpers import FakeEngine, metadata_of, read, run, unloaded
+from tests._cli.helpers import FakeEngine, RealStacks, metadata_of, read, run, unloaded
 from tests.fakes import fake_denoise
 
 from napari_msdip import image as front
 from napari_msdip import io
 from napari_msdip._cli import denoise as denoise_module
 from napari_msdip._cli import noise, selection, tasks
-from napari_msdip.cli import main
 from napari_msdip.options import Options
-from napari_msdip.stack import denoise_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from napari_msdip._cli.engine import Engine
 
 
 class TestImage:
@@ -208,32 +203,6 @@ class TestStack:
         np.testing.assert_array_equal(zarr.open_group(kept)["0"][:], read(stack_file) // 2)
         np.testing.assert_array_equal(read(tmp_path / name), read(stack_file))
         assert f"kept in {kept}" in capsys.readouterr().err
-
-
-class RealStacks:
-    """The engine of stacks is the real one here, with fits that take no time."""
-
-    @pytest.fixture(autouse=True)
-    def quick_fits(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(front, "iter_denoise_part", fake_denoise)
-        self.write(tmp_path, bad=2)
-
-    def stack(self) -> np.ndarray:
-        return np.random.default_rng(0).normal(100, 9, (5, 20, 24)).astype(np.float32)
-
-    def write(self, folder: Path, *, bad: int | None = None) -> None:
-        stack = self.stack()
-        if bad is not None:
-            stack[bad, 3, 4] = np.nan
-        metadata = {"axes": "ZYX"}
-        tifffile.imwrite(folder / "in.tif", stack, imagej=True, metadata=metadata)
-
-    def denoise(self, fake: FakeEngine, folder: Path, name: str, *words: str) -> int:
-        def load() -> Engine:
-            return dataclasses.replace(fake.load(), denoise_stack=denoise_stack)
-
-        command = ["denoise", str(folder / "in.tif"), "-o", str(folder / name), "--json"]
-        return main([*command, *words, "--threads", "1"], load=load)
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])

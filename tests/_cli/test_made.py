@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
-from tests._cli.helpers import FakeEngine, run, unloaded
+import tifffile
+from tests._cli.helpers import FakeEngine, RealStacks, run, unloaded
+
+from napari_msdip import planes
+from napari_msdip._cli import made
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_msdip.planes import PlaneLayout
 
 
 def test_resume_skips_what_is_there(fake: FakeEngine, folder: Path, tmp_path: Path) -> None:
@@ -47,3 +54,86 @@ def test_resume_refuses_a_result_of_other_planes(
     assert unloaded(*command, "2:4") == 1
 
     assert "made otherwise (from other planes)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
+class TestStack(RealStacks):
+    @pytest.fixture(autouse=True)
+    def whole(self, tmp_path: Path) -> None:
+        self.write(tmp_path)
+
+    def test_every_plane_of_the_input_counts(
+        self, fake: FakeEngine, tmp_path: Path, name: str
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+        for plane in range(5):
+            changed = self.stack()
+            changed[plane, 3, 4] += 1
+            metadata = {"axes": "ZYX"}
+            tifffile.imwrite(tmp_path / "in.tif", changed, imagej=True, metadata=metadata)
+
+            assert self.denoise(fake, tmp_path, name, "--resume") == 1
+        self.write(tmp_path)
+        assert self.denoise(fake, tmp_path, name, "--resume") == 0
+
+    def test_what_the_dimensions_are_counts(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        name: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        self.denoise(fake, tmp_path, name, "--planes", "1:3")
+        words = ["--planes", "1:3", "--resume"]
+
+        assert self.denoise(fake, tmp_path, name, *words, "--axes", "zyx") == 0
+        assert self.denoise(fake, tmp_path, name, *words, "--axes", "tyx") == 1
+        assert "the axes were" in capsys.readouterr().err
+
+    def test_channels_that_are_denoised_otherwise_are_named(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        name: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        stack = np.stack([self.stack()] * 2)
+        metadata = {"axes": "ZCYX"}
+        tifffile.imwrite(tmp_path / "in.tif", stack, imagej=True, metadata=metadata)
+        self.denoise(fake, tmp_path, name, "--channel-axis", "C")
+
+        assert self.denoise(fake, tmp_path, name, "--resume", "--channel-axis", "1") == 0
+        assert self.denoise(fake, tmp_path, name, "--resume") == 1
+        assert "the channel axis was 1, is None" in capsys.readouterr().err
+
+    def test_evenly_spread_planes_stand_for_many(
+        self, fake: FakeEngine, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+        monkeypatch.setattr(planes, "_MOST_COMPARED", 2)
+        read_plane, read = made.read_plane, []
+
+        def noting(source: Any, layout: PlaneLayout, index: int) -> Any:
+            read.append(index)
+            return read_plane(source, layout, index)
+
+        monkeypatch.setattr(made, "read_plane", noting)
+        found = made.recorded(tmp_path / name)["input"]
+
+        if name.endswith(".zarr"):
+            assert list(found) == ["0", "3"]
+        self.denoise(fake, tmp_path, f"again-{name}")
+        assert read == ([] if name.endswith(".zarr") else [0, 3])
+
+
+def test_resume_refuses_a_result_without_the_scales_that_are_asked_for(
+    fake: FakeEngine, image_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["denoise", image_file, "-o", tmp_path / "out.tif", "--resume"]
+    run(fake, *command)
+
+    assert unloaded(*command, "--save-scales") == 1
+
+    assert "made otherwise (without its scales)" in capsys.readouterr().err
+    assert run(fake, *command[:-1], "--overwrite", "--save-scales") == 0
+    assert unloaded(*command, "--save-scales") == 0

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip import io
-from napari_msdip.planes import PlaneLayout, digest, read_plane, select
+from napari_msdip._cli.selection import metadata_of
+from napari_msdip.planes import PlaneLayout, digest, read_plane, select, spread
 from napari_msdip.sinks import JOURNAL
 
 if TYPE_CHECKING:
@@ -25,14 +26,20 @@ _OF_MACHINE = ("device", "threads")
 def made_of(
     source: Source, layout: PlaneLayout, planes: Sequence[int], options: Options
 ) -> dict[str, Any]:
-    """Return what :func:`difference` compares; ``planes`` are those denoised.
+    """Return what :func:`difference` compares; ``planes`` are those denoised."""
+    return {
+        "options": options.to_dict(),
+        "axes": source.metadata.axes,
+        "channel_axis": layout.channel_axis,
+        "input": {
+            str(plane): _fingerprint(source, layout, plane) for plane in spread(planes)
+        },
+    }
 
-    The first of them stands for the input.
-    """
-    first = planes[0]
+
+def _fingerprint(source: Source, layout: PlaneLayout, plane: int) -> str:
     with io.reading(source.path):
-        fingerprint = digest(read_plane(source.data, layout, first))
-    return {"options": options.to_dict(), "input": {str(first): fingerprint}}
+        return digest(read_plane(source.data, layout, plane))
 
 
 def recorded(target: Path) -> dict[str, Any]:
@@ -41,10 +48,22 @@ def recorded(target: Path) -> dict[str, Any]:
     if not journal.exists():
         return dict(io.read_provenance(target))
     try:
-        header, *records = map(json.loads, journal.read_text().splitlines())
-        return {**header, "input": {str(r["plane"]): r["input"] for r in records[:1]}}
-    except (KeyError, TypeError, ValueError):
+        header, *lines = journal.read_text().splitlines()
+        # Not all of them: a journal may have a million.
+        records = [json.loads(line) for line in spread(lines)]
+        fingerprints = {str(record["plane"]): record["input"] for record in records}
+        names = _axis_names(target)
+        return {**json.loads(header), "axis names": names, "input": fingerprints}
+    except (IndexError, KeyError, TypeError, ValueError):
         return {}
+
+
+def _axis_names(store: Path) -> list[str]:
+    """Return what an OME-Zarr calls its axes."""
+    import zarr
+
+    described: Any = zarr.open_group(store, mode="r").attrs["ome"]
+    return [axis["name"] for axis in described["multiscales"][0]["axes"]]
 
 
 def difference(
@@ -59,6 +78,9 @@ def difference(
     for name in sorted({*then} & {*now} - {*_OF_MACHINE}):
         if then[name] != now[name]:
             return f"{name} was {then[name]!r}, is {now[name]!r}"
+    dimensions = _other_dimensions(made, source, layout, planes)
+    if dimensions:
+        return dimensions
     shape = list(layout.shape)
     if made.get("shape", shape) != shape:
         return f"from an input of shape {made['shape']}, not {shape}"
@@ -67,8 +89,27 @@ def difference(
     if (made.get("planes") or every) != wanted:
         return "from other planes"
     for plane, fingerprint in made.get("input", {}).items():
-        with io.reading(source.path):
-            pixels = read_plane(source.data, layout, int(plane))
-        if digest(pixels) != fingerprint:
-            return "from another input"
+        if _fingerprint(source, layout, int(plane)) != fingerprint:
+            return f"from another input: plane {plane} has changed"
+    return ""
+
+
+def _other_dimensions(
+    made: Mapping[str, Any],
+    source: Source,
+    layout: PlaneLayout,
+    planes: slice | list[int] | None,
+) -> str:
+    """Say which dimensions were taken for something else."""
+    then, now = made.get("channel_axis", layout.channel_axis), layout.channel_axis
+    if then != now:
+        return f"the channel axis was {then}, is {now}"
+    axes = source.metadata.axes
+    if made.get("axes", axes) != axes:
+        return f"the axes were {made['axes']}, are {axes}"
+    # A stack in OME-Zarr keeps them under other names, and in another order.
+    axes = metadata_of(source, planes, layout).axes
+    names = io.ngff_names("".join(axes[axis] for axis in io.ngff_order(axes)))
+    if made.get("axis names", names) != names:
+        return f"the axes were {' '.join(made['axis names'])}, are {' '.join(names)}"
     return ""

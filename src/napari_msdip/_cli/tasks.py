@@ -101,16 +101,19 @@ def _skip(
     """Return the report on a result that is there, if it is the one asked for."""
     try:
         made = recorded(target)
-        if not made.get("options"):
-            console.note(
-                f"{target}: is there already and does not tell what it was made of, so "
-                "it is not compared"
-            )
-            return report_on(path, target, "skipped")
         with io.open_image(path, axes=parsed.axes) as source:
             _, layout = layout_of(source, parsed.channel_axis)
             check_planes(path, parsed.planes, planes, layout)
-            found = difference(made, source, layout, planes, options)
+            if parsed.save_scales and not layout.plane_axes and not scales_of(target):
+                found = "without its scales"
+            elif made.get("options"):
+                found = difference(made, source, layout, planes, options)
+            else:
+                found = ""
+                console.note(
+                    f"{target}: is there already and does not tell what it was made of, "
+                    "so it is not compared"
+                )
         if found:
             raise FileError(
                 f"{target}: is there already, but was made otherwise ({found}); choose "
