@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import sys
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +38,25 @@ def test_results_that_nobody_can_read_do_not_cost_the_images(
     assert run(fake, "denoise", *files, "-o", f"{tmp_path}/out/", *words) == code
 
     assert sorted(os.listdir(tmp_path / "out")) == ["cells.tif", "stack.ome.tif"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are bytes")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_that_cannot_be_written_do_not_cost_the_images(
+    fake: FakeEngine,
+    image_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    encoding: str,
+) -> None:
+    written = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding=encoding))
+    odd = image_file.rename(tmp_path / os.fsdecode(b"caf\xe9-\xc3\xa9.tif"))
+
+    assert run(fake, "denoise", odd, "-o", f"{tmp_path}/out/", "--progress", "always") == 0
+
+    assert os.listdir(tmp_path / "out") == [odd.name]
+    assert b"caf\\udce9-" in written.getvalue()
 
 
 def test_nowhere_to_write_is_no_reason_to_stop(

@@ -125,13 +125,22 @@ class Console:
 
     def _put(self, stream: TextIO, text: str) -> None:
         try:
-            stream.write(text)
+            _encode(stream, text)
             stream.flush()
         except OSError as error:
             _mute(stream)
             if stream is self._out and not isinstance(error, BrokenPipeError):
                 self.lost = True
                 self.error(f"the results could not be written: {error.strerror}")
+
+
+def _encode(stream: TextIO, text: str) -> None:
+    """Write a text with escapes for what the stream cannot encode, as in file names."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _mute(stream: TextIO) -> None:
