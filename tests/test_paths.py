@@ -23,6 +23,29 @@ def test_digits_that_are_no_numbers_are_sorted_all_the_same(tmp_path: Path) -> N
     assert {path.name for path in io.expand([tmp_path])} == set(os.listdir(tmp_path))
 
 
+class TestCheckOutput:
+    def test_file_in_the_place_of_a_zarr(self, tmp_path: Path) -> None:
+        (tmp_path / "out.zarr").touch()
+
+        with pytest.raises(FileError, match=r"is a file, .* delete it"):
+            io.check_output(tmp_path / "out.zarr", overwrite=True)
+
+    @pytest.mark.skipif(not hasattr(os, "pathconf"), reason="asks for the limit")
+    def test_room_for_the_names_while_it_is_written(self, tmp_path: Path) -> None:
+        longest = os.pathconf(tmp_path, "PC_NAME_MAX")
+        for length in range(longest - 40, longest + 1):
+            path = tmp_path / f"{'n' * (length - 4)}.tif"
+            try:
+                io.check_output(path, overwrite=False)
+            except FileError as error:
+                assert "too long, as it gets 27 characters more" in str(error)
+                break
+            with io.replacing(io.partial_path(path), overwrite=False) as temporary:
+                temporary.touch()
+
+        assert length == longest - 26
+
+
 class TestDiscard:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:

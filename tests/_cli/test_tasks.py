@@ -49,6 +49,7 @@ def test_existing_output(
         ["{image}", "-o", f"{'long' * 70}.tif"],
         ["{image}", "-o", f"{'long' * 70}/out.tif"],
         [f"{'long' * 70}.tif", "-o", "out.tif"],
+        ["{image}", "-o", f"{'n' * 240}.tif"],
         ["{image}", "-o", "out.tif", "--iterations", "0"],
     ],
 )
@@ -87,6 +88,16 @@ def test_wide_integers_do_not_fit_ome_tiff(
     assert unloaded(*words) == 2
 
     assert "uint64" in capsys.readouterr().err
+
+
+def test_pixels_that_are_no_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((20, 24), bool))
+
+    assert unloaded("denoise", tmp_path / "in.tif", "-o", tmp_path / "out.tif") == 2
+
+    assert "pixels of type bool" in capsys.readouterr().err
 
 
 def test_planes_of_several_dimensions_do_not_fit_ome_tiff(tmp_path: Path) -> None:

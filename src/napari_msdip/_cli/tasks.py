@@ -189,6 +189,11 @@ def _plan(
         is_stack = bool(layout.plane_axes)
         check_planes(path, parsed.planes, planes, layout)
         dtype = np.dtype(source.data.dtype)
+        if dtype.kind not in "iuf":
+            raise FileError(
+                f"{path}: has pixels of type {dtype}, which cannot be denoised; give "
+                "integers or real floating-point numbers"
+            )
         if options.output_dtype == "float32":
             dtype = np.dtype(np.float32)
         io.check_format(target, metadata_of(source, planes, layout).axes, dtype)

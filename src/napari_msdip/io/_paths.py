@@ -154,7 +154,7 @@ def check_output(
     ------
     FileError
         If the type is unknown, the file exists, is or holds an input or lies inside a
-        zarr, or the folder cannot be written.
+        zarr, its name is too long, or the folder cannot be written.
     """
     if path.suffix.lower() not in WRITABLE:
         raise FileError(
@@ -172,12 +172,32 @@ def check_output(
             )
     if path.is_dir():
         _check_folder(path)
+    elif path.exists() and path.suffix.lower() == ".zarr":
+        raise FileError(
+            f"{path}: is a file, and a folder is to be written; delete it, or choose "
+            "another name for the output"
+        )
+    _check_length(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise FileError(f"{path}: cannot write here ({error.strerror})") from error
+
+
+def _check_length(path: Path) -> None:
+    """Refuse a name that is so long that there is none for it while it is written."""
+    longest = _hidden(partial_path(path))
+    try:
+        longest.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            more = len(longest.name) - len(path.name)
+            raise FileError(
+                f"{path}: this name is too long, as it gets {more} characters more while "
+                "it is written; choose a shorter one"
+            ) from error
 
 
 def _check_inputs(path: Path, inputs: Mapping[Path, Path]) -> None:
