@@ -23,6 +23,16 @@ def test_digits_that_are_no_numbers_are_sorted_all_the_same(tmp_path: Path) -> N
     assert {path.name for path in io.expand([tmp_path])} == set(os.listdir(tmp_path))
 
 
+def test_only_unfinished_stacks_are_no_images(tmp_path: Path) -> None:
+    names = ["cells.partial.tif", "cells.partial.zarr", "b.partial.ome.tif"]
+    for name in names:
+        (tmp_path / name).touch() if name.endswith("tif") else (tmp_path / name).mkdir()
+    io.partial_path(tmp_path / "cells.tif").mkdir()
+
+    assert {path.name for path in io.expand([tmp_path])} == set(names)
+    assert io.expand([tmp_path / names[0]]) == [tmp_path / names[0]]
+
+
 class TestCheckOutput:
     def test_file_in_the_place_of_a_zarr(self, tmp_path: Path) -> None:
         (tmp_path / "out.zarr").touch()

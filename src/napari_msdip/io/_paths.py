@@ -39,6 +39,8 @@ TIFF = (".tif", ".tiff", ".btf", ".lsm")
 READABLE = (*TIFF, ".png", ".jpg", ".jpeg", ".zarr")
 WRITABLE = (".tif", ".tiff", ".btf", ".png", ".zarr")
 
+_PARTIAL = ".partial.ome.zarr"
+
 
 def split_suffix(path: Path) -> tuple[str, str]:
     """Split a name in stem and suffix, taking ``.ome.tif`` and ``.ome.zarr`` whole."""
@@ -49,7 +51,7 @@ def split_suffix(path: Path) -> tuple[str, str]:
 def partial_path(path: Path) -> Path:
     """Return where an unfinished stack waits until it may take its final name."""
     # With its suffix: cells.tif and cells.ome.tif may be on their way at once.
-    return path.with_name(f"{path.name}.partial.ome.zarr")
+    return path.with_name(f"{path.name}{_PARTIAL}")
 
 
 def expand(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -131,7 +133,7 @@ def places(inputs: Iterable[Path]) -> dict[Path, Path]:
 
 
 def _is_image(path: Path) -> bool:
-    if path.name.startswith(".") or ".partial." in path.name:
+    if path.name.startswith(".") or path.name.endswith(_PARTIAL):
         return False
     return is_zarr(path) or (path.is_file() and path.suffix.lower() in READABLE)
 
