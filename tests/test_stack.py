@@ -758,6 +758,19 @@ def test_a_run_that_finished_no_plane_leaves_the_options_open(
     assert json.loads(first)["options"] == OPTIONS.to_dict()
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"zarr_format": 9}'])
+@pytest.mark.parametrize("place", ["zarr.json", "0/zarr.json"])
+def test_a_damaged_store_is_named_with_a_way_out(
+    tmp_path: Path, content: str, place: str
+) -> None:
+    out = tmp_path / "o.zarr"
+    denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
+    (out / place).write_text(content)
+
+    with pytest.raises(ValueError, match=rf"{place} is damaged .*; remove it or choose"):
+        denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
+
+
 def test_other_versions_are_warned_about(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

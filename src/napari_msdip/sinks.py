@@ -301,6 +301,7 @@ class ZarrSink:
             folder.mkdir(parents=True, exist_ok=True)
             _sweep(root)
             _sweep(folder)
+            _check_readable(root)
             self._journal = Journal(folder / JOURNAL, header)
             _create(root, layout, dtype, metadata, order)
         except OSError as error:
@@ -382,7 +383,7 @@ class Leftover:
 
         try:
             notes: dict[str, Any] = dict(zarr.open_group(store, mode="r").attrs)
-        except (OSError, ValueError):
+        except Exception:  # Whatever zarr raises for a damaged store.
             notes = {}
         copy = notes.get(_COPY, {})
         return cls(
@@ -495,6 +496,24 @@ def _check_unused(root: Path) -> None:
                 f"out: {root} exists and was not begun by a run that could be resumed; "
                 "remove it or choose another output"
             )
+
+
+def _check_readable(root: Path) -> None:
+    """Refuse a store whose description was damaged; one that lacks is written anew."""
+    import zarr
+
+    for folder, opened in ((root, zarr.open_group), (root / "0", zarr.open_array)):
+        if not (folder / "zarr.json").exists():
+            continue
+        try:
+            opened(str(folder), mode="r")
+        except OSError:
+            raise
+        except Exception as error:  # Whatever zarr raises for a damaged store.
+            raise ValueError(
+                f"out: {folder / 'zarr.json'} is damaged ({error}), so the planes in "
+                f"{root} cannot be gone on with; remove it or choose another output"
+            ) from error
 
 
 def _open_array(folder: str | Path) -> Any:

@@ -280,6 +280,30 @@ class TestPlanesThatFailed(RealStacks):
 
         assert (tmp_path / name).stat().st_ino == before
 
+    @pytest.mark.parametrize("content", ["", "[]"])
+    def test_damaged_store_ends_one_file_only(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        name: str,
+        content: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+        store = tmp_path / name
+        if not name.endswith(".zarr"):
+            store = io.partial_path(store)
+        store.rename(io.partial_path(tmp_path / name))
+        store = io.partial_path(tmp_path / name)
+        (store / "zarr.json").write_text(content)
+        (tmp_path / name).unlink(missing_ok=True)
+
+        assert self.denoise(fake, tmp_path, name, "--resume") == 1
+
+        error = capsys.readouterr().err
+        assert f"{store / 'zarr.json'} is damaged" in error
+        assert self.denoise(fake, tmp_path, name, "--overwrite") == 1
+
     def test_resuming_with_other_options_leaves_the_result(
         self, fake: FakeEngine, tmp_path: Path, name: str
     ) -> None:
