@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
 from tests._cli.helpers import FakeEngine, run, unloaded
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_folder_to_folder(fake: FakeEngine, folder: Path, tmp_path: Path) -> None:
@@ -30,6 +29,25 @@ def test_same_name_twice(
 
     error = capsys.readouterr().err
     assert f"both {folder / '1.tif'} and {other / '1.tif'}" in error
+
+
+@pytest.mark.parametrize("command", ["denoise", "noise"])
+def test_second_name_of_a_file_is_not_left_out_silently(
+    fake: FakeEngine,
+    folder: Path,
+    tmp_path: Path,
+    command: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (folder / "9.tif").symlink_to("0.tif")
+    words = ["-o", tmp_path / "out"] if command == "denoise" else []
+
+    assert run(fake, command, folder, folder / "1.tif", *words) == 0
+
+    assert capsys.readouterr().err == (
+        f"note: {folder / '9.tif'}: is the same file as {folder / '0.tif'} and is left "
+        "out\n"
+    )
 
 
 def test_scales_do_not_replace_an_input(

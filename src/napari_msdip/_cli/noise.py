@@ -27,7 +27,7 @@ def estimate_noise(
 ) -> Exit:
     """Estimate the noise level of every input."""
     with refusing():
-        paths = io.expand(parsed.inputs)
+        paths = io.expand(parsed.inputs, console.note)
     planes = parse_planes(parsed.planes)
     engine = load()
     reports = []

@@ -64,7 +64,7 @@ def prepare(
     parsed: argparse.Namespace, options: Options, console: Console
 ) -> tuple[list[Task], list[dict[str, Any]]]:
     """Return what to do, and reports on what needs or allows no work."""
-    paths = io.expand(parsed.inputs)
+    paths = io.expand(parsed.inputs, console.note)
     targets = name_results(paths, parsed.output, options)
     planes = parse_planes(parsed.planes)
     inputs = io.places(paths)

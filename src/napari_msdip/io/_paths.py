@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from napari_msdip.io._metadata import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 __all__ = [
     "READABLE",
@@ -54,7 +54,10 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.name}{_PARTIAL}")
 
 
-def expand(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
+def expand(
+    inputs: Iterable[str | os.PathLike[str]],
+    note: Callable[[str], object] | None = None,
+) -> list[Path]:
     """Turn files, folders and glob patterns into a list of image files.
 
     Parameters
@@ -62,6 +65,8 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     inputs : iterable of path
         A folder stands for the images directly inside it; ``**`` in a pattern
         descends into folders.
+    note : callable or None
+        Told of every name that is left out because another leads to the same file.
 
     Returns
     -------
@@ -75,7 +80,9 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """
     unique: dict[Path, Path] = {}
     for path in itertools.chain.from_iterable(_expand_one(os.fspath(i)) for i in inputs):
-        unique.setdefault(path.resolve(), path)
+        first = unique.setdefault(path.resolve(), path)
+        if note and os.path.abspath(first) != os.path.abspath(path):
+            note(f"{path}: is the same file as {first} and is left out")
     return list(unique.values())
 
 
