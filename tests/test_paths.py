@@ -6,10 +6,11 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from napari_msdip import io
-from napari_msdip.io import FileError
+from napari_msdip.io import FileError, Metadata
 from napari_msdip.io._paths import discard
 
 if TYPE_CHECKING:
@@ -54,6 +55,44 @@ class TestCheckOutput:
                 temporary.touch()
 
         assert length == longest - 26
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
+class TestLinks:
+    @pytest.fixture
+    def link(self, tmp_path: Path, name: str) -> Path:
+        (tmp_path / "far").mkdir()
+        link = tmp_path / name
+        link.symlink_to(tmp_path / "far" / name)
+        return link
+
+    def test_it_stays_and_what_it_leads_to_is_replaced(self, link: Path) -> None:
+        for fill in (1, 2):
+            image = np.full((20, 24), fill, np.uint8)
+            io.check_output(link, overwrite=True)
+            io.save_image(link, image, Metadata("YX"), overwrite=True)
+            assert link.is_symlink()
+            with io.open_image(link.parent / "far" / link.name) as source:
+                assert (np.asarray(source.data) == fill).all()
+        assert os.listdir(link.parent / "far") == [link.name]
+
+    def test_it_is_followed_to_the_end_of_a_stack(self, link: Path) -> None:
+        finished = io.partial_path(link)
+        finished.mkdir()
+
+        io.name_finished(finished, link, overwrite=True)
+
+        assert link.is_symlink()
+        assert os.listdir(link.parent / "far") == [link.name]
+        assert sorted(os.listdir(link.parent)) == ["far", link.name]
+
+    def test_one_that_leads_nowhere_needs_permission_too(self, link: Path) -> None:
+        with pytest.raises(FileError, match="exists already"):
+            io.check_output(link, overwrite=False)
+        with pytest.raises(FileError, match="exists already"):
+            io.save_image(link, np.zeros((20, 24), np.uint8), Metadata("YX"))
+
+        assert not link.exists()
 
 
 class TestDiscard:

@@ -93,7 +93,7 @@ def free_name(target: Path) -> Path:
     stem, suffix = io.split_suffix(target)
     name = target.with_name(f"{stem}.unfinished{suffix}")
     number = 2
-    while name.exists():
+    while os.path.lexists(name):
         name = target.with_name(f"{stem}.unfinished-{number}{suffix}")
         number += 1
     return name

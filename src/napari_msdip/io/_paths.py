@@ -171,7 +171,7 @@ def check_output(
             "name of a folder with /"
         )
     _check_inputs(path, inputs or {})
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise FileError(f"{path}: exists already; --overwrite replaces it")
     for parent in path.resolve().parents:
         if is_zarr(parent):
@@ -189,7 +189,7 @@ def check_output(
     _check_length(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        with tempfile.TemporaryFile(dir=_followed(path).parent):
             pass
     except OSError as error:
         raise FileError(f"{path}: cannot write here ({error.strerror})") from error
@@ -232,15 +232,18 @@ def _check_folder(path: Path) -> None:
 def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary name beside ``path``, and rename it once all is written.
 
+    A link stays, and what it leads to is replaced.
+
     Raises
     ------
     FileError
         If ``path`` exists by then and may not be replaced, or the disk refuses.
     """
-    temporary = _hidden(path)
+    file = _followed(path)
+    temporary = _hidden(file)
     try:
         with _writing(path):
-            _sweep(path)
+            _sweep(file)
             yield temporary
         name_finished(temporary, path, overwrite=overwrite)
     finally:
@@ -257,6 +260,11 @@ def name_finished(finished: Path, path: Path, *, overwrite: bool) -> None:
     """
     with _writing(path):
         _rename(finished, path, overwrite=overwrite)
+
+
+def _followed(path: Path) -> Path:
+    """Return what a link leads to, whether it is there or not."""
+    return Path(os.path.realpath(path))
 
 
 def discard(path: Path) -> None:
@@ -306,8 +314,9 @@ def _is_full(error: OSError) -> bool:
 
 
 def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise FileError(f"{path}: exists already; --overwrite replaces it")
+    path = _followed(path)
     if not path.is_dir():
         os.replace(temporary, path)
         return
