@@ -35,6 +35,18 @@ def test_only_unfinished_stacks_are_no_images(tmp_path: Path) -> None:
 
 
 class TestCheckOutput:
+    @pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
+    def test_folders_are_made_when_there_is_something_for_them(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        target = tmp_path / "new" / "folder" / name
+        io.check_output(target, overwrite=False)
+        assert os.listdir(tmp_path) == []
+
+        io.save_image(target, np.zeros((20, 24), np.uint8), Metadata("YX"))
+
+        assert target.exists()
+
     def test_file_in_the_place_of_a_zarr(self, tmp_path: Path) -> None:
         (tmp_path / "out.zarr").touch()
 

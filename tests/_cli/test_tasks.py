@@ -32,6 +32,9 @@ def test_existing_output(
     [
         ["missing.tif", "-o", "out.tif"],
         ["{image}", "-o", "out.jpg"],
+        ["{image}", "-o", "new/folder/out.jpg"],
+        ["{stack}", "-o", "new/folder/out.png"],
+        ["{image}", "-o", "new/folder/", "--planes", "0"],
         ["{image}", "-o", "{image}", "--overwrite"],
         ["{image}", "-o", "{image}/below.tif"],
         ["{image}", "-o", "new.zarr/"],

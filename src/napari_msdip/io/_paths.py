@@ -153,7 +153,7 @@ def check_output(
     Parameters
     ----------
     path : Path
-        Where the result goes; missing folders are made.
+        Where the result goes; missing folders are made when it is written.
     overwrite : bool
         Whether an existing result may be replaced.
     inputs : mapping of Path to Path or None
@@ -188,11 +188,15 @@ def check_output(
         )
     _check_length(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=_followed(path).parent):
+        with tempfile.TemporaryFile(dir=_nearest_folder(path)):
             pass
     except OSError as error:
         raise FileError(f"{path}: cannot write here ({error.strerror})") from error
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Return the folder that a result, and the folders that it lacks, would be made in."""
+    return next(parent for parent in _followed(path).parents if parent.exists())
 
 
 def _check_length(path: Path) -> None:
@@ -243,6 +247,7 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
     temporary = _hidden(file)
     try:
         with _writing(path):
+            file.parent.mkdir(parents=True, exist_ok=True)
             _sweep(file)
             yield temporary
         name_finished(temporary, path, overwrite=overwrite)
