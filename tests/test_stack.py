@@ -368,6 +368,56 @@ def test_a_stack_can_be_overwritten_in_place_only() -> None:
     np.testing.assert_array_equal(stack, expected)
 
 
+@pytest.mark.parametrize("kind", ["zarr", "in a group", "in memory", "memmap", "view"])
+def test_a_file_can_be_overwritten_in_place_only(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = random_stack(4, 16, 18)
+    monkeypatch.chdir(tmp_path)
+    group = zarr.create_group("g.zarr")
+    group.create_array("0", data=stack, chunks=(1, 16, 18))
+    store = zarr.storage.MemoryStore()
+    zarr.create_array(store, data=stack, chunks=(1, 16, 18))
+    np.concatenate([stack[:1], stack]).tofile("a.raw")
+
+    def mapped(mode: Any) -> Any:
+        return np.memmap("a.raw", "u2", mode, stack[0].nbytes, stack.shape)
+
+    def from_start() -> Any:
+        return np.memmap(tmp_path / "a.raw", "u2", "r+", 0, (5, 16, 18))[1:]
+
+    opened = {
+        "zarr": lambda: (zarr.open("g.zarr/0", mode="r"), zarr.open(tmp_path / "g.zarr/0")),
+        "in a group": lambda: (tmp_path / "g.zarr", zarr.open_group("g.zarr")["0"]),
+        "in memory": lambda: (zarr.open(store, mode="r"), zarr.open(store)),
+        "memmap": lambda: (mapped("r"), mapped("r+")),
+        "view": lambda: (np.asarray(mapped("r")), from_start()),
+    }
+    source, out = opened[kind]()
+    with pytest.raises(ValueError, match=r"out: shares its (zarr|file) with the stack"):
+        denoise_stack(source, OPTIONS, planes=[3, 2, 1, 0], out=out)
+    np.testing.assert_array_equal(out[:], stack)
+    denoise_stack(source, OPTIONS, out=out)
+    np.testing.assert_array_equal(out[:], denoise_stack(stack, OPTIONS).image)
+
+
+@pytest.mark.parametrize("mode", ["c", "r+"])
+def test_a_file_of_its_own_may_be_written_in_any_order(tmp_path: Path, mode: Any) -> None:
+    stack = random_stack(3, 16, 18)
+    for name in ("a.raw", "b.raw"):
+        stack.tofile(tmp_path / name)
+    source = np.memmap(tmp_path / "a.raw", "u2", "r", shape=stack.shape)
+    # What is written to a private copy does not reach the file.
+    name = "a.raw" if mode == "c" else "b.raw"
+    out = np.memmap(tmp_path / name, "u2", mode, shape=stack.shape)
+
+    denoise_stack(source, OPTIONS, planes=[2, 1, 0], out=out)
+
+    np.testing.assert_array_equal(source, stack)
+    expected = denoise_stack(stack, OPTIONS, planes=[2, 1, 0]).image
+    np.testing.assert_array_equal(out, expected)
+
+
 def test_ome_zarr_is_described_and_chunked_by_plane(tmp_path: Path) -> None:
     stack = random_stack(2, 3, 2, 16, 18)
     out = tmp_path / "out.ome.zarr"

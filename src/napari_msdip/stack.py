@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import mmap
+import os
 import time
 import warnings
 from contextlib import closing
@@ -477,21 +479,61 @@ def versions() -> dict[str, str]:
 def _refuse_overwritten_input(job: Job) -> None:
     """Refuse an output in which a plane would lie where another is still to be read."""
     source, out = job.source, job.sink.image
-    if not isinstance(source, np.ndarray) or not isinstance(out, np.ndarray):
-        return
-    if not np.may_share_memory(source, out):
+    shared = _shared(source, out)
+    if not shared:
         return
     for position, index in enumerate(job.planes):
-        place = _place(out[job.selection.key(position)])
-        if place != _place(source[job.layout.key(index)]):
+        place = _place(out, job.selection.key(position))
+        if place != _place(source, job.layout.key(index)):
             raise ValueError(
-                f"out: shares memory with the stack, but plane {index} would not lie "
+                f"out: shares {shared} with the stack, but plane {index} would not lie "
                 "where it came from and would overwrite others; give an array of its own"
             )
 
 
-def _place(plane: Array) -> tuple[int, tuple[int, ...]]:
-    return plane.__array_interface__["data"][0], plane.strides
+def _shared(source: Any, out: Any) -> str:
+    """Say what two arrays have in common, nothing if they are independent."""
+    if isinstance(source, np.ndarray) and isinstance(out, np.ndarray):
+        if np.may_share_memory(source, out):
+            return "memory"
+        read, written = _mapped(source), _mapped(out)
+        if read is None or written is None or written.mode == "c":
+            return ""
+        same = os.path.realpath(read.filename) == os.path.realpath(written.filename)
+        return "its file" if same else ""
+    if hasattr(source, "store_path") and hasattr(out, "store_path"):
+        return "its zarr" if _address(source) == _address(out) else ""
+    return ""
+
+
+def _mapped(array: Any) -> Any:
+    """Return the memory map that an array is a part of, None if it is of none."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap) and array.filename is not None:
+            return array
+        array = array.base
+    return None
+
+
+def _address(array: Any) -> str:
+    """Return where a zarr array is, the same however it was opened."""
+    root = getattr(array.store, "root", None)
+    if root is None:
+        return str(array.store_path)
+    return os.path.realpath(os.path.join(str(root), str(array.path)))
+
+
+def _place(array: Any, key: tuple[int | slice, ...]) -> Any:
+    """Return where a plane lies in the memory, file or zarr of its array."""
+    if not isinstance(array, np.ndarray):
+        return key
+    plane, mapped = array[key], _mapped(array)
+    address = plane.__array_interface__["data"][0]
+    if mapped is not None:
+        pages = np.frombuffer(mapped._mmap, np.uint8)
+        page = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY
+        address += page - pages.__array_interface__["data"][0]
+    return address, plane.strides
 
 
 def _compare_input(job: Job) -> None:
