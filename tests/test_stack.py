@@ -742,6 +742,26 @@ def test_killed_at_any_step_and_resumed_gives_the_same(
     assert not seen  # The last child was not killed: nothing was left to do.
 
 
+def test_what_zarr_says_of_the_planes_is_on_disk_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, durable = os.fsync, set()
+
+    def noting(descriptor: int) -> None:
+        durable.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    out = tmp_path / "o.zarr"
+
+    def check(progress: Progress | None = None) -> None:
+        for path in (tmp_path, out, out / "zarr.json", out / "0", out / "0/zarr.json"):
+            assert path.stat().st_ino in durable
+
+    denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out, on_progress=check)
+    check()
+
+
 def test_only_unfinished_planes_are_redone(tmp_path: Path) -> None:
     stack = random_stack(4, 16, 18)
     out = tmp_path / "o.zarr"

@@ -183,11 +183,23 @@ class ZarrWriter:
             folders.update(_parents(file, Path(self.path)))
             # A chunk of nothing but zeros is not stored.
             if file.exists():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
+                _sync_file(file)
         for folder in folders:
             if folder.exists():
                 sync_directory(folder)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_description(root: Path) -> None:
+    """Make durable what zarr wrote of a store: without it the planes are not found."""
+    for folder in (root, root / "0"):
+        _sync_file(folder / "zarr.json")
+        sync_directory(folder)
+    sync_directory(root.parent)
 
 
 def _kept(key: tuple[Any, ...], order: tuple[int, ...]) -> list[int]:
@@ -345,6 +357,7 @@ class ZarrSink:
         known = {key: value for key, value in provenance.items() if value is not None}
         try:
             group.attrs[_OUTCOME] = before | known
+            _sync_description(self._root)
         except OSError as error:
             # The planes are what matters, and they are written.
             warnings.warn(
@@ -419,12 +432,14 @@ def noting_copy(store: Path, name: str, failed: Mapping[str, str]) -> Iterator[N
     notes = zarr.open_group(store, mode="r+").attrs
     before = notes.get(_COPY, {})
     notes[_COPY] = {"name": name, "failed": None}
+    _sync_description(store)
     try:
         yield
     except Exception:
         notes[_COPY] = before
         raise
     notes[_COPY] = {"name": name, "failed": dict(failed)}
+    _sync_description(store)
 
 
 def open_sink(
@@ -555,6 +570,7 @@ def _create(
             f"out: {folder} holds {tuple(array.shape)} {array.dtype}, but the result is "
             f"{shape} {dtype}; choose another output"
         )
+    _sync_description(root)
 
 
 def _chunks(layout: PlaneLayout, itemsize: int) -> tuple[int, ...]:
