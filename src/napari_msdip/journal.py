@@ -28,7 +28,6 @@ _NAMES = {
     "order": "the order of the axes on disk",
 }
 
-
 # Entries that are compared in their own way.
 _SPECIAL = ("options", "versions", "pinned")
 
@@ -108,8 +107,7 @@ class Journal:
         differences = [
             f"{_NAMES.get(key, key)} was {then.get(key)!r}, is {now.get(key)!r}"
             for key in now
-            if key not in ("options", "versions", "pinned")
-            and then.get(key) != now.get(key)
+            if key not in _SPECIAL and then.get(key) != now.get(key)
         ]
         before, wanted = then.get("options", {}), now["options"]
         names = {*before, *wanted} if with_options else ()

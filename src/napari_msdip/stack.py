@@ -205,7 +205,7 @@ class Job:
     sink : Sink
         Where the planes go.
     versions : mapping of str to str
-        Versions of what computes, and the device.
+        Versions of what computes.
     """
 
     source: Any

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from tests._cli.helpers import FakeEngine, RealStacks, run, unloaded
 
-from napari_msdip import planes
+from napari_msdip import io, planes
 from napari_msdip._cli import made
 
 if TYPE_CHECKING:
@@ -105,6 +105,13 @@ class TestStack(RealStacks):
         assert self.denoise(fake, tmp_path, name, "--resume", "--channel-axis", "1") == 0
         assert self.denoise(fake, tmp_path, name, "--resume") == 1
         assert "the channel axis was 1, is None" in capsys.readouterr().err
+
+    def test_it_tells_with_which_versions(
+        self, fake: FakeEngine, tmp_path: Path, name: str
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+
+        assert "torch" in io.read_provenance(tmp_path / name)["versions"]
 
     def test_evenly_spread_planes_stand_for_many(
         self, fake: FakeEngine, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch

@@ -292,6 +292,7 @@ def _settle(
             "planes": list(result.planes),
             "failed": failed,
             "plan of the last plane": result.plan.to_dict() if result.plan else None,
+            "versions": io.read_provenance(task.store).get("versions"),
         }
         with noting_copy(task.store, task.target.name, failed):
             io.save_image(

@@ -85,7 +85,6 @@ def prepare(
     like_scales = called_as_scales([*paths, *targets])
     for task in tasks:
         _check_scales(task, parsed, like_scales)
-    for task in tasks:
         _check_partial(task, parsed)
     return tasks, reports
 
