@@ -445,7 +445,7 @@ class TestKilledWhileCopied(RealStacks):
             case "after saving":
                 monkeypatch.setattr(io, "save_image", after_saving)
             case "before removing":
-                monkeypatch.setattr(denoise_module, "discard", before_removing)
+                monkeypatch.setattr(io, "discard", before_removing)
             case "while removing":
                 monkeypatch.setattr(shutil, "rmtree", while_removing)
 

@@ -123,3 +123,14 @@ def test_existing_scales_are_not_replaced(
 
     assert unloaded(*words) == 2
     assert run(fake, *words, "--overwrite") == 0
+
+
+def test_samples_that_are_no_colours_do_not_fit_png(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "four.tif",
+        np.zeros((20, 24, 4), np.uint8),
+        photometric="rgb",
+        extrasamples=["unspecified"],
+    )
+
+    assert unloaded("denoise", tmp_path / "four.tif", "-o", tmp_path / "out.png") == 2

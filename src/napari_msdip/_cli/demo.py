@@ -19,7 +19,6 @@ from napari_msdip._cli.names import scale_path, scales_of
 from napari_msdip._judgement import in_words, judgement
 from napari_msdip.events import Status
 from napari_msdip.io import Metadata
-from napari_msdip.io._paths import discard
 from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def _write(
         scales.append(path)
     stale = {*scales_of(targets["denoised.tif"])} - {*scales}
     for path in stale if overwrite else ():
-        discard(path)
+        io.discard(path)
     picture = side_by_side(noisy, result.image)
     io.save_image(targets["side-by-side.png"], picture, metadata, overwrite=overwrite)
     report = provenance | {"quality": judgement(quality)}

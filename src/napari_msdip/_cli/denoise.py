@@ -23,7 +23,6 @@ from napari_msdip._cli.tasks import prepare, report_on
 from napari_msdip._judgement import in_words, judgement, undecided
 from napari_msdip.events import Status
 from napari_msdip.io import FileError
-from napari_msdip.io._paths import discard
 from napari_msdip.planes import PlaneLayout, read_plane
 from napari_msdip.sinks import ZarrOut, noting_copy
 from napari_msdip.steps import drive
@@ -81,7 +80,7 @@ def _sweep_skipped(reports: Iterable[Mapping[str, Any]]) -> None:
     for report in reports:
         if report["status"] == "skipped":
             with contextlib.suppress(FileError):
-                discard(io.partial_path(Path(report["output"])))
+                io.discard(io.partial_path(Path(report["output"])))
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ class _Run:
         interim = task.target.suffix.lower() != ".zarr"
         if not (self.parsed.resume and task.store.exists()):
             # Not before: what is left is worth something until this run begins.
-            discard(task.store)
+            io.discard(task.store)
         result = self.engine.denoise_stack(
             source.data,
             self.options,
@@ -202,7 +201,7 @@ class _Run:
 
     def _refuse_copy(self, result: StackResult) -> NoReturn:
         """Take nothing for a result if no plane could be denoised."""
-        discard(self.task.store)
+        io.discard(self.task.store)
         plane, reason = next(iter(result.failed.items()))
         raise FileError(
             f"{self.task.source}: none of its {len(result.planes)} planes could be "
@@ -310,7 +309,7 @@ def _settle(
 def _tidy(path: Path, console: Console) -> None:
     """Remove what a result that is there leaves without a use; if it stays, no harm."""
     try:
-        discard(path)
+        io.discard(path)
     except FileError as error:
         console.note(f"{error}; the result is whole, and nothing needs this any more")
 

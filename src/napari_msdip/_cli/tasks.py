@@ -195,7 +195,8 @@ def _plan(
             )
         if options.output_dtype == "float32":
             dtype = np.dtype(np.float32)
-        io.check_format(target, metadata_of(source, planes, layout).axes, dtype)
+        shape = None if is_stack else source.data.shape
+        io.check_format(target, metadata_of(source, planes, layout).axes, dtype, shape)
     return Task(path, target, left, parsed.axes, channel_axis, planes, is_stack)
 
 
