@@ -39,6 +39,27 @@ def test_the_clean_image_and_a_good_denoiser_are_safe(
     assert assess(noisy, good).verdict is Verdict.SAFE
 
 
+@pytest.mark.parametrize(
+    ("gain", "offset"), [(1.0, 1e8), (1e-25, 0.0), (1e25, 0.0), (1e40, 0.0), (1e-160, 0.0)]
+)
+def test_the_verdict_follows_the_units(
+    noisy: Any, good: Any, gain: float, offset: float
+) -> None:
+    expected = assess(noisy, good)
+    found = assess(gain * noisy + offset, gain * good + offset)
+    assert found.verdict is expected.verdict
+    assert found.noise_before == pytest.approx(gain * expected.noise_before, rel=1e-4)
+    assert found.removed_excess == pytest.approx(expected.removed_excess, rel=1e-4)
+
+
+def test_a_weak_channel_is_judged_like_a_strong_one(noisy: Any, good: Any) -> None:
+    weak = np.array([1.0, 1e-4])[:, np.newaxis, np.newaxis]
+    alike = assess(np.stack([noisy] * 2), np.stack([good] * 2), channel_axis=0)
+    found = assess(weak * noisy, weak * good, channel_axis=0)
+    assert found.verdict is alike.verdict
+    assert found.removed_excess == pytest.approx(alike.removed_excess, rel=0.1)
+
+
 def test_blurring_removes_structure(noisy: Any) -> None:
     for sigma in (1.5, 4.0):
         report = assess(noisy, ndimage.gaussian_filter(noisy, sigma))

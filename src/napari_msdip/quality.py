@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_msdip.noise import checked_axis, estimate_sigma
-from napari_msdip.pixels import as_array, as_planes
+from napari_msdip.pixels import Layout, as_array, as_planes, equalised
 from napari_msdip.recorruption import measure_noise
 
 __all__ = ["QualityReport", "Verdict", "assess"]
@@ -46,6 +46,7 @@ _SMALLEST_SIDE = 32
 _LEVELS = 12
 _EDGES = 0.8
 _FLATS = 0.5
+_IN_UNITS = ("noise_before", "noise_after", "mean_shift")
 _LAGS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
 
 
@@ -149,7 +150,9 @@ def assess(
     judged = [
         y.min() < y.max() or (x != y).any() for y, x in zip(before, after, strict=True)
     ]
-    before, after = before[judged], after[judged]
+    # In float32, and in squares, neither a large offset nor a tiny unit has room.
+    low, unit = float(before.min()), float(np.ptp(before))
+    before, after = ((image[judged] - low) / unit for image in (before, after))
     expected = _smooth_noise(before)
     channels = [_measure(*each) for each in zip(before, after, expected, strict=True)]
     worst = {
@@ -157,7 +160,8 @@ def assess(
     }
     spread = max(_range(y) for y in before)
     verdict, reason = _judge(worst, spread)
-    return QualityReport(verdict=verdict, reason=reason, **worst)
+    in_units = {name: worst[name] * unit for name in _IN_UNITS}
+    return QualityReport(verdict=verdict, reason=reason, **worst | in_units)
 
 
 def _planes(noisy: Any, denoised: Any, channel_axis: int | None) -> tuple[Any, Any]:
@@ -195,13 +199,15 @@ def _smooth_noise(noisy: Plane) -> Plane:
 
     Measured on all channels together, which tell noise from texture better than one.
     """
-    planar = noisy.astype(np.float32)
+    alike = Layout(np.dtype(np.float32), 0)
+    planar, layout = equalised(noisy.astype(np.float32), alike)
+    gains = np.array([each.gain for each in layout.maps] or [1.0])
     noise = measure_noise(planar, estimate_sigma(planar, channel_axis=0))
     power = float((noise.sigma_map(planar).astype(np.float64) ** 2).mean())
     # Any noise will do; the same draw every time makes the verdict reproducible.
     (fields,) = noise.fields(noisy.shape[1:], 1, np.random.default_rng(0))
     smooth = ndimage.gaussian_filter(fields, (0, _SMOOTHING, _SMOOTHING))
-    return np.asarray(power * smooth.var(axis=(1, 2)))
+    return np.asarray(power * smooth.var(axis=(1, 2)) * gains**2)
 
 
 def _measure(noisy: Plane, denoised: Plane, expected: float) -> dict[str, float]:

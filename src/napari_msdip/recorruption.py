@@ -183,7 +183,7 @@ def _levelled(
         correlation=correlation,
         channels=channels,
         intensities=steady.intensities,
-        sigmas=steady.sigmas * (sigma / level),
+        sigmas=steady.sigmas * (sigma / level if level else 1.0),
     )
     # Texture that channels share does not pass for noise.
     insured = doubtful and len(planar) == 1

@@ -17,7 +17,6 @@ from tests.fakes import fake_denoise
 
 from napari_msdip import image as front
 from napari_msdip import io
-from napari_msdip._cli import denoise as denoise_module
 from napari_msdip._cli import noise, selection, tasks
 from napari_msdip.options import Options
 
