@@ -354,6 +354,14 @@ def test_plateau_does_not_end_before_l2() -> None:
     assert found.iterations > 10
 
 
+def test_plateau_ends_a_fit_that_stays_with_l1() -> None:
+    options = CODE.replace(
+        stopping="plateau", patience=3, l1_fraction=1.0, learning_rate=0.2
+    )
+    found, _ = driven(problem(iterations=200), options)
+    assert found.reason is StopReason.PLATEAU
+
+
 def test_held_out_pixels_are_not_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = []
     real = fit.reconstruction_loss

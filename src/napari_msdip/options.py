@@ -158,7 +158,8 @@ class Options:
         Setting(
             "Scale weights",
             "equal: average neighbouring scales plainly, as in the paper; risk: the "
-            "more of a scale, the smaller its estimated error at that place.",
+            "more of a scale, the smaller its estimated error at that place, if the "
+            "generator sees the noisy image alone.",
             "General",
         ),
     ] = "risk"
@@ -351,7 +352,13 @@ class Options:
     ] = None
     iterations: Annotated[
         int,
-        Setting("Most iterations", "Cap for each scale.", "Optimisation", 1, 100_000),
+        Setting(
+            "Most iterations",
+            "Cap for each scale but the coarsest.",
+            "Optimisation",
+            1,
+            100_000,
+        ),
     ] = 200
     coarsest_iterations: Annotated[
         int | None,
@@ -385,9 +392,9 @@ class Options:
         Literal["settled", "plateau", "held-out", "none"],
         Setting(
             "Stop when",
-            "settled: the output no longer moves; plateau: the loss no longer falls; "
-            "held-out: pixels left out of the fit are no longer predicted better; "
-            "none: at the cap.",
+            "settled: the output no longer moves, if steps see the whole scale; plateau: "
+            "the loss no longer falls; held-out: pixels left out of the fit are no longer "
+            "predicted better; none: at the cap.",
             "Optimisation",
         ),
     ] = "settled"
@@ -406,7 +413,8 @@ class Options:
         Setting(
             "Pixels in a step",
             "Of a scale with more than twice as many, a step sees crops, so many pixels in "
-            "all, if the generator sees the noisy image alone; auto: always the whole.",
+            "all, if the generator sees the noisy image alone, and neither VGG-16 nor the "
+            "rule when to stop needs the whole; auto: always the whole.",
             "Optimisation",
             4096,
             2**30,
