@@ -281,6 +281,21 @@ def test_crowded_spots_do_not_hide_that_noise_was_resampled(count: int, seed: in
     assert model.is_certain
 
 
+def test_bright_spots_do_not_raise_the_level_of_correlated_noise_around_them() -> None:
+    rng = np.random.default_rng(1)
+    spots = np.zeros((192, 192))
+    spots[rng.integers(0, 192, 300), rng.integers(0, 192, 300)] = rng.exponential(size=300)
+    spots = gaussian_filter(spots, 1.3)
+    noise = gaussian_filter(rng.normal(size=spots.shape), 0.8)
+    picture = 20 + 200 * spots / np.quantile(spots, 0.999)
+    image = (picture + 10 * noise / noise.std()).astype(np.float32)[np.newaxis]
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+    assert not model.is_white
+    level = model.sigma_map(image)[0]
+    assert 8 < np.median(level) < 12
+    assert level[picture > 100].mean() < 15
+
+
 @pytest.mark.parametrize("period", [6, 19, 32])
 @pytest.mark.parametrize("kind", ["stripes", "rings", "plaid"])
 def test_regular_patterns_do_not_make_white_noise_correlated(

@@ -67,7 +67,7 @@ _TOO_EVEN_WITHIN = 0.8
 # the level, and blocks are not as even within as noise.
 _SAME_FALL = 0.1
 _FAR_ABOVE = 10.0
-_SPOTTY = 1.2
+_SPOTTY = 1.25
 # Or correlated in the way of noise that was resampled: the more it falls off, the less it
 # must be correlated, and the more even the blocks, over and within.
 _RESAMPLED_CORRELATION = 15.0

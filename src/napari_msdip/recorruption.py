@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import theilslopes
 
 from napari_msdip.blocks import (
     LEVEL_BLOCK,
@@ -95,6 +96,10 @@ _CLIPPED = 0.02
 _CLEAR_RISE = 0.15
 _RISE_OF_A_PHOTON = (0.6, 1.25)
 _MOST_MISFIT = 0.12
+# Correlated noise: what share of the blocks, the darker ones, tells the line of its
+# variance, and how far brighter ones may lie above it. They hold what is bright.
+_DARKER = 5 / 8
+_MOST_ABOVE = 1.2
 
 
 def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
@@ -152,7 +157,9 @@ def _levelled(
     kind = kind_of_noise(evidence, planar)
     if kind is Kind.CORRELATED:
         apart = dataclasses.replace(_told_apart(levelled, planar), is_certain=False)
-        return _with_levels(apart, blocks, simulated_variances(apart))
+        found = _with_levels(apart, blocks, simulated_variances(apart))
+        bounded = _bounded(found.intensities, found.sigmas)
+        return dataclasses.replace(found, sigmas=bounded)
     correlation = _uncorrelated()
     doubtful = kind is Kind.WHITE and _may_be_texture(evidence)
     if kind is Kind.RESAMPLED:
@@ -331,6 +338,25 @@ def _with_levels(model: NoiseModel, blocks: Blocks, simulated: Array) -> NoiseMo
         intensities=np.array([blocks.means[g].mean() for g in groups]),
         sigmas=np.sqrt([blocks.variances[g].mean() / bias for g in groups]),
     )
+
+
+def _bounded(intensities: Array, sigmas: Array) -> Array:
+    """Keep what bright structure adds out of levels that else lie on a line.
+
+    The variance of what a sensor sees rises no faster than with the intensity. Where it
+    does not follow a line in darker blocks either, as in a JPEG, they tell nothing.
+    """
+    count = round(_DARKER * len(sigmas))
+    if count < _LEAST_SURVEYED:
+        return sigmas
+    variances = np.square(sigmas)
+    slope, start, *_ = theilslopes(variances[:count], intensities[:count])
+    line = variances[:count].mean() if slope < 0 else start + slope * intensities
+    misfit = np.broadcast_to(line, len(sigmas))[:count] / variances[:count] - 1
+    if np.sqrt(np.mean(np.square(misfit))) > _MOST_MISFIT:
+        return sigmas
+    bounded: Array = np.sqrt(np.minimum(variances, _MOST_ABOVE * line))
+    return bounded
 
 
 @dataclass(frozen=True)
