@@ -734,6 +734,46 @@ def test_the_current_slice_of_a_4d_stack_lies_at_its_place(
     )
 
 
+TILTED = {
+    "other units": {"scale": (2, 1, 1), "units": ("um",) * 3},
+    "sheared": {"shear": (0.5, 0.1, 0)},
+    "turned": {"scale": (3, 0.5, 0.4), "rotate": (10, 20, 30)},
+    "affine": {
+        "affine": np.array([[1, 0.1, 0, 2], [0, 1, 0, 5], [0, 0.2, 1, 6], [0, 0, 0, 1]])
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+@pytest.mark.parametrize("place", TILTED.values(), ids=TILTED)
+def test_the_current_slice_is_the_one_on_screen(viewer, dock, idle, place):
+    data = np.repeat(np.arange(9, dtype=np.uint16), 40 * 51).reshape(9, 40, 51)
+    layer = viewer.add_image(data, name="stack", contrast_limits=(0, 8), **place)
+    if "units" in place:
+        viewer.add_image(data, scale=(2000, 1000, 1000), units=("nm",) * 3)
+    widget = dock()
+    widget.picker.image.value = layer
+    seen = set()
+    for step in range(viewer.dims.nsteps[0]):
+        viewer.dims.set_current_step(0, step)
+        on_screen = layer.__wrapped__._slice
+        if not on_screen.empty:
+            plane = int(np.asarray(on_screen.image.raw)[0, 0])
+            assert widget.picker.current_plane() == ((plane, plane + 1),)
+            seen.add(plane)
+    assert len(seen) > 3
+    idle(widget)
+
+
+def test_in_three_dimensions_the_current_slice_is_where_the_slider_was(viewer, dock, idle):
+    viewer.add_image(cells((6, 40, 51)), name="stack", scale=(2, 1, 1))
+    widget = dock()
+    viewer.dims.set_current_step(0, 4)
+    viewer.dims.ndisplay = 3
+    assert widget.picker.current_plane() == ((4, 5),)
+    idle(widget)
+
+
 def test_a_whole_stack_fills_slice_by_slice(viewer, dock, click, idle, engine, qtbot):
     data = cells((4, 40, 51))
     viewer.add_image(data, name="stack")

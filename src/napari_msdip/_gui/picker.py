@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from magicgui.widgets import ComboBox, Container, LineEdit
 from napari.layers import Image
 from psygnal import Signal
@@ -13,6 +14,8 @@ from napari_msdip._gui.layers import METADATA_KEY, Source, full_resolution_data
 from napari_msdip._gui.layout import let_shrink
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import napari.viewer
 
 __all__ = ["LayerPicker", "image_layers"]
@@ -27,6 +30,29 @@ def _noisy(layers: list[Image]) -> list[Image]:
     """Return the layers in view that are no results of ours."""
     return [
         layer for layer in layers if layer.visible and METADATA_KEY not in layer.metadata
+    ]
+
+
+def _position(layer: Image, point: Sequence[float]) -> list[float]:
+    """Return where in a layer's pixels the viewer's sliders stand, as napari slices it.
+
+    Going back from the world would not do: napari also converts units, and leaves out
+    what a shear or rotation takes from the axes on screen.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        The layer.
+    point : sequence of float
+        The sliders in world coordinates, for axes that all are on screen, as in 3-D.
+    """
+    layer = getattr(layer, "__wrapped__", layer)
+    sliced = getattr(layer, "_data_slice", None)
+    elsewhere = layer.world_to_data(point)
+    shown = elsewhere if sliced is None else sliced.point
+    return [
+        float(there if np.isnan(here) else here)
+        for here, there in zip(shown, elsewhere, strict=True)
     ]
 
 
@@ -138,9 +164,9 @@ class LayerPicker(Container):  # type: ignore[type-arg]
             If there is no layer, or the letters do not describe it.
         """
         axes = self.axes()
-        position = self.image.value.world_to_data(self._viewer.dims.point)
+        position = _position(self.image.value, self._viewer.dims.point)
         starts = (
-            min(max(round(float(position[axis])), 0), axes.shape[axis] - 1)
+            min(max(round(position[axis]), 0), axes.shape[axis] - 1)
             for axis in axes.plane_axes
         )
         return tuple((start, start + 1) for start in starts)
