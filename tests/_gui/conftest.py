@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QCoreApplication, QThreadPool
+from qtpy.QtCore import QCoreApplication, QPoint, QPointF, Qt, QThreadPool
+from qtpy.QtGui import QWheelEvent
 
 from napari_msdip.events import (
     Progress,
@@ -208,6 +209,27 @@ class FakeEngine:
 def engine():
     """Return an engine that needs no torch and is done at once."""
     return FakeEngine()
+
+
+@pytest.fixture
+def wheel():
+    """Return a function that turns the wheel over a Qt widget, away from the user."""
+
+    def turn(native):
+        centre = native.rect().center()
+        event = QWheelEvent(
+            QPointF(centre),
+            QPointF(native.mapToGlobal(centre)),
+            QPoint(0, 0),
+            QPoint(0, -120),
+            Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )
+        QCoreApplication.sendEvent(native, event)
+
+    return turn
 
 
 @pytest.fixture(autouse=True)

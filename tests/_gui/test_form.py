@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import Qt
 
 from napari_msdip._gui.form import CUSTOM, OptionsForm
 from napari_msdip.options import PRESETS, Options, declared_options
@@ -115,23 +113,12 @@ def test_advanced_options_are_folded_away_until_asked_for(form, qtbot):
     assert not form.field("seed").native.isVisible()
 
 
-def test_the_wheel_scrolls_past_a_field_that_has_no_focus(form):
+def test_the_wheel_scrolls_past_a_field_that_has_no_focus(form, wheel):
     form.native.show()
     form.unfold(True)
     for name in ("iterations", "learning_rate", "device"):
         native = form.field(name).native
         before = form.chosen()
         native.clearFocus()
-        centre = QPointF(native.rect().center())
-        event = QWheelEvent(
-            centre,
-            QPointF(native.mapToGlobal(native.rect().center())),
-            QPoint(0, 0),
-            QPoint(0, -120),
-            Qt.MouseButton.NoButton,
-            Qt.KeyboardModifier.NoModifier,
-            Qt.ScrollPhase.NoScrollPhase,
-            False,
-        )
-        QApplication.sendEvent(native, event)
+        wheel(native)
         assert form.chosen() == before

@@ -17,6 +17,7 @@ from qtpy.QtGui import QMovie
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLabel, QLineEdit, QScrollArea
 
 from napari_msdip._gui import run
+from napari_msdip._gui.noise_widget import NoiseWidget
 from napari_msdip._gui.widget import DenoiseWidget, State
 from napari_msdip.options import Options
 
@@ -265,6 +266,23 @@ def test_a_run_neither_offers_its_own_results_nor_takes_an_image_opened_meanwhil
     idle(widget)
     assert "cells · MS-DIP" in names(viewer)
     assert widget.picker.layer.name == "cells"
+
+
+def test_the_wheel_changes_neither_the_image_nor_the_slices(
+    viewer, dock, idle, wheel, engine
+):
+    for name in ("first", "second", "third"):
+        viewer.add_image(cells((3, 40, 51)), name=name)
+    viewer.layers.selection.active = viewer.layers["first"]
+    widget = dock()
+    noise = NoiseWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(noise)
+    for combo in (widget.picker.image, widget.slices, noise.picker.image):
+        combo.native.clearFocus()
+        before = combo.value
+        wheel(combo.native)
+        assert combo.value == before
+    idle(widget)
 
 
 def test_without_an_image_there_is_nothing_to_run(viewer, dock, click):

@@ -15,9 +15,9 @@ from magicgui.widgets import (
     PushButton,
     SpinBox,
 )
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QComboBox, QSizePolicy
+from qtpy.QtWidgets import QSizePolicy
 
+from napari_msdip._gui.layout import WheelGuard
 from napari_msdip.options import PRESETS, Option, Options, declared_options
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class OptionsForm(Container):  # type: ignore[type-arg]
     """
 
     def __init__(self, options: Options | None = None) -> None:
-        self._wheel_guard = _WheelGuard()
+        self._wheel_guard = WheelGuard()
         self._fields = {option.name: _Field(option) for option in declared_options()}
         self.preset = ComboBox(
             choices=(*PRESETS, CUSTOM),
@@ -76,8 +76,9 @@ class OptionsForm(Container):  # type: ignore[type-arg]
         self.preset.changed.connect(self._on_preset)
         for field in self._fields.values():
             field.widget.changed.connect(self._show_preset)
-        for widget in (self.preset, *(field.widget for field in self._fields.values())):
-            self._wheel_guard.protect(widget.native)
+        self._wheel_guard.protect(
+            self.preset, *(field.widget for field in self._fields.values())
+        )
 
     @property
     def unfolded(self) -> bool:
@@ -291,20 +292,3 @@ def _number(option: Option, text: str) -> Any:
         raise ValueError(
             f"{option.name}={text!r}: give numbers separated by commas"
         ) from None
-
-
-class _WheelGuard(QObject):
-    """Keeps the wheel from changing a value while it scrolls the form."""
-
-    def protect(self, widget: Any) -> None:
-        editable = hasattr(widget, "setSpecialValueText") or isinstance(widget, QComboBox)
-        if editable:
-            widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            widget.installEventFilter(self)
-
-    def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Hand the wheel on to the scroll area unless the widget has the focus."""
-        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
-            event.ignore()
-            return True
-        return bool(super().eventFilter(watched, event))

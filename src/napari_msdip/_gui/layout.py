@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtWidgets import QFrame, QLabel, QListView, QScrollArea, QSizePolicy
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QLabel,
+    QListView,
+    QScrollArea,
+    QSizePolicy,
+)
 
 if TYPE_CHECKING:
     from magicgui.widgets import ComboBox, Container, Label, Select
+    from magicgui.widgets.bases import Widget
     from qtpy.QtWidgets import QWidget
 
 __all__ = [
     "DoubleClickGuard",
     "FittingScrollArea",
+    "WheelGuard",
     "align_labels",
     "align_on_show",
     "let_shrink",
@@ -73,6 +82,25 @@ class DoubleClickGuard(QObject):
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Swallow the second press."""
         if event.type() == QEvent.Type.MouseButtonDblClick:
+            return True
+        return bool(super().eventFilter(watched, event))
+
+
+class WheelGuard(QObject):
+    """Keeps the wheel from changing a value while it scrolls past the widget."""
+
+    def protect(self, *widgets: Widget) -> None:
+        """Let the wheel change combo boxes and spin boxes only once they have the focus."""
+        for widget in widgets:
+            native = widget.native
+            if hasattr(native, "setSpecialValueText") or isinstance(native, QComboBox):
+                native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                native.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Hand the wheel on to the scroll area unless the widget has the focus."""
+        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
+            event.ignore()
             return True
         return bool(super().eventFilter(watched, event))
 

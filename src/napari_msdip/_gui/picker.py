@@ -11,7 +11,7 @@ from psygnal import Signal
 
 from napari_msdip._gui.axes import Axes, Box, guess_axes, parse_axes
 from napari_msdip._gui.layers import METADATA_KEY, Source, full_resolution_data
-from napari_msdip._gui.layout import let_shrink
+from napari_msdip._gui.layout import WheelGuard, let_shrink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +66,8 @@ class LayerPicker(Container):  # type: ignore[type-arg]
 
     Attributes
     ----------
+    wheel_guard : WheelGuard
+        Keeps the wheel off combo boxes; for those that are appended, too.
     picked : Signal
         Emitted when another layer or other axes are chosen.
     """
@@ -86,6 +88,8 @@ class LayerPicker(Container):  # type: ignore[type-arg]
             "the channel axis, every other letter counts slices.",
         )
         let_shrink(self.image)
+        self.wheel_guard = WheelGuard()
+        self.wheel_guard.protect(self.image)
         self._by_hand = False
         super().__init__(labels=True)
         self.margins = (0, 0, 0, 0)

@@ -151,6 +151,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             tooltip="Show the result of every scale as a layer of its own.",
         )
         self.picker.append(self.slices)
+        self.picker.wheel_guard.protect(self.slices)
         self._settings: Container[Any] = Container(
             widgets=[self.picker, self._ranges, self.scale_layers, self.form],
             labels=False,
