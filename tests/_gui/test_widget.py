@@ -923,6 +923,24 @@ def test_axes_can_be_corrected(viewer, dock, click, idle, engine):
     assert viewer.layers["two channels · MS-DIP"].data.shape == (2, 40, 51)
 
 
+def test_axes_typed_by_hand_are_kept_for_their_layer(viewer, dock, idle):
+    viewer.add_image(cells((2, 40, 51)), name="two channels")
+    widget = dock()
+    widget.picker.letters.value = "CYX"
+    viewer.add_image(cells((2, 3, 40, 51)), name="more axes")
+    assert widget.picker.letters.value == "CYX"
+    viewer.dims.order = (0, 2, 1, 3)
+    assert widget.picker.letters.value == "CYX"
+    viewer.dims.order = (0, 1, 2, 3)
+    viewer.layers.remove("more axes")
+    assert widget.picker.layer.name == "two channels"
+    assert widget.picker.letters.value == "CYX"
+    other = viewer.add_image(cells((2, 40, 51)), name="stack")
+    widget.picker.image.value = other
+    assert widget.picker.letters.value == "ZYX"
+    idle(widget)
+
+
 def test_wrong_axes_are_refused_before_the_run(viewer, dock):
     viewer.add_image(cells((2, 40, 51)), name="cells")
     widget = dock()

@@ -91,6 +91,7 @@ class LayerPicker(Container):  # type: ignore[type-arg]
         self.wheel_guard = WheelGuard()
         self.wheel_guard.protect(self.image)
         self._by_hand = False
+        self._typed = False
         super().__init__(labels=True)
         self.margins = (0, 0, 0, 0)
         self.extend([self.image, self.letters])
@@ -116,14 +117,15 @@ class LayerPicker(Container):  # type: ignore[type-arg]
             self._by_hand = False
             self._suggest()
         if self.layer != before:
+            self._typed = False
             self.guess()
 
     def guess(self) -> None:
-        """Read the axes from the layer."""
-        layer = self.layer
-        letters = "" if layer is None else self._guess(layer)
-        with self.letters.changed.blocked():
-            self.letters.value = letters
+        """Read the axes from the layer, unless a person has typed them for it."""
+        if not self._typed:
+            layer = self.layer
+            with self.letters.changed.blocked():
+                self.letters.value = "" if layer is None else self._guess(layer)
         self.picked.emit()
 
     def data(self) -> Any:
@@ -176,11 +178,11 @@ class LayerPicker(Container):  # type: ignore[type-arg]
         return tuple((start, start + 1) for start in starts)
 
     def _on_image(self) -> None:
-        self._by_hand = True
+        self._by_hand, self._typed = True, False
         self.guess()
 
     def _on_letters(self) -> None:
-        self._by_hand = True
+        self._by_hand = self._typed = True
         self.picked.emit()
 
     def _on_inserted(self, event: Any) -> None:
