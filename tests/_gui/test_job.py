@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import dask.array as da
@@ -87,25 +88,67 @@ def test_opacity_is_kept_and_not_denoised(engine, n_planes):
     np.testing.assert_array_equal(finished.planes[..., :3], data[..., :3] // 2)
 
 
-def test_a_cancelled_stack_holds_only_rows_of_planes_that_were_reached(engine):
-    data = RANDOM.integers(0, 1000, (4, 3, 8, 9)).astype(np.uint16)
-    job = job_on(data, "TZYX", ((1, 4), (0, 3)))
-    buffer = job.buffer()
+def cancelled_after(job, engine, n_planes):
+    """Return what is left of a run cancelled as soon as so many planes are finished."""
     stop = SimpleNamespace(now=False)
-    steps = job.run(engine, buffer, lambda: stop.now)
+    steps = job.run(engine, job.buffer(), lambda: stop.now)
     done = 0
-    while done < 4:
+    while done < n_planes:
         done += next(steps).finished_plane is not None
     stop.now = True
     with pytest.raises(StopIteration) as end:
         while True:
             next(steps)
-    finished = end.value.value
+    return end.value.value
+
+
+@pytest.mark.parametrize(
+    ("done", "box", "unreached"),
+    [
+        (2, ((1, 2), (1, 3)), ()),
+        (3, ((1, 2), (1, 4)), ()),
+        (4, ((1, 3), (1, 4)), (10, 11)),
+    ],
+)
+@pytest.mark.parametrize("rgba", [False, True])
+def test_a_cancelled_stack_keeps_what_is_finished_and_invents_nothing(
+    engine, done, box, unreached, rgba
+):
+    data = RANDOM.integers(1, 255, (4, 4, 8, 9, *([4] if rgba else []))).astype(np.uint8)
+    letters = "TZYXC" if rgba else "TZYX"
+    job = job_on(data, letters, ((1, 4), (1, 4)), rgb=rgba)
+    finished = cancelled_after(job, engine, done)
+    assert finished.n_done == done
+    assert finished.box == box
+    assert finished.unreached == unreached
+    wanted = data.copy()
+    for plane in finished.provenance["planes"]:
+        colours = wanted.reshape(16, *data.shape[2:])[plane]
+        colours[..., : 3 if rgba else None] //= 2
+    kept = wanted[tuple(slice(*extent) for extent in box)]
+    np.testing.assert_array_equal(finished.planes, kept)
+    if unreached:
+        assert "2 beside them were not reached" in text.outcome(job, finished)
+
+
+def test_a_plane_that_cannot_be_read_does_not_cost_the_finished_ones(engine):
+    data = RANDOM.integers(1, 999, (8, 9, 2, 3)).astype(np.uint16)
+
+    class Fragile:
+        shape, dtype = data.shape, data.dtype
+
+        def transpose(self, order):
+            return data.transpose(order)
+
+        def __getitem__(self, index):
+            raise OSError("the disk is gone")
+
+    job = dataclasses.replace(job_on(data, "YXTZ"), data=Fragile())
+    finished = cancelled_after(job, engine, 4)
+    wanted = data.transpose(2, 3, 0, 1) // 2
+    np.testing.assert_array_equal(finished.planes[0], wanted[0])
     assert finished.n_done == 4
-    assert finished.box == ((1, 3), (0, 3))
-    assert finished.provenance["planes"] == [3, 4, 5, 6]
-    np.testing.assert_array_equal(finished.planes[0], data[1] // 2)
-    np.testing.assert_array_equal(finished.planes[1, 0], data[2, 0] // 2)
+    assert set(finished.failed) == {4, 5}
 
 
 def test_a_finished_image_is_judged_and_says_so(engine):

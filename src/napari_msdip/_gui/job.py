@@ -68,6 +68,8 @@ class Finished:
         Options, plan, versions, seed, seconds, stop reasons as plain JSON types.
     judgement : str
         How far to trust a single finished image, in words; empty for others.
+    unreached : tuple of int
+        Planes of the box that a cancelled run never came to, as they were.
     """
 
     planes: Array
@@ -79,6 +81,7 @@ class Finished:
     seconds: float
     provenance: Mapping[str, Any]
     judgement: str = ""
+    unreached: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,18 +256,25 @@ class Job:
         pending = set(result.pending)
         done = [n for n, plane in enumerate(result.planes) if plane not in pending]
         box, planes = self.box, buffer
+        failed = dict(result.failed)
+        unreached: list[int] = []
         if done:
-            # Rows of planes that the run never reached would show as black.
-            inner = self.n_planes // buffer.shape[0]
-            rows = done[-1] // inner + 1
-            start = box[0][0]
-            box, planes = ((start, start + rows), *box[1:]), buffer[:rows]
+            shape = buffer.shape[: len(box)]
+            reached = [int(index.max()) + 1 for index in np.unravel_index(done, shape)]
+            box = tuple(
+                (start, start + length)
+                for (start, _), length in zip(box, reached, strict=True)
+            )
+            planes = buffer[tuple(slice(length) for length in reached)]
+            unreached = [n for n in self.source.axes.planes(box) if n in pending]
+            failed |= self._as_they_were(unreached, box, planes)
         provenance = {
             "status": result.status.value,
             "seconds": result.seconds,
             "plan": None if result.plan is None else result.plan.to_dict(),
             "planes": [result.planes[n] for n in done],
-            "failed": {str(plane): reason for plane, reason in result.failed.items()},
+            "failed": {str(plane): reason for plane, reason in failed.items()},
+            "unreached": unreached,
         }
         return Finished(
             planes=planes,
@@ -272,10 +282,29 @@ class Job:
             status=result.status,
             scales={},
             n_done=sum(result.planes[n] not in result.failed for n in done),
-            failed=result.failed,
+            failed=failed,
+            unreached=tuple(unreached),
             seconds=result.seconds,
             provenance=self._provenance(provenance),
         )
+
+    def _as_they_were(
+        self, numbers: Sequence[int], box: Box, planes: Array
+    ) -> dict[int, str]:
+        """Copy planes that were never reached, which would show as black.
+
+        Returns why some could not be read: that must not cost the finished ones.
+        """
+        unread = {}
+        for number in numbers:
+            index = np.unravel_index(number, self.source.axes.plane_shape)
+            place = tuple(int(n) - start for n, (start, _) in zip(index, box, strict=True))
+            try:
+                planes[place] = self.data[self._plane([int(n) for n in index])]
+            except Exception as error:
+                _log.error("%s", "".join(traceback.format_exception(error)))
+                unread[number] = f"{type(error).__name__}: {error}"
+        return unread
 
     def _provenance(self, outcome: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -297,11 +326,14 @@ class Job:
         return self.options.replace(seed=plane_seed(self.options.seed, plane))
 
     def _first_plane(self, colours: slice) -> tuple[int | slice, ...]:
+        index = self._plane([start for start, _ in self.box])
+        return (*index[:-1], colours) if self.has_alpha else index
+
+    def _plane(self, position: Sequence[int]) -> tuple[int | slice, ...]:
+        """Return the index of a plane in the data, opacity included."""
         index: list[int | slice] = [slice(None)] * len(self.source.axes.shape)
-        for axis, (start, _) in zip(self.source.axes.plane_axes, self.box, strict=True):
-            index[axis] = start
-        if self.has_alpha:
-            index[-1] = colours
+        for axis, n in zip(self.source.axes.plane_axes, position, strict=True):
+            index[axis] = n
         return tuple(index)
 
     def _alpha(self) -> Any:

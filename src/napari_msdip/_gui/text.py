@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from napari_msdip.events import Progress, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari_msdip._gui.engine import Cost
     from napari_msdip._gui.job import Finished, Job
 
@@ -146,6 +148,11 @@ def outcome(job: Job, finished: Finished, *, drafts: bool = False) -> str:
     if job.n_planes > 1:
         text = f"{finished.n_done} of {job.n_planes} slices in {duration(finished.seconds)}"
         text = f"Cancelled: kept {text}." if cancelled else f"Done: {text}."
+        if finished.unreached:
+            text += (
+                f"\n{len(finished.unreached)} beside them were not reached and are as they "
+                f"were (slice {_some(finished.unreached)})."
+            )
         if finished.failed:
             text += (
                 f"\n{len(finished.failed)} could not be denoised and are as they were "
@@ -160,10 +167,15 @@ def outcome(job: Job, finished: Finished, *, drafts: bool = False) -> str:
 
 def _failures(finished: Finished) -> str:
     """Return which slices could not be denoised, and why."""
-    which = ", ".join(map(str, list(finished.failed)[:_MOST_NAMED]))
-    more = ", …" if len(finished.failed) > _MOST_NAMED else ""
     reason = next(iter(finished.failed.values()))
-    return f"(slice {which}{more}): {reason}"
+    return f"(slice {_some(finished.failed)}): {reason}"
+
+
+def _some(planes: Iterable[int]) -> str:
+    """Return the numbers of slices, the first few of many."""
+    numbers = list(planes)
+    more = ", …" if len(numbers) > _MOST_NAMED else ""
+    return ", ".join(map(str, numbers[:_MOST_NAMED])) + more
 
 
 def explain(error: BaseException) -> str:
