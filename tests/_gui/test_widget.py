@@ -941,6 +941,45 @@ def test_axes_typed_by_hand_are_kept_for_their_layer(viewer, dock, idle):
     idle(widget)
 
 
+def test_the_form_follows_data_that_are_replaced(viewer, dock, click, idle):
+    layer = viewer.add_image(cells(), name="cells")
+    widget = dock()
+    layer.data = cells((6, 40, 51))
+    assert widget.picker.letters.value == "ZYX"
+    widget.slices.value = "range"
+    widget.picker.letters.value = "TYX"
+    layer.data = cells((3, 64, 51))
+    assert widget.picker.letters.value == "TYX"
+    assert widget.extents[0].value == (0, 2)
+    click(widget.button)
+    idle(widget)
+    assert viewer.layers["cells · MS-DIP"].data.shape == (3, 64, 51)
+    layer.data = cells()
+    assert widget.picker.letters.value == "YX"
+    assert not widget.slices.visible
+    idle(widget)
+
+
+def test_the_form_follows_axis_labels(viewer, dock, idle):
+    layer = viewer.add_image(cells((2, 40, 51)), name="cells")
+    widget = dock()
+    layer.axis_labels = ("channel", "y", "x")
+    assert widget.picker.letters.value == "CYX"
+    idle(widget)
+
+
+def test_a_range_that_has_shrunk_in_place_is_refused_in_words(viewer, dock, idle):
+    data = zarr.array(cells((6, 40, 51)))
+    viewer.add_image(data, name="stack", contrast_limits=(0, 1000))
+    widget = dock()
+    widget.slices.value = "range"
+    data.resize((3, 40, 51))
+    widget.run()
+    assert widget.state is State.IDLE
+    assert "Z 0 to 5: the layer has 3 slices" in widget.status.value
+    idle(widget)
+
+
 def test_wrong_axes_are_refused_before_the_run(viewer, dock):
     viewer.add_image(cells((2, 40, 51)), name="cells")
     widget = dock()

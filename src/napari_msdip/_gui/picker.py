@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
     import napari.viewer
 
-__all__ = ["LayerPicker", "image_layers"]
+__all__ = ["LayerPicker", "image_layers", "unwrapped"]
 
 
 def image_layers(viewer: napari.viewer.Viewer) -> list[Image]:
     """Return the viewer's Image layers; Labels and others are no pictures."""
     return [layer for layer in viewer.layers if isinstance(layer, Image)]
+
+
+def unwrapped(layer: Any) -> Any:
+    """Return a layer out of the wrapper in which plugins get it, made anew each time."""
+    return getattr(layer, "__wrapped__", layer)
 
 
 def _noisy(layers: list[Image]) -> list[Image]:
@@ -46,7 +51,7 @@ def _position(layer: Image, point: Sequence[float]) -> list[float]:
     point : sequence of float
         The sliders in world coordinates, for axes that all are on screen, as in 3-D.
     """
-    layer = getattr(layer, "__wrapped__", layer)
+    layer = unwrapped(layer)
     sliced = getattr(layer, "_data_slice", None)
     elsewhere = layer.world_to_data(point)
     shown = elsewhere if sliced is None else sliced.point
@@ -92,6 +97,7 @@ class LayerPicker(Container):  # type: ignore[type-arg]
         self.wheel_guard.protect(self.image)
         self._by_hand = False
         self._typed = False
+        self._heard: Image | None = None
         super().__init__(labels=True)
         self.margins = (0, 0, 0, 0)
         self.extend([self.image, self.letters])
@@ -122,8 +128,9 @@ class LayerPicker(Container):  # type: ignore[type-arg]
 
     def guess(self) -> None:
         """Read the axes from the layer, unless a person has typed them for it."""
+        self._listen()
+        layer = self.layer
         if not self._typed:
-            layer = self.layer
             with self.letters.changed.blocked():
                 self.letters.value = "" if layer is None else self._guess(layer)
         self.picked.emit()
@@ -181,6 +188,25 @@ class LayerPicker(Container):  # type: ignore[type-arg]
         self._by_hand, self._typed = True, False
         self.guess()
 
+    def _listen(self) -> None:
+        """Follow the pixels and axis labels of the layer that is chosen."""
+        layer = unwrapped(self.layer)
+        if layer is self._heard:
+            return
+        if self._heard is not None:
+            self._heard.events.data.disconnect(self._on_replaced)
+            self._heard.events.axis_labels.disconnect(self.guess)
+        self._heard = layer
+        if layer is not None:
+            layer.events.data.connect(self._on_replaced)
+            layer.events.axis_labels.connect(self.guess)
+
+    def _on_replaced(self) -> None:
+        """Drop letters that were typed for data with fewer or more axes."""
+        if len(self.letters.value.strip()) != len(self.data().shape):
+            self._typed = False
+        self.guess()
+
     def _on_letters(self) -> None:
         self._by_hand = self._typed = True
         self.picked.emit()
@@ -203,7 +229,7 @@ class LayerPicker(Container):  # type: ignore[type-arg]
 
     def _set_image(self, layer: Image) -> None:
         with self.image.changed.blocked():
-            self.image.value = getattr(layer, "__wrapped__", layer)
+            self.image.value = unwrapped(layer)
 
     def _guess(self, layer: Image) -> str:
         offset = self._viewer.dims.ndim - layer.ndim

@@ -30,7 +30,7 @@ from napari_msdip._gui.layout import (
     align_on_show,
     wrap,
 )
-from napari_msdip._gui.picker import LayerPicker
+from napari_msdip._gui.picker import LayerPicker, unwrapped
 from napari_msdip._gui.run import Run
 from napari_msdip._gui.settings import preferred_options
 from napari_msdip._gui.worker import Failure, Forecast, forecast, in_background
@@ -221,8 +221,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             return axes.whole()
         if self.slices.value == _RANGE and len(self.extents) == len(axes.plane_axes):
             return tuple(
-                (int(low), int(high) + 1)
-                for low, high in (extent.value for extent in self.extents)
+                _extent(axes, axis, extent.value)
+                for axis, extent in zip(axes.plane_axes, self.extents, strict=True)
             )
         return self.picker.current_plane()
 
@@ -359,6 +359,20 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             self.forecast.value = text.forecast(answer.job, answer.sigma, answer.cost)
 
 
+def _extent(axes: Axes, axis: int, ends: tuple[float, float]) -> tuple[int, int]:
+    """Return the slices between the ends of a slider.
+
+    The slider may be older than the data: their shape can change in place.
+    """
+    first, last = int(ends[0]), int(ends[1])
+    if last >= axes.shape[axis]:
+        raise ValueError(
+            f"{axes.letters[axis]} {first} to {last}: the layer has {axes.shape[axis]} "
+            "slices now; choose the layer again"
+        )
+    return first, last + 1
+
+
 @dataclass(frozen=True)
 class _Code:
     """The Python of the last result, and the layer that it denoises.
@@ -381,9 +395,7 @@ class _Code:
     def of(cls, finished: Finished, layer: Any) -> _Code:
         """Keep the code of a result."""
         made = finished.provenance
-        # Plugins get layers in wrappers, which are made anew now and then.
-        layer = getattr(layer, "__wrapped__", layer)
-        return cls(made["python"], made["source"], ref(layer))
+        return cls(made["python"], made["source"], ref(unwrapped(layer)))
 
     def now(self, viewer: napari.viewer.Viewer) -> str:
         """Return the code with the name that the layer has now, if it is still there."""
