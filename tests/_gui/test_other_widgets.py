@@ -137,6 +137,52 @@ def test_the_scales_of_the_last_run_are_fused(viewer, engine, click, qtbot):
     assert fused.metadata["napari_msdip"]["role"] == "ensemble"
 
 
+def denoised_slices(viewer, engine, click, qtbot, *slices):
+    """Denoise slices of the viewer's stack, one run each."""
+    denoise = DenoiseWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(denoise)
+    denoise.picker.image.value = viewer.layers["stack"]
+    for n in slices:
+        viewer.dims.set_current_step(0, n % viewer.dims.nsteps[0])
+        click(denoise.button)
+        qtbot.waitUntil(lambda: denoise.state is State.IDLE, timeout=10_000)
+    return denoise
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_the_scales_of_one_run_are_chosen(viewer, engine, click, qtbot, cancelled):
+    viewer.add_image(cells((3, 40, 51)), name="stack")
+    denoise = denoised_slices(viewer, engine, click, qtbot, 0, 2)
+    if cancelled:
+        engine.iterations, engine.pace = 10_000, 0.02
+        click(denoise.button)
+        qtbot.waitUntil(lambda: len(viewer.layers) == 10, timeout=10_000)
+        click(denoise.button)
+        qtbot.waitUntil(lambda: denoise.state is State.IDLE, timeout=10_000)
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    assert len(widget.scales.value) == 3
+    assert {layer.metadata["napari_msdip"]["run"] for layer in widget.scales.value} == {
+        viewer.layers["stack · MS-DIP [1]"].metadata["napari_msdip"]["run"]
+    }
+    click(widget.button)
+    qtbot.waitUntil(lambda: "Fused 3" in widget.status.value, timeout=5000)
+    assert viewer.layers["stack · MS-DIP · fused"].translate[0] == 2
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+@pytest.mark.parametrize("rotate", [(0, 0, 0), (20, 10, 5)])
+def test_scales_of_different_slices_are_refused(viewer, engine, click, qtbot, rotate):
+    viewer.add_image(cells((3, 40, 51)), name="stack", scale=(2, 1, 1), rotate=rotate)
+    denoised_slices(viewer, engine, click, qtbot, 0, -1)
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    first, *rest = [layer for layer in viewer.layers if "scale" in layer.name]
+    widget.scales.value = [first, rest[-1]]
+    click(widget.button)
+    assert "shows another slice" in widget.status.value
+
+
 @pytest.mark.parametrize("widget", [NoiseWidget, EnsembleWidget])
 def test_a_long_name_does_not_widen_the_dock(viewer, engine, widget):
     viewer.add_image(cells(), name="cells")

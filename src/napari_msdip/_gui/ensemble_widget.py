@@ -144,6 +144,11 @@ class _Fusion:
                     f"{layer.name} has axes {axes[layer].letters}, {order[0].name} has "
                     f"{axes[order[0]].letters}; choose layers with the same axes"
                 )
+            if not _lies_in_plane_of(layer, order[0], axes[order[0]]):
+                raise ValueError(
+                    f"{layer.name} shows another slice than {order[0].name}; choose layers "
+                    "of the same slice"
+                )
         return cls(
             finest=order[0],
             source=Source.of(order[0], axes[order[0]]),
@@ -180,12 +185,20 @@ def _axes(layer: Image) -> Axes:
 
 
 def _latest_run(layers: Sequence[Image]) -> list[Image]:
-    """Return the scales of the image that was denoised last."""
-    chosen: dict[int, Image] = {}
-    source = None
+    """Return the scales of the last run that has several, finest first."""
+    runs: dict[Any, dict[int, Image]] = {}
     for layer in reversed(layers):
         made = layer.metadata.get(METADATA_KEY, {})
-        if made.get("role") == "scale" and source in (None, made["source"]):
-            source = made["source"]
-            chosen.setdefault(made["scale"], layer)
-    return list(chosen.values())
+        if made.get("role") == "scale":
+            run = runs.setdefault((made["source"], made.get("run")), {})
+            run.setdefault(made["scale"], layer)
+    latest = max(runs.values(), key=lambda run: len(run) > 1, default={})
+    return list(latest.values())
+
+
+def _lies_in_plane_of(layer: Image, finest: Image, axes: Axes) -> bool:
+    """Return whether a layer shows the slice that the finest one shows."""
+    shape = full_resolution_data(layer).shape[: layer.ndim]
+    centre = layer.data_to_world([(length - 1) / 2 for length in shape])
+    position = finest.world_to_data(centre)
+    return all(abs(position[axis]) < 0.5 for axis in axes.plane_axes)

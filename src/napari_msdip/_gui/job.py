@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -100,6 +101,8 @@ class Job:
         How.
     data_code : str
         Python expression for ``data``.
+    run_id : str
+        Tells the layers of this run from those of others.
     """
 
     data: Any
@@ -107,6 +110,7 @@ class Job:
     box: Box
     options: Options
     data_code: str = "image"
+    run_id: str = field(default_factory=lambda: uuid4().hex)
 
     @property
     def n_planes(self) -> int:
@@ -285,7 +289,7 @@ class Job:
             failed=failed,
             unreached=tuple(unreached),
             seconds=result.seconds,
-            provenance=self._provenance(provenance),
+            provenance=self._provenance(provenance) | _origin(self, box),
         )
 
     def _as_they_were(
@@ -309,8 +313,7 @@ class Job:
     def _provenance(self, outcome: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "role": "result",
-            "source": self.source.name,
-            "axes": self.source.axes.letters,
+            **_origin(self, self.box),
             "options": self.options.to_dict(),
             **outcome,
             "python": self.python(cancelled=outcome["status"] == Status.CANCELLED.value),
@@ -385,8 +388,7 @@ def scale_provenance(job: Job, scale: int, result: ScaleResult) -> dict[str, Any
     """Return how one scale came about, as plain JSON types."""
     return {
         "role": "scale",
-        "source": job.source.name,
-        "axes": job.source.axes.letters,
+        **_origin(job, job.box),
         "scale": scale,
         "shape": list(result.shape),
         "zoom": list(result.zoom),
@@ -402,9 +404,18 @@ def draft_provenance(job: Job) -> dict[str, Any]:
     """Return where an image comes from that is still being denoised."""
     return {
         "role": DRAFT,
-        "source": job.source.name,
-        "axes": job.source.axes.letters,
+        **_origin(job, job.box),
         "options": job.options.to_dict(),
+    }
+
+
+def _origin(job: Job, box: Box) -> dict[str, Any]:
+    """Return which run of which planes a layer comes from, as plain JSON types."""
+    return {
+        "source": job.source.name,
+        "run": job.run_id,
+        "axes": job.source.axes.letters,
+        "box": [list(extent) for extent in box],
     }
 
 
