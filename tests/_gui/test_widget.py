@@ -173,6 +173,78 @@ def test_a_scaled_rotated_16_bit_layer_keeps_everything(viewer, dock, click, idl
     assert [scale["stop_reason"] for scale in made["scales"]] == ["iterations"] * 3
 
 
+@pytest.mark.parametrize("scale_layers", [True, False])
+def test_a_layer_on_its_way_follows_its_source(
+    viewer, dock, click, idle, engine, qtbot, scale_layers
+):
+    source = viewer.add_image(cells(), name="cells")
+    widget = dock()
+    widget.scale_layers.value = scale_layers
+    engine.iterations, engine.pace = 10_000, 0.02
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10_000)
+    first = viewer.layers[1]
+    source.scale = (0.5, 0.25)
+    source.rotate = 30
+    source.affine = [[1, 0.1, 3], [0, 1, 2], [0, 0, 1]]
+    moved = []
+    first.events.affine.connect(moved.append)
+    qtbot.waitUntil(lambda: bool(moved), timeout=10_000)
+    np.testing.assert_allclose(
+        first.data_to_world(np.array(first.data.shape) - 0.5),
+        source.data_to_world((39.5, 50.5)),
+    )
+    widget.cancel()
+    idle(widget)
+
+
+def test_the_result_takes_what_its_source_is_at_the_end(
+    viewer, dock, held, idle, engine, qtbot
+):
+    source = viewer.add_image(cells(), name="cells")
+    widget = dock()
+    held(widget)
+    source.contrast_limits = (200, 500)
+    source.colormap = "green"
+    source.scale = (0.5, 0.25)
+    source.name = "nuclei"
+    engine.gate.set()
+    idle(widget)
+    result = viewer.layers["nuclei · MS-DIP"]
+    assert result.contrast_limits == [200, 500]
+    assert result.colormap.name == "green"
+    np.testing.assert_allclose(result.scale, (0.5, 0.25))
+
+
+def test_a_source_whose_pixels_are_replaced_during_a_run_keeps_its_old_place(
+    viewer, dock, held, idle, engine
+):
+    source = viewer.add_image(cells(), name="cells", scale=(0.5, 0.25))
+    widget = dock()
+    held(widget)
+    source.data = cells((3, 20, 20))
+    engine.gate.set()
+    idle(widget)
+    result = viewer.layers["cells · MS-DIP"]
+    assert result.data.shape == (40, 51)
+    np.testing.assert_allclose(result.scale[-2:], (0.5, 0.25))
+
+
+def test_a_stack_renamed_during_its_run_keeps_that_name(
+    viewer, dock, click, idle, engine, qtbot
+):
+    viewer.add_image(cells((5, 40, 51)), name="stack")
+    widget = dock()
+    widget.slices.value = "whole stack"
+    engine.pace = 0.05
+    click(widget.button)
+    qtbot.waitUntil(lambda: "stack · MS-DIP" in names(viewer), timeout=10_000)
+    viewer.layers[-1].name = "mine"
+    click(widget.button)
+    idle(widget)
+    assert names(viewer) == ["stack", "mine (cancelled)"]
+
+
 def test_an_rgb_image_stays_rgb(viewer, dock, click, idle, engine):
     viewer.add_image(cells((40, 51, 3), np.uint8), rgb=True, name="photo")
     widget = dock()

@@ -23,6 +23,7 @@ __all__ = [
     "Source",
     "full_resolution_data",
     "image_tuple",
+    "move",
     "scale_name",
 ]
 
@@ -35,6 +36,9 @@ _OWN = ("name", "metadata", "visible", "multiscale", "locked_data_level")
 
 _IN_PIXELS = ("plane", "experimental_clipping_planes")
 """State given in data coordinates: right only where the pixels are the source's."""
+
+_GEOMETRY = ("scale", "translate", "rotate", "shear", "affine")
+"""State that says where a layer lies."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,17 @@ class Source:
             contrast_limits_range=None if limits is None else (limits[0], limits[1]),
         )
 
+    def as_it_is_now(self, layer: Any) -> Source:
+        """Read the layer anew, unless its pixels are others than those of the run.
+
+        Parameters
+        ----------
+        layer : napari.layers.Image
+            The layer that this was read from.
+        """
+        same = full_resolution_data(layer).shape == self.axes.shape
+        return Source.of(layer, self.axes) if same and layer.rgb == self.rgb else self
+
     def linear(self) -> npt.NDArray[np.float64]:
         """Return the matrix from data to physical axes: rotate · shear · scale."""
         scale = np.asarray(self.state["scale"], dtype=float)
@@ -129,6 +144,23 @@ class Source:
 def full_resolution_data(layer: Any) -> Any:
     """Return a layer's data, the finest level of a multiscale one."""
     return layer.data[0] if layer.multiscale else layer.data
+
+
+def move(layer: Any, state: Mapping[str, Any]) -> None:
+    """Put a layer where the state of another one lies.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        The layer.
+    state : mapping
+        Arguments that create the other.
+    """
+    for name in _GEOMETRY:
+        place = getattr(layer, name)
+        # An affine is given as a matrix and read as a transform.
+        if not np.array_equal(getattr(place, "affine_matrix", place), state[name]):
+            setattr(layer, name, state[name])
 
 
 def scale_name(source: str, scale: int, shape: tuple[int, int], n_scales: int) -> str:

@@ -6,7 +6,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Layer
 from napari.utils import progress as activity
 from napari.utils.notifications import show_error
@@ -23,7 +22,14 @@ from napari_msdip._gui.job import (
     draft_provenance,
     scale_provenance,
 )
-from napari_msdip._gui.layers import METADATA_KEY, LayerTuple, image_tuple, scale_name
+from napari_msdip._gui.layers import (
+    METADATA_KEY,
+    LayerTuple,
+    Source,
+    image_tuple,
+    move,
+    scale_name,
+)
 from napari_msdip._gui.worker import Failure, Handshake, RunWorker, start_worker
 from napari_msdip.events import Progress, Status
 
@@ -229,12 +235,13 @@ class Run:
         rows, columns = self._image_shape(image)
         full = self.job.source.axes.image_shape
         self._shapes[scale] = rows, columns
+        source = self._source()
         entry = image_tuple(
-            self.job.source,
+            source,
             image.reshape((1,) * len(self.job.box) + image.shape),
-            name=scale_name(self.job.source.name, scale, (rows, columns), step.n_scales)
+            name=scale_name(source.name, scale, (rows, columns), step.n_scales)
             if self._scale_layers
-            else self._result_name(),
+            else _result_name(source),
             box=self.job.box,
             zoom=(full[0] / rows, full[1] / columns),
             provenance=scale_provenance(self.job, scale, step.finished_scale)
@@ -251,10 +258,11 @@ class Run:
 
     def _show_planes(self) -> None:
         if self._live is None:
+            source = self._source()
             entry = image_tuple(
-                self.job.source,
+                source,
                 self._buffer,
-                name=self._result_name(),
+                name=_result_name(source),
                 box=self.job.box,
                 provenance=draft_provenance(self.job),
             )
@@ -273,37 +281,38 @@ class Run:
 
     def _show_result(self, finished: Finished) -> None:
         cancelled = finished.status is Status.CANCELLED
-        name = self._result_name() + (" (cancelled)" if cancelled else "")
+        mark = " (cancelled)" if cancelled else ""
+        source = self._source()
         entry = image_tuple(
-            self.job.source,
+            source,
             finished.planes,
-            name=name,
+            name=_result_name(source) + mark,
             box=finished.box,
             provenance=finished.provenance,
         )
         self._hide(self._scales.values())
         if self._live is not None and self._live not in self._viewer.layers:
             self._live = None
+        if self._live is not None and mark:
+            # Not under a new name: a person may have given it one.
+            self._live.name += mark
         self._live = self._put(entry, self._live)
-        if cancelled:
-            self._live.name = name
 
     def _put(self, entry: LayerTuple, layer: Layer | None) -> Layer:
         """Show data in a layer, a new one if there is none; one deleted stays so."""
         data, state, _ = entry
         if layer is None:
             layer = Layer.create(*entry)
-            if self.job.source.contrast_limits_range is not None:
-                layer.contrast_limits_range = self.job.source.contrast_limits_range
+            limits = self._source().contrast_limits_range
+            if limits is not None:
+                layer.contrast_limits_range = limits
             if state["blending"] in _ADDING_UP and not self._scales and not self._live:
                 self._hid_original = self.layer.visible
                 self.layer.visible = False
             self._viewer.add_layer(layer)
         elif layer in self._viewer.layers:
             layer.data = data
-            for place in ("scale", "translate"):
-                if not np.array_equal(getattr(layer, place), state[place]):
-                    setattr(layer, place, state[place])
+            move(layer, state)
             layer.metadata = state["metadata"]
         return layer
 
@@ -336,5 +345,12 @@ class Run:
         rows, columns = (axes.image_axes.index(axis) for axis in axes.spatial_axes)
         return image.shape[rows], image.shape[columns]
 
-    def _result_name(self) -> str:
-        return f"{self.job.source.name} · MS-DIP"
+    def _source(self) -> Source:
+        """Return the layer denoised as a person may have changed it since the start."""
+        if not self._alive():
+            return self.job.source
+        return self.job.source.as_it_is_now(self.layer)
+
+
+def _result_name(source: Source) -> str:
+    return f"{source.name} · MS-DIP"
