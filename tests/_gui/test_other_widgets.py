@@ -137,6 +137,17 @@ def test_the_scales_of_the_last_run_are_fused(viewer, engine, click, qtbot):
     assert fused.metadata["napari_msdip"]["role"] == "ensemble"
 
 
+def test_what_was_fused_does_not_add_up_with_the_fused_layer(viewer, engine, click, qtbot):
+    viewer.add_image(cells((3, 40, 51)), name="stack", blending="additive")
+    denoised_slices(viewer, engine, click, qtbot, 0)
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "Fused 3" in widget.status.value, timeout=5000)
+    shown = [layer.name for layer in viewer.layers if layer.visible]
+    assert shown == ["stack · MS-DIP · fused"]
+
+
 def denoised_slices(viewer, engine, click, qtbot, *slices):
     """Denoise slices of the viewer's stack, one run each."""
     denoise = DenoiseWidget(viewer, engine=engine)

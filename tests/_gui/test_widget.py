@@ -374,6 +374,41 @@ def test_a_blending_that_adds_up_hides_the_original(viewer, dock, click, idle):
     assert shown == ["cells · MS-DIP"]
 
 
+def test_a_second_result_does_not_add_up_with_the_first(
+    viewer, dock, click, idle, engine, qtbot
+):
+    viewer.add_image(cells(), name="other", blending="additive")
+    viewer.add_image(cells(), name="cells", blending="additive")
+    widget = dock()
+    widget.scale_layers.value = False
+    for _ in range(2):
+        click(widget.button)
+        idle(widget)
+
+    def shown():
+        return [layer.name for layer in viewer.layers if layer.visible]
+
+    assert shown() == ["other", "cells · MS-DIP [1]"]
+    engine.iterations, engine.pace = 10_000, 0.02
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 5, timeout=10_000)
+    assert shown() == ["other", "cells · MS-DIP [2]"]
+    click(widget.button)
+    idle(widget)
+    assert shown() == ["other", "cells · MS-DIP [1]"]
+
+
+def test_results_of_other_slices_stay_in_view(viewer, dock, click, idle):
+    viewer.add_image(cells((3, 40, 51)), name="stack", blending="additive")
+    widget = dock()
+    widget.scale_layers.value = False
+    for n in (0, 2):
+        viewer.dims.set_current_step(0, n)
+        click(widget.button)
+        idle(widget)
+    assert [layer.visible for layer in viewer.layers] == [False, True, True]
+
+
 # ------------------------------------------------------------------ before and while
 
 

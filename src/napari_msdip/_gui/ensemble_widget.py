@@ -16,6 +16,7 @@ from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.layers import (
     METADATA_KEY,
     Source,
+    adding_to,
     full_resolution_data,
     image_tuple,
 )
@@ -109,6 +110,8 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
         if fusion.finest not in self._viewer.layers:
             self.status.value = "The finest layer was removed meanwhile."
             return
+        for layer in fusion.adding_to(self._viewer.layers):
+            layer.visible = False
         self._viewer.add_layer(Layer.create(*fusion.layer(image)))
         self.status.value = f"Fused {len(fusion.images)} scales."
 
@@ -164,6 +167,20 @@ class _Fusion:
             scales, channel_axis=axes.channel_axis, **self.settings
         )
 
+    def adding_to(self, layers: Sequence[Layer]) -> list[Layer]:
+        """Return the layers that the fused one would wrongly add up with."""
+        blending = self.source.state["blending"]
+        box = tuple(map(tuple, self._origin["box"])) if "box" in self._origin else None
+        return adding_to(layers, blending, (self._origin["source"], *self.names), box)
+
+    @property
+    def _origin(self) -> dict[str, Any]:
+        """What is known of the layer and the planes that the scales were made from."""
+        made = self.source.metadata.get(METADATA_KEY, {})
+        return {"source": self.source.name} | {
+            key: made[key] for key in ("source", "run", "axes", "box") if key in made
+        }
+
     def layer(self, image: npt.NDArray[Any]) -> tuple[Any, dict[str, Any], str]:
         box = self.source.axes.whole()
         base = self.source.name.split(" · MS-DIP")[0]
@@ -172,7 +189,12 @@ class _Fusion:
             image.reshape((1,) * len(box) + image.shape),
             name=f"{base} · MS-DIP · fused",
             box=box,
-            provenance={"role": "ensemble", "scales": list(self.names), **self.settings},
+            provenance={
+                "role": "ensemble",
+                **self._origin,
+                "scales": list(self.names),
+                **self.settings,
+            },
         )
 
 

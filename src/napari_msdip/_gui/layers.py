@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from napari_msdip._gui.axes import Axes, Box
 
@@ -21,6 +21,7 @@ __all__ = [
     "METADATA_KEY",
     "LayerTuple",
     "Source",
+    "adding_to",
     "full_resolution_data",
     "image_tuple",
     "move",
@@ -36,6 +37,9 @@ _OWN = ("name", "metadata", "visible", "multiscale", "locked_data_level")
 
 _IN_PIXELS = ("plane", "experimental_clipping_planes")
 """State given in data coordinates: right only where the pixels are the source's."""
+
+_ADDING_UP = ("additive", "minimum", "multiplicative")
+"""Blending modes in which a result over its source would count twice."""
 
 _GEOMETRY = ("scale", "translate", "rotate", "shear", "affine")
 """State that says where a layer lies."""
@@ -144,6 +148,49 @@ class Source:
 def full_resolution_data(layer: Any) -> Any:
     """Return a layer's data, the finest level of a multiscale one."""
     return layer.data[0] if layer.multiscale else layer.data
+
+
+def adding_to(
+    layers: Sequence[Any], blending: str, sources: Collection[str], box: Box | None
+) -> list[Any]:
+    """Return the layers that a new one would wrongly add up with.
+
+    Parameters
+    ----------
+    layers : sequence of napari.layers.Layer
+        The layers that there are.
+    blending : str
+        How the new one is blended.
+    sources : collection of str
+        Names of the layers that it is made from.
+    box : Box or None
+        Planes of it; None if they are not known.
+
+    Returns
+    -------
+    list of napari.layers.Layer
+        If blending adds up: the sources and what was made from the same planes of them,
+        as far as they are visible.
+    """
+    if blending not in _ADDING_UP:
+        return []
+    return [
+        layer
+        for layer in layers
+        if layer.visible and (layer.name in sources or _shows(layer, sources, box))
+    ]
+
+
+def _shows(layer: Any, sources: Collection[str], box: Box | None) -> bool:
+    """Return whether a layer was made from some of these planes of the sources."""
+    made = layer.metadata.get(METADATA_KEY, {})
+    if made.get("source") not in sources:
+        return False
+    other = made.get("box")
+    if box is None or other is None or len(other) != len(box):
+        return True
+    pairs = zip(box, other, strict=True)
+    return all(max(a[0], b[0]) < min(a[1], b[1]) for a, b in pairs)
 
 
 def move(layer: Any, state: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ from napari_msdip._gui.layers import (
     METADATA_KEY,
     LayerTuple,
     Source,
+    adding_to,
     image_tuple,
     move,
     scale_name,
@@ -52,8 +53,6 @@ A step is shown on the cores that compute: drawn in software it may take half as
 as one is computed.
 """
 _LONGEST_REST_SECONDS = 3.0
-_ADDING_UP = ("additive", "minimum", "multiplicative")
-"""Blending modes in which a result over its source would count twice."""
 
 
 class Run:
@@ -106,7 +105,7 @@ class Run:
         self._window = window
         self._scales: dict[int, Layer] = {}
         self._live: Layer | None = None
-        self._hid_original = False
+        self._hidden: list[Layer] = []
         self._shapes: dict[int, tuple[int, int]] = {}
         self._buffer = job.buffer()
         self._handshake = Handshake()
@@ -306,9 +305,11 @@ class Run:
             limits = self._source().contrast_limits_range
             if limits is not None:
                 layer.contrast_limits_range = limits
-            if state["blending"] in _ADDING_UP and not self._scales and not self._live:
-                self._hid_original = self.layer.visible
-                self.layer.visible = False
+            if not self._scales and not self._live:
+                others = self._viewer.layers
+                sources = (self._source().name,)
+                self._hidden = adding_to(others, state["blending"], sources, self.job.box)
+                self._hide(self._hidden)
             self._viewer.add_layer(layer)
         elif layer in self._viewer.layers:
             layer.data = data
@@ -318,9 +319,10 @@ class Run:
 
     def _bring_back_original(self) -> None:
         """Show what drafts stood in for, and not them on top: both would add up."""
-        if self._hid_original and self._alive():
+        if self._hidden and self._alive():
             self._hide(layer for layer in (*self._scales.values(), self._live) if layer)
-            self.layer.visible = True
+            for layer in self._hidden:
+                layer.visible = True
 
     def _mark_drafts(self) -> bool:
         """Tell apart by name what the run leaves half done; return whether there is any."""
