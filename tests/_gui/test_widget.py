@@ -374,6 +374,21 @@ def test_a_blending_that_adds_up_hides_the_original(viewer, dock, click, idle):
     assert shown == ["cells · MS-DIP"]
 
 
+@pytest.mark.parametrize("chosen", [["mine"], ["cells"], ["cells", "mine"], []])
+def test_a_run_leaves_the_selection_alone(viewer, dock, click, idle, engine, chosen):
+    viewer.add_image(cells(), name="cells")
+    labels = viewer.add_labels(np.zeros((40, 51), int), name="mine")
+    labels.mode = "paint"
+    widget = dock()
+    viewer.layers.selection.clear()
+    viewer.layers.selection.update(viewer.layers[name] for name in chosen)
+    click(widget.button)
+    idle(widget)
+    assert "cells · MS-DIP" in names(viewer)
+    assert {layer.name for layer in viewer.layers.selection} == set(chosen)
+    assert labels.mode == "paint"
+
+
 def test_a_second_result_does_not_add_up_with_the_first(
     viewer, dock, click, idle, engine, qtbot
 ):

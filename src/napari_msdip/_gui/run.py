@@ -31,6 +31,7 @@ from napari_msdip._gui.layers import (
     move,
     scale_name,
 )
+from napari_msdip._gui.picker import unwrapped
 from napari_msdip._gui.worker import Failure, Handshake, RunWorker, start_worker
 from napari_msdip.events import Progress, Status
 
@@ -310,12 +311,27 @@ class Run:
                 sources = (self._source().name,)
                 self._hidden = adding_to(others, state["blending"], sources, self.job.box)
                 self._hide(self._hidden)
-            self._viewer.add_layer(layer)
+            self._add(layer)
         elif layer in self._viewer.layers:
             layer.data = data
             move(layer, state)
             layer.metadata = state["metadata"]
         return layer
+
+    def _add(self, layer: Layer) -> None:
+        """Add a layer and leave the selection alone.
+
+        napari selects what is added, which takes the brush from a person who paints
+        labels meanwhile, and has a dock opened later offer the result for denoising.
+        """
+        selection = self._viewer.layers.selection
+        chosen = [unwrapped(each) for each in selection]
+        self._viewer.add_layer(layer)
+        if len(chosen) == 1:
+            selection.active = chosen[0]
+        else:
+            selection.clear()
+            selection.update(chosen)
 
     def _bring_back_original(self) -> None:
         """Show what drafts stood in for, and not them on top: both would add up."""
