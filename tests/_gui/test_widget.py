@@ -289,11 +289,29 @@ def test_only_image_layers_are_offered(viewer, dock):
     assert len(widget.picker.image.choices) == 2
 
 
-def test_the_selected_layer_is_the_one_offered(viewer, dock):
-    viewer.add_image(cells(), name="first")
+@pytest.mark.parametrize("metadata", [{}, {"napari_msdip": {"role": "result"}}])
+@pytest.mark.parametrize("visible", [True, False])
+def test_the_selected_layer_is_the_one_offered(viewer, dock, idle, metadata, visible):
+    viewer.add_image(cells(), name="first", metadata=metadata, visible=visible)
     viewer.add_image(cells(), name="second")
     viewer.layers.selection.active = viewer.layers["first"]
-    assert dock().picker.layer.name == "first"
+    widget = dock()
+    assert widget.picker.layer.name == "first"
+    idle(widget)
+
+
+@pytest.mark.parametrize("selected", [True, False])
+def test_a_dock_opened_again_offers_the_original(viewer, dock, click, idle, selected):
+    viewer.add_image(cells(), name="cells", blending="additive")
+    if not selected:
+        viewer.layers.selection.clear()
+    widget = dock()
+    click(widget.button)
+    idle(widget)
+    viewer.window.remove_dock_widget(widget.native)
+    again = dock()
+    assert again.picker.layer.name == "cells"
+    idle(again)
 
 
 def test_a_dock_open_before_its_images_offers_the_one_in_view(viewer, dock, idle):

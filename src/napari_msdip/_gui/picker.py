@@ -31,11 +31,14 @@ def unwrapped(layer: Any) -> Any:
     return getattr(layer, "__wrapped__", layer)
 
 
+def _ours(layer: Image) -> bool:
+    """Return whether a run of ours made a layer."""
+    return METADATA_KEY in layer.metadata
+
+
 def _noisy(layers: list[Image]) -> list[Image]:
     """Return the layers in view that are no results of ours."""
-    return [
-        layer for layer in layers if layer.visible and METADATA_KEY not in layer.metadata
-    ]
+    return [layer for layer in layers if layer.visible and not _ours(layer)]
 
 
 def _position(layer: Image, point: Sequence[float]) -> list[float]:
@@ -220,12 +223,12 @@ class LayerPicker(Container):  # type: ignore[type-arg]
             self.guess()
 
     def _suggest(self) -> None:
-        """Choose the selected layer or the topmost one that may be noisy."""
+        """Choose the selected layer, or else the topmost one that may be noisy."""
         layers = image_layers(self._viewer)
-        likely = _noisy(layers) or layers
         active = self._viewer.layers.selection.active
-        if likely:
-            self._set_image(active if active in likely else likely[-1])
+        likely = _noisy(layers) or [each for each in layers if not _ours(each)] or layers
+        if layers:
+            self._set_image(active if active in layers else likely[-1])
 
     def _set_image(self, layer: Image) -> None:
         with self.image.changed.blocked():
