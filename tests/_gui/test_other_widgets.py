@@ -216,6 +216,46 @@ def test_layers_that_cannot_be_fused_are_refused_with_the_reason(viewer, engine,
     assert "3 slices" in widget.status.value
 
 
+def test_opacity_is_not_fused_but_kept(viewer, engine, click, qtbot):
+    data = cells((40, 51, 4), np.uint8)
+    viewer.add_image(data, rgb=True, name="result")
+    viewer.add_image(data[::2, ::2, :3], rgb=True, name="scale 1", scale=(2, 2))
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    widget.scales.value = list(viewer.layers)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "Fused 2" in widget.status.value, timeout=5000)
+    assert all(scale.shape[-1] == 3 for scale in engine.calls[-1]["scales"])
+    fused = viewer.layers["result · MS-DIP · fused"]
+    np.testing.assert_array_equal(fused.data[..., 3], data[..., 3])
+
+
+def test_layers_with_other_channels_are_refused_by_name(viewer, engine, click):
+    viewer.add_image(
+        cells((40, 51, 3)), name="three", axis_labels=("y", "x", "c"), rgb=False
+    )
+    viewer.add_image(cells((20, 26, 2)), name="two", axis_labels=("y", "x", "c"), rgb=False)
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    widget.scales.value = list(viewer.layers)
+    click(widget.button)
+    assert "two has 2 channels, three has 3" in widget.status.value
+
+
+def test_the_fused_layer_has_the_contrast_slider_of_the_finest(
+    viewer, engine, click, qtbot
+):
+    for name in ("one", "two"):
+        layer = viewer.add_image(cells(), name=name, contrast_limits=(0, 500))
+        layer.contrast_limits_range = (0, 4000)
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    widget.scales.value = list(viewer.layers)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "Fused 2" in widget.status.value, timeout=5000)
+    assert viewer.layers[-1].contrast_limits_range == [0, 4000]
+
+
 def test_the_real_ensemble_fuses_layers(viewer, click, qtbot):
     fine = cells((32, 32)).astype(np.float32)
     coarse = fine.reshape(16, 2, 16, 2).mean(axis=(1, 3))

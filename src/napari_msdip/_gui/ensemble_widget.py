@@ -110,9 +110,12 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
         if fusion.finest not in self._viewer.layers:
             self.status.value = "The finest layer was removed meanwhile."
             return
-        for layer in fusion.adding_to(self._viewer.layers):
-            layer.visible = False
-        self._viewer.add_layer(Layer.create(*fusion.layer(image)))
+        for other in fusion.adding_to(self._viewer.layers):
+            other.visible = False
+        layer = Layer.create(*fusion.layer(image))
+        if fusion.source.contrast_limits_range is not None:
+            layer.contrast_limits_range = fusion.source.contrast_limits_range
+        self._viewer.add_layer(layer)
         self.status.value = f"Fused {len(fusion.images)} scales."
 
     def reset_choices(self, *_: Any) -> None:
@@ -128,6 +131,7 @@ class _Fusion:
     source: Source
     names: tuple[str, ...]
     images: tuple[Any, ...]
+    opacity: Any
     settings: dict[str, Any]
 
     @classmethod
@@ -147,6 +151,12 @@ class _Fusion:
                     f"{layer.name} has axes {axes[layer].letters}, {order[0].name} has "
                     f"{axes[order[0]].letters}; choose layers with the same axes"
                 )
+            if _colours(layer, axes[layer]) != _colours(order[0], axes[order[0]]):
+                raise ValueError(
+                    f"{layer.name} has {_colours(layer, axes[layer])} channels, "
+                    f"{order[0].name} has {_colours(order[0], axes[order[0]])}; choose "
+                    "layers with the same channels"
+                )
             if not _lies_in_plane_of(layer, order[0], axes[order[0]]):
                 raise ValueError(
                     f"{layer.name} shows another slice than {order[0].name}; choose layers "
@@ -156,16 +166,19 @@ class _Fusion:
             finest=order[0],
             source=Source.of(order[0], axes[order[0]]),
             names=tuple(layer.name for layer in order),
-            images=tuple(full_resolution_data(layer) for layer in order),
+            images=tuple(_without_opacity(layer) for layer in order),
+            opacity=_opacity(order[0]),
             settings=settings,
         )
 
     def run(self, engine: Engine) -> tuple[_Fusion, npt.NDArray[Any]]:
         axes = self.source.axes
         scales = [np.asarray(image).squeeze(axis=axes.plane_axes) for image in self.images]
-        return self, engine.ensemble(
-            scales, channel_axis=axes.channel_axis, **self.settings
-        )
+        fused = engine.ensemble(scales, channel_axis=axes.channel_axis, **self.settings)
+        if self.opacity is not None:
+            opacity = np.asarray(self.opacity).squeeze(axis=axes.plane_axes)
+            fused = np.concatenate([fused, opacity.astype(fused.dtype)], axis=-1)
+        return self, fused
 
     def adding_to(self, layers: Sequence[Layer]) -> list[Layer]:
         """Return the layers that the fused one would wrongly add up with."""
@@ -204,6 +217,25 @@ def _axes(layer: Image) -> Axes:
     if known is not None and len(known) == len(shape):
         return parse_axes(known, shape, rgb=bool(layer.rgb))
     return guess_axes(shape, rgb=bool(layer.rgb), labels=layer.axis_labels)
+
+
+def _has_opacity(layer: Image) -> bool:
+    return bool(layer.rgb) and full_resolution_data(layer).shape[-1] == 4
+
+
+def _without_opacity(layer: Image) -> Any:
+    data = full_resolution_data(layer)
+    return data[..., :3] if _has_opacity(layer) else data
+
+
+def _opacity(layer: Image) -> Any:
+    """Return the last channel of an RGBA layer, which is no picture to fuse."""
+    return full_resolution_data(layer)[..., 3:] if _has_opacity(layer) else None
+
+
+def _colours(layer: Image, axes: Axes) -> int:
+    """Return the number of channels to fuse."""
+    return axes.channels - _has_opacity(layer)
 
 
 def _latest_run(layers: Sequence[Image]) -> list[Image]:
