@@ -230,6 +230,21 @@ def test_opacity_is_not_fused_but_kept(viewer, engine, click, qtbot):
     np.testing.assert_array_equal(fused.data[..., 3], data[..., 3])
 
 
+def test_fused_colours_stay_what_napari_shows_as_such(viewer, click, qtbot):
+    data = cells((32, 32, 4), np.uint8)
+    viewer.add_image(data, rgb=True, name="fine")
+    viewer.add_image(data[::2, ::2], rgb=True, name="coarse", scale=(2, 2))
+    widget = EnsembleWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.scales.value = list(viewer.layers)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "Fused 2" in widget.status.value, timeout=60_000)
+    fused = viewer.layers["fine · MS-DIP · fused"].data
+    assert fused.dtype == np.uint8
+    assert fused[..., :3].max() > 1
+    np.testing.assert_array_equal(fused[..., 3], data[..., 3])
+
+
 def test_layers_with_other_channels_are_refused_by_name(viewer, engine, click):
     viewer.add_image(
         cells((40, 51, 3)), name="three", axis_labels=("y", "x", "c"), rgb=False

@@ -175,6 +175,10 @@ class _Fusion:
         axes = self.source.axes
         scales = [np.asarray(image).squeeze(axis=axes.plane_axes) for image in self.images]
         fused = engine.ensemble(scales, channel_axis=axes.channel_axis, **self.settings)
+        dtype = np.dtype(self.images[0].dtype)
+        if self.source.rgb and dtype.kind == "u":
+            # napari takes colours in floating point for shares of one.
+            fused = np.rint(fused).clip(0, np.iinfo(dtype).max).astype(dtype)
         if self.opacity is not None:
             opacity = np.asarray(self.opacity).squeeze(axis=axes.plane_axes)
             fused = np.concatenate([fused, opacity.astype(fused.dtype)], axis=-1)
