@@ -16,6 +16,7 @@ from napari_msdip._gui import text
 from napari_msdip._gui.axes import parse_axes
 from napari_msdip._gui.job import Job, options_code
 from napari_msdip._gui.layers import Source
+from napari_msdip._gui.worker import forecast
 from napari_msdip.options import PRESETS, Options
 from napari_msdip.planes import plane_seed
 
@@ -149,6 +150,24 @@ def test_a_plane_that_cannot_be_read_does_not_cost_the_finished_ones(engine):
     np.testing.assert_array_equal(finished.planes[0], wanted[0])
     assert finished.n_done == 4
     assert set(finished.failed) == {4, 5}
+
+
+@pytest.mark.parametrize("n_planes", [1, 2])
+def test_masks_are_refused_in_words_before_the_run(engine, n_planes):
+    job = job_on(np.zeros((n_planes, 8, 9), bool), "ZYX")
+    with pytest.raises(TypeError, match="bool values: choose one with integers"):
+        job.image()
+    with pytest.raises(TypeError, match="bool values: choose one with integers"):
+        finish(job, engine)
+
+
+def test_pixels_that_are_no_numbers_are_refused_alike_by_forecast_and_run(engine):
+    data = np.zeros((8, 9))
+    data[2, 3], data[4, 5] = np.nan, np.inf
+    job = job_on(data, "YX")
+    for refused in (lambda: forecast(job, engine), lambda: finish(job, engine)):
+        with pytest.raises(ValueError, match=r"2 values that are NaN .* napari's console"):
+            refused()
 
 
 def test_a_finished_image_is_judged_and_says_so(engine):

@@ -92,6 +92,24 @@ def test_a_noise_estimate_that_fails_says_why(viewer, engine, click, qtbot):
     assert widget.button.enabled
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("boom")])
+def test_the_noise_dock_gives_no_advice_that_it_has_no_field_for(
+    viewer, engine, click, qtbot, error
+):
+    def failing(image, channel_axis):
+        raise error
+
+    engine.estimate_sigma = failing
+    viewer.add_image(cells(), name="cells")
+    widget = NoiseWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "Estimating" not in widget.answer.value, timeout=5000)
+    assert "Error" in widget.answer.value
+    assert "device" not in widget.answer.value
+    assert "run again" not in widget.answer.value
+
+
 def test_without_an_image_the_noise_dock_asks_for_one(viewer, engine, click):
     widget = NoiseWidget(viewer, engine=engine)
     viewer.window.add_dock_widget(widget)

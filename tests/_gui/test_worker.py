@@ -119,7 +119,7 @@ def test_whatever_the_engine_raises_is_returned_and_logged(
     caplog.set_level("INFO", logger="napari_msdip")
     engine.error = error
     _, outcome = drain(ms_dip_run(Handshake(), job, engine, job.buffer()))
-    assert outcome == Failure(text.explain(error))
+    assert outcome == Failure(text.explain(error), text.trouble(error))
     assert "iter_denoise" in caplog.text
     assert [record.levelname for record in caplog.records] == [level]
 
@@ -169,7 +169,7 @@ def test_an_error_ends_the_worker_and_raises_nothing(job, engine, qtbot):
     )
     with qtbot.waitSignal(worker.finished, timeout=5000):
         pass
-    assert "boom" in returned[0].message
+    assert "boom" in returned[0].cause
     assert errors == []
 
 
@@ -192,29 +192,35 @@ def test_a_background_call_answers_with_the_value_or_the_failure(qtbot):
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "kind"),
     [
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "Crop the image"),
-        (MemoryError(), "Crop the image"),
-        (ValueError("device='cuda': not there; choose cpu"), "choose cpu"),
-        (RuntimeError("boom"), "run again"),
-        (KeyError(), "KeyError"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), text.Trouble.MEMORY),
+        (MemoryError(), text.Trouble.MEMORY),
+        (OSError("cannot read /data/allocation/cells.zarr/0.0"), text.Trouble.BROKEN),
+        (RuntimeError("boom"), text.Trouble.BROKEN),
+        (KeyError(), text.Trouble.BROKEN),
+        (ValueError("device='cuda': not there; choose cpu"), text.Trouble.REFUSED),
     ],
 )
-def test_an_error_says_what_to_do(error, says):
-    assert says in text.explain(error)
+def test_advice_depends_on_the_kind_of_error_and_on_the_dock(error, kind):
+    assert text.trouble(error) is kind
+    cause = text.explain(error)
+    advice = {kind: "Do this."} if kind is not text.Trouble.REFUSED else {}
+    assert text.advised(cause, kind, {}) == cause
+    assert text.advised(cause, kind, advice).startswith(cause)
 
 
 @pytest.mark.parametrize(
-    ("error", "begins"),
+    ("error", "words"),
     [
-        (FileNotFoundError("no weights. Use 'offline'."), "no weights. Use"),
-        (RuntimeError("boom."), "RuntimeError: boom. The layers"),
-        (RuntimeError(), "RuntimeError. The layers"),
+        (FileNotFoundError("no weights. Use 'offline'."), "no weights. Use 'offline'."),
+        (RuntimeError("boom."), "RuntimeError: boom."),
+        (RuntimeError(), "RuntimeError."),
+        (MemoryError(), "Out of memory (MemoryError)."),
     ],
 )
-def test_an_error_is_worded_once_and_plainly(error, begins):
-    assert text.explain(error).startswith(begins)
+def test_an_error_is_worded_once_and_plainly(error, words):
+    assert text.explain(error) == words
 
 
 @pytest.mark.parametrize(

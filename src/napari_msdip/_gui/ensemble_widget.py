@@ -11,6 +11,7 @@ from magicgui.widgets import Container, FloatSpinBox, Label, PushButton, Select,
 from napari.layers import Image, Layer
 from qtpy.compat import isalive
 
+from napari_msdip._gui import text
 from napari_msdip._gui.axes import Axes, guess_axes, parse_axes
 from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.layers import (
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     import napari.viewer
 
 __all__ = ["EnsembleWidget"]
+
+
+_ADVICE = {
+    text.Trouble.MEMORY: "Choose fewer or smaller layers.",
+    text.Trouble.BROKEN: "The full report is in the terminal.",
+}
 
 
 class EnsembleWidget(Container):  # type: ignore[type-arg]
@@ -104,7 +111,7 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
             return
         self.button.enabled = True
         if isinstance(answer, Failure):
-            self.status.value = answer.message
+            self.status.value = answer.advised(_ADVICE)
             return
         fusion, image = answer
         if fusion.finest not in self._viewer.layers:

@@ -128,8 +128,24 @@ class Job:
         return self.source.axes.channels - self.has_alpha
 
     def image(self) -> Array:
-        """Read the first plane of the box, without opacity."""
-        return np.asarray(self.data[self._first_plane(slice(None, 3))])
+        """Read the first plane of the box, without opacity.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it holds what cannot be measured or denoised. Said here, as the engine
+            speaks of arrays, and each of its functions in other words.
+        """
+        self._check_dtype()
+        image = np.asarray(self.data[self._first_plane(slice(None, 3))])
+        bad = image.size - int(np.count_nonzero(np.isfinite(image)))
+        if bad:
+            raise ValueError(
+                f"The image has {bad} values that are NaN or infinite: replace them first, "
+                "in napari's console for example with "
+                "layer.data = np.nan_to_num(layer.data, posinf=0, neginf=0)"
+            )
+        return image
 
     def buffer(self) -> Array:
         """Return an empty array for all planes of the box, opacity included.
@@ -223,6 +239,7 @@ class Job:
     def _run_stack(
         self, engine: Engine, buffer: Array, should_stop: Callable[[], bool]
     ) -> Generator[Progress, None, Finished]:
+        self._check_dtype()
         axes = self.source.axes
         flat = buffer.reshape(self.n_planes, *buffer.shape[len(self.box) :])
         stack = transposed(self.data, axes.order)
@@ -327,6 +344,14 @@ class Job:
         from napari_msdip.planes import plane_seed
 
         return self.options.replace(seed=plane_seed(self.options.seed, plane))
+
+    def _check_dtype(self) -> None:
+        dtype = np.dtype(self.data.dtype)
+        if dtype.kind not in "iuf":
+            raise TypeError(
+                f"The layer holds {dtype} values: choose one with integers or "
+                "floating-point numbers"
+            )
 
     def _first_plane(self, colours: slice) -> tuple[int | slice, ...]:
         index = self._plane([start for start, _ in self.box])

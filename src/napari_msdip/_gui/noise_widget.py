@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["NoiseWidget"]
 
 
+_ADVICE = {
+    text.Trouble.MEMORY: "Crop the image, then estimate again.",
+    text.Trouble.BROKEN: "The full report is in the terminal.",
+}
+
+
 class NoiseWidget(Container):  # type: ignore[type-arg]
     """Estimate the noise level of an image, of the slice on screen in a stack.
 
@@ -53,7 +59,7 @@ class NoiseWidget(Container):  # type: ignore[type-arg]
                 box=self.picker.current_plane(),
                 options=Options(),
             )
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             self.answer.value = str(error)
             return
         self.button.enabled = False
@@ -70,7 +76,7 @@ class NoiseWidget(Container):  # type: ignore[type-arg]
             return
         self.button.enabled = True
         if isinstance(answer, Failure):
-            self.answer.value = answer.message
+            self.answer.value = answer.advised(_ADVICE)
             return
         job, sigma, span = answer
         share = f", {sigma / span:.1%} of the image's range" if span > 0 else ""

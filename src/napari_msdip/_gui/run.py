@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from napari_msdip._gui.engine import Engine
 
-__all__ = ["Run"]
+__all__ = ["ADVICE", "Run"]
 
 _TICKS = 1000
 _BAR = "{desc}: {percentage:.0f}%|{bar}|"
@@ -54,6 +54,15 @@ A step is shown on the cores that compute: drawn in software it may take half as
 as one is computed.
 """
 _LONGEST_REST_SECONDS = 3.0
+
+
+ADVICE = {
+    text.Trouble.MEMORY: "Crop the image, choose the CPU as device, or set fewer channels "
+    "in Advanced > Generator; then run again.",
+    text.Trouble.BROKEN: "The layers made so far are kept; change the options or the "
+    "device and run again.",
+}
+"""What can be done about a run that failed."""
 
 
 class Run:
@@ -182,7 +191,7 @@ class Run:
         if isinstance(outcome, Failure):
             self._mark_drafts()
             self._bring_back_original()
-            self._message = outcome.message
+            self._message = outcome.advised(ADVICE)
             show_error(self._message)
             return
         self._finished = outcome

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING
 
 from napari_msdip.events import Progress, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from napari_msdip._gui.engine import Cost
     from napari_msdip._gui.job import Finished, Job
 
 __all__ = [
     "REFUSALS",
+    "Trouble",
+    "advised",
     "brief",
     "duration",
     "explain",
@@ -22,6 +25,7 @@ __all__ = [
     "outcome",
     "running",
     "short",
+    "trouble",
 ]
 
 _LONGEST_NAME = 32
@@ -30,6 +34,14 @@ _MOST_NAMED = 5
 REFUSALS = (ValueError, TypeError, FileNotFoundError)
 """What the engine raises where an argument cannot be right, or weights are missing; the
 message says why and what to do."""
+
+
+class Trouble(enum.Enum):
+    """Kinds of errors, by what can be done about them."""
+
+    MEMORY = enum.auto()
+    REFUSED = enum.auto()
+    BROKEN = enum.auto()
 
 
 def duration(seconds: float) -> str:
@@ -178,20 +190,37 @@ def _some(planes: Iterable[int]) -> str:
     return ", ".join(map(str, numbers[:_MOST_NAMED])) + more
 
 
+def trouble(error: BaseException) -> Trouble:
+    """Return what kind of error it is, on which depends what can be done."""
+    from napari_msdip.tiling import out_of_memory
+
+    if out_of_memory(error):
+        return Trouble.MEMORY
+    return Trouble.REFUSED if isinstance(error, REFUSALS) else Trouble.BROKEN
+
+
 def explain(error: BaseException) -> str:
-    """Return what went wrong and what to do about it."""
+    """Return what went wrong; what to do about it depends on the dock."""
     message = str(error) or type(error).__name__
-    lowered = message.lower()
-    if isinstance(error, MemoryError) or "out of memory" in lowered or "alloc" in lowered:
-        return (
-            f"Out of memory ({message.splitlines()[0]}). Crop the image, choose the CPU "
-            "as device, or set fewer channels in Advanced > Generator; then run again."
-        )
-    if isinstance(error, REFUSALS):
+    kind = trouble(error)
+    if kind is Trouble.MEMORY:
+        return f"Out of memory ({message.splitlines()[0].rstrip('.')})."
+    if kind is Trouble.REFUSED:
         return message
     name = type(error).__name__
-    what = name if message == name else f"{name}: {message.rstrip('.')}"
-    return (
-        f"{what}. The layers made so far are kept; change the options or the device and "
-        "run again."
-    )
+    return f"{name}." if message == name else f"{name}: {message.rstrip('.')}."
+
+
+def advised(cause: str, kind: Trouble, advice: Mapping[Trouble, str]) -> str:
+    """Return what went wrong and what to do about it in this dock.
+
+    Parameters
+    ----------
+    cause : str
+        What :func:`explain` says.
+    kind : Trouble
+        What kind of error it is. Refusals say themselves what to do.
+    advice : mapping of Trouble to str
+        What can be done where.
+    """
+    return " ".join(filter(None, (cause, advice.get(kind))))

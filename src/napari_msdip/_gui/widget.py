@@ -31,7 +31,7 @@ from napari_msdip._gui.layout import (
     wrap,
 )
 from napari_msdip._gui.picker import LayerPicker, unwrapped
-from napari_msdip._gui.run import Run
+from napari_msdip._gui.run import ADVICE, Run
 from napari_msdip._gui.settings import preferred_options
 from napari_msdip._gui.worker import Failure, Forecast, forecast, in_background
 
@@ -48,6 +48,7 @@ _FORECAST_DELAY_MS = 400
 _TICKS = 1000
 _MEASURING = "Measuring noise and time…\n\n"
 """As many lines as the forecast has, so that the button stays in its place."""
+_FORECAST_ADVICE = {text.Trouble.MEMORY: ADVICE[text.Trouble.MEMORY]}
 _CURRENT, _RANGE, _WHOLE = "current slice", "range", "whole stack"
 
 
@@ -116,7 +117,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
                 window=self._main_window(),
             )
         except (ValueError, TypeError, MemoryError) as error:
-            self.status.value = text.explain(error)
+            self.status.value = Failure.of(error).advised(ADVICE)
             return
         if self._outdated:
             self.forecast.value = ""
@@ -354,7 +355,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         if self._outdated:
             self._measure()
         elif isinstance(answer, Failure):
-            self.forecast.value = answer.message
+            self.forecast.value = answer.advised(_FORECAST_ADVICE)
         else:
             self.forecast.value = text.forecast(answer.job, answer.sigma, answer.cost)
 

@@ -22,7 +22,7 @@ from napari_msdip._gui import text
 from napari_msdip.events import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from napari_msdip._gui.engine import Cost, Engine
     from napari_msdip._gui.job import Array, Finished, Job
@@ -54,11 +54,14 @@ class Failure:
 
     Attributes
     ----------
-    message : str
-        What went wrong and what to do.
+    cause : str
+        What went wrong.
+    kind : Trouble
+        Of which kind that is.
     """
 
-    message: str
+    cause: str
+    kind: text.Trouble
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
@@ -68,7 +71,11 @@ class Failure:
         """
         level = logging.INFO if isinstance(error, text.REFUSALS) else logging.ERROR
         _log.log(level, "%s", "".join(traceback.format_exception(error)))
-        return cls(text.explain(error))
+        return cls(text.explain(error), text.trouble(error))
+
+    def advised(self, advice: Mapping[text.Trouble, str]) -> str:
+        """Return what went wrong and what the dock has to say about that."""
+        return text.advised(self.cause, self.kind, advice)
 
 
 class Handshake:
