@@ -5,7 +5,9 @@ Takes a layer and returns layer data; needs no viewer and starts no thread.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import operator
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, SupportsIndex
 
 from napari_msdip._gui.axes import Axes, Box, guess_axes, parse_axes
 from napari_msdip._gui.engine import Engine, MsDip
@@ -35,7 +37,7 @@ def denoise_layer(
     options: Options | str | None = None,
     *,
     axes: str | None = None,
-    planes: int | slice | Sequence[int | slice] | None = None,
+    planes: SupportsIndex | slice | Sequence[SupportsIndex | slice] | None = None,
     scales: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -78,6 +80,7 @@ def denoise_layer(
     TypeError, ValueError
         If an argument cannot be right, before any long work.
     """
+    _check(layer)
     if options is None or isinstance(options, str):
         options = Options.preset(options or "fast")
     data = full_resolution_data(layer)
@@ -109,6 +112,20 @@ def denoise_layer(
     return [result, *(_scales(job, finished) if scales else ())]
 
 
+def _check(layer: object) -> None:
+    """Refuse what is no picture, in the words of a person at napari's console."""
+    from napari.layers import Image
+
+    if layer is None:
+        raise TypeError(
+            "layer is None: select one Image layer, no more, for "
+            "viewer.layers.selection.active, or name it as in viewer.layers['cells']"
+        )
+    layer = getattr(layer, "__wrapped__", layer)
+    if not isinstance(layer, Image):
+        raise TypeError(f"layer is of type {type(layer).__name__}: give an Image layer")
+
+
 def _scales(job: Job, finished: Finished) -> list[LayerTuple]:
     n_scales = max(finished.scales, default=0) + 1
     return [
@@ -124,10 +141,12 @@ def _scales(job: Job, finished: Finished) -> list[LayerTuple]:
     ]
 
 
-def _box(axes: Axes, planes: int | slice | Sequence[int | slice] | None) -> Box:
+def _box(
+    axes: Axes, planes: SupportsIndex | slice | Sequence[SupportsIndex | slice] | None
+) -> Box:
     if planes is None:
         return axes.whole()
-    parts = [planes] if isinstance(planes, (int, slice)) else list(planes)
+    parts = list(planes) if isinstance(planes, Iterable) else [planes]
     lengths = axes.plane_shape
     if len(parts) != len(lengths):
         raise ValueError(
@@ -137,15 +156,19 @@ def _box(axes: Axes, planes: int | slice | Sequence[int | slice] | None) -> Box:
     return tuple(_extent(part, length) for part, length in zip(parts, lengths, strict=True))
 
 
-def _extent(part: int | slice, length: int) -> tuple[int, int]:
+def _extent(part: SupportsIndex | slice, length: int) -> tuple[int, int]:
     if isinstance(part, slice):
         start, stop, step = part.indices(length)
         if step != 1 or stop <= start:
             raise ValueError(f"planes={part!r}: give a slice with step 1 and some planes")
         return start, stop
-    if not -length <= part < length:
-        raise ValueError(f"planes={part!r}: there are {length} planes")
-    return part % length, part % length + 1
+    try:
+        index = operator.index(part)
+    except TypeError:
+        raise TypeError(f"planes={part!r}: give an index or a slice") from None
+    if not -length <= index < length:
+        raise ValueError(f"planes={index}: there are {length} planes")
+    return index % length, index % length + 1
 
 
 def _never() -> bool:

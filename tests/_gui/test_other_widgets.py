@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Qt, QThreadPool
 
 from napari_msdip._gui.ensemble_widget import EnsembleWidget
@@ -342,7 +342,14 @@ def test_denoise_layer_follows_the_same_rules_as_the_dock(engine):
 
 @pytest.mark.parametrize(
     ("planes", "index"),
-    [(2, slice(2, 3)), (-1, slice(4, 5)), (slice(1, 3), slice(1, 3)), (None, slice(None))],
+    [
+        (np.int64(2), slice(2, 3)),
+        (np.array([2]), slice(2, 3)),
+        (2, slice(2, 3)),
+        (-1, slice(4, 5)),
+        (slice(1, 3), slice(1, 3)),
+        (None, slice(None)),
+    ],
 )
 def test_denoise_layer_takes_the_planes_asked_for(engine, planes, index):
     data = cells((5, 40, 51))
@@ -361,6 +368,25 @@ def test_denoise_layer_takes_the_planes_asked_for(engine, planes, index):
 )
 def test_denoise_layer_refuses_planes_that_are_not_there(engine, planes, message):
     with pytest.raises(ValueError, match=message):
+        denoise_layer(Image(cells((5, 40, 51))), planes=planes, engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (None, "select one Image layer"),
+        (Labels(np.zeros((8, 9), int)), "is of type Labels: give an Image"),
+        (np.zeros((8, 9)), "is of type ndarray: give an Image"),
+    ],
+)
+def test_denoise_layer_refuses_what_is_no_image_layer(engine, layer, message):
+    with pytest.raises(TypeError, match=message):
+        denoise_layer(layer, engine=engine)
+
+
+@pytest.mark.parametrize("planes", ["2", 1.5, (None,)])
+def test_denoise_layer_refuses_planes_that_are_no_numbers(engine, planes):
+    with pytest.raises(TypeError, match="give an index or a slice"):
         denoise_layer(Image(cells((5, 40, 51))), planes=planes, engine=engine)
 
 

@@ -36,7 +36,7 @@ from napari_msdip._gui.settings import preferred_options
 from napari_msdip._gui.worker import Failure, Forecast, forecast, in_background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import napari.viewer
 
@@ -360,7 +360,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             self.forecast.value = text.forecast(answer.job, answer.sigma, answer.cost)
 
 
-def _extent(axes: Axes, axis: int, ends: tuple[float, float]) -> tuple[int, int]:
+def _extent(axes: Axes, axis: int, ends: Sequence[float]) -> tuple[int, int]:
     """Return the slices between the ends of a slider.
 
     The slider may be older than the data: their shape can change in place.
