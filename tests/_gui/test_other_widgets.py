@@ -79,6 +79,13 @@ def test_a_run_beside_the_noise_dock_does_not_change_its_image(
     assert widget.picker.layer.name == "cells"
 
 
+def test_a_name_that_looks_like_a_tag_is_shown_as_it_is(viewer, engine):
+    viewer.add_image(cells(), name="x<b>y</b>")
+    widget = NoiseWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    assert widget.answer.native.textFormat() == Qt.TextFormat.PlainText
+
+
 def test_a_noise_estimate_that_fails_says_why(viewer, engine, click, qtbot):
     def failing(image, channel_axis):
         raise ValueError("image: too small")

@@ -125,7 +125,10 @@ def let_shrink(*choices: ComboBox | Select) -> None:
 
 
 def wrap(*labels: Label) -> None:
-    """Break the text of labels to the width that there is."""
+    """Break the text of labels to the width that there is, and take it as it is.
+
+    Names of layers may look like tags.
+    """
     for label in labels:
         label.native.setWordWrap(True)
         label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -160,6 +163,7 @@ class _Aligner(QObject):
 
 
 def align_on_show(widget: QWidget, *columns: Container[Any]) -> QObject:
+        label.native.setTextFormat(Qt.TextFormat.PlainText)
     """Align the labels of columns whenever their widget gets its style.
 
     Parameters
