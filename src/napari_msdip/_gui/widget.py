@@ -158,7 +158,11 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             labels=False,
         )
         self.forecast = Label(tooltip="Measured on this computer.")
-        self.button = PushButton(text="Run")
+        self.button = PushButton(
+            text="Run",
+            tooltip="Denoise as the form says. During a run: stop it, and keep the best "
+            "image so far.",
+        )
         self.bar = ProgressBar(min=0, max=_TICKS, value=0)
         self.status = Label()
         self.copy = PushButton(
