@@ -490,6 +490,19 @@ def test_the_forecast_of_another_image_is_taken_back_at_once(viewer, dock, qtbot
     idle(widget)
 
 
+@pytest.mark.parametrize("slices", ["current slice", "whole stack"])
+def test_a_forecast_is_renewed_only_if_the_slider_changes_what_is_denoised(
+    viewer, dock, qtbot, idle, slices
+):
+    viewer.add_image(cells((5, 40, 51)), name="stack")
+    widget = dock()
+    widget.slices.value = slices
+    qtbot.waitUntil(lambda: "12.5" in widget.forecast.value, timeout=5000)
+    viewer.dims.set_current_step(0, 4)
+    assert ("Measuring" in widget.forecast.value) == (slices == "current slice")
+    idle(widget)
+
+
 def test_a_forecast_that_fails_says_why_and_does_not_forbid_the_run(
     viewer, dock, qtbot, engine, idle
 ):

@@ -296,7 +296,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._ranges.extend(self.extents)
 
     def _on_step(self) -> None:
-        if self.state is State.IDLE and self.slices.visible:
+        stack = self._ranges_of is not None and bool(self._ranges_of.plane_axes)
+        if self.state is State.IDLE and stack and self.slices.value == _CURRENT:
             self._on_edited()
 
     def _on_edited(self) -> None:
