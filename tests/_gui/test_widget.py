@@ -853,6 +853,26 @@ def test_closing_the_dock_stops_the_run(viewer, dock, held, qtbot, engine):
     assert "cells · MS-DIP" in names(viewer)
 
 
+def test_a_closed_dock_measures_nothing_more_until_it_is_docked_again(
+    viewer, dock, idle, engine, qtbot
+):
+    layer = viewer.add_image(cells((5, 40, 51)), name="stack")
+    widget = dock()
+    qtbot.waitUntil(lambda: "12.5" in widget.forecast.value, timeout=5000)
+    viewer.window.remove_dock_widget(widget.native)
+    asked = []
+    measure = engine.expected_cost
+    engine.expected_cost = lambda *args: asked.append(args) or measure(*args)
+    viewer.dims.set_current_step(0, 1)
+    layer.data = cells((4, 40, 51))
+    viewer.add_image(cells((5, 96, 64)), name="other")
+    qtbot.wait(800)
+    assert not asked
+    viewer.window.add_dock_widget(widget, name="again")
+    qtbot.waitUntil(lambda: bool(asked), timeout=5000)
+    idle(widget)
+
+
 def test_closing_the_viewer_stops_the_run(viewer, dock, held, qtbot):
     viewer.add_image(cells(), name="cells")
     widget = dock()

@@ -15,11 +15,14 @@ from qtpy.QtWidgets import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from magicgui.widgets import ComboBox, Container, Label, Select
     from magicgui.widgets.bases import Widget
     from qtpy.QtWidgets import QWidget
 
 __all__ = [
+    "Docking",
     "DoubleClickGuard",
     "FittingScrollArea",
     "WheelGuard",
@@ -105,6 +108,36 @@ class WheelGuard(QObject):
         return bool(super().eventFilter(watched, event))
 
 
+class Docking(QObject):
+    """Tells when a widget comes into its dock, and leaves it or is destroyed.
+
+    Parameters
+    ----------
+    widget : QWidget
+        What to watch.
+    docked, closed : callable
+        What to call.
+    """
+
+    def __init__(
+        self, widget: QWidget, docked: Callable[[], None], closed: Callable[[], None]
+    ) -> None:
+        super().__init__()
+        self._docked = docked
+        self._closed = closed
+        widget.installEventFilter(self)
+        widget.destroyed.connect(self._on_destroyed)
+
+    def _on_destroyed(self) -> None:
+        self._closed()
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Notice that a dock took its widget, or gave it away."""
+        if event.type() == QEvent.Type.ParentChange:
+            (self._closed if watched.parent() is None else self._docked)()
+        return bool(super().eventFilter(watched, event))
+
+
 def let_shrink(*choices: ComboBox | Select) -> None:
     """Keep long choices, such as names of layers, from widening the dock.
 
@@ -130,6 +163,7 @@ def wrap(*labels: Label) -> None:
     Names of layers may look like tags.
     """
     for label in labels:
+        label.native.setTextFormat(Qt.TextFormat.PlainText)
         label.native.setWordWrap(True)
         label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
@@ -163,7 +197,6 @@ class _Aligner(QObject):
 
 
 def align_on_show(widget: QWidget, *columns: Container[Any]) -> QObject:
-        label.native.setTextFormat(Qt.TextFormat.PlainText)
     """Align the labels of columns whenever their widget gets its style.
 
     Parameters

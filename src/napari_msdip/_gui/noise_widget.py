@@ -11,7 +11,7 @@ from qtpy.compat import isalive
 from napari_msdip._gui import text
 from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.job import Job
-from napari_msdip._gui.layout import align_on_show, wrap
+from napari_msdip._gui.layout import Docking, align_on_show, wrap
 from napari_msdip._gui.picker import LayerPicker
 from napari_msdip._gui.worker import Failure, in_background
 from napari_msdip.options import Options
@@ -47,6 +47,8 @@ class NoiseWidget(Container):  # type: ignore[type-arg]
         super().__init__(widgets=[self.picker, self.button, self.answer], labels=False)
         wrap(self.answer)
         self._aligner = align_on_show(self.native, self.picker)
+        self._docking = Docking(self.native, self._on_docked, self._on_closed)
+        self.picker.listen(True)
         self.button.changed.connect(self.estimate)
         self.picker.picked.connect(self._on_picked)
 
@@ -65,6 +67,13 @@ class NoiseWidget(Container):  # type: ignore[type-arg]
         self.button.enabled = False
         self.answer.value = "Estimating…"
         in_background(self._on_answer, _measure, job, self._engine)
+
+    def _on_docked(self) -> None:
+        self.picker.listen(True)
+        self.reset_choices()
+
+    def _on_closed(self) -> None:
+        self.picker.listen(False)
 
     def _on_picked(self) -> None:
         """Take back an answer about another image."""

@@ -100,6 +100,7 @@ class LayerPicker(Container):  # type: ignore[type-arg]
         self.wheel_guard.protect(self.image)
         self._by_hand = False
         self._typed = False
+        self._listening = False
         self._heard: Image | None = None
         super().__init__(labels=True)
         self.margins = (0, 0, 0, 0)
@@ -109,8 +110,18 @@ class LayerPicker(Container):  # type: ignore[type-arg]
         self.guess()
         self.image.changed.connect(self._on_image)
         self.letters.changed.connect(self._on_letters)
-        viewer.dims.events.order.connect(self.guess)
-        viewer.layers.events.inserted.connect(self._on_inserted)
+
+    def listen(self, listen: bool) -> None:
+        """Follow the viewer and the layer chosen, or no longer."""
+        self._listening = listen
+        for emitter, slot in (
+            (self._viewer.dims.events.order, self.guess),
+            (self._viewer.layers.events.inserted, self._on_inserted),
+        ):
+            emitter.disconnect(slot)
+            if listen:
+                emitter.connect(slot)
+        self._hear(self.layer if listen else None)
 
     @property
     def layer(self) -> Image | None:
@@ -131,8 +142,9 @@ class LayerPicker(Container):  # type: ignore[type-arg]
 
     def guess(self) -> None:
         """Read the axes from the layer, unless a person has typed them for it."""
-        self._listen()
         layer = self.layer
+        if self._listening:
+            self._hear(layer)
         if not self._typed:
             with self.letters.changed.blocked():
                 self.letters.value = "" if layer is None else self._guess(layer)
@@ -191,9 +203,9 @@ class LayerPicker(Container):  # type: ignore[type-arg]
         self._by_hand, self._typed = True, False
         self.guess()
 
-    def _listen(self) -> None:
-        """Follow the pixels and axis labels of the layer that is chosen."""
-        layer = unwrapped(self.layer)
+    def _hear(self, layer: Image | None) -> None:
+        """Follow the pixels and axis labels of a layer, and of no other any more."""
+        layer = unwrapped(layer)
         if layer is self._heard:
             return
         if self._heard is not None:

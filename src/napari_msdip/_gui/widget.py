@@ -17,7 +17,7 @@ from magicgui.widgets import (
     RangeSlider,
 )
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from napari_msdip._gui import text
@@ -25,6 +25,7 @@ from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.form import OptionsForm
 from napari_msdip._gui.job import Finished, Job
 from napari_msdip._gui.layout import (
+    Docking,
     DoubleClickGuard,
     FittingScrollArea,
     align_on_show,
@@ -36,7 +37,7 @@ from napari_msdip._gui.settings import preferred_options
 from napari_msdip._gui.worker import Failure, Forecast, forecast, in_background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import napari.viewer
 
@@ -77,6 +78,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self._run: Run | None = None
         self._measuring = False
         self._outdated = False
+        self._listening = False
         self._last: _Code | None = None
         self.extents: list[RangeSlider] = []
         self._ranges_of: Axes | None = None
@@ -181,8 +183,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         )
         # The second click of a double click on Run would cancel what the first began.
         self._single_clicks = DoubleClickGuard(self.button.native)
-        self._closing = _Closing(self._on_closed)
-        self._closing.watch(self.native)
+        self._docking = Docking(self.native, self._on_docked, self._on_closed)
         self._timer = QTimer(self.native)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_FORECAST_DELAY_MS)
@@ -194,7 +195,16 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         self.button.changed.connect(self._on_button)
         self.copy.changed.connect(self._on_copy)
         self._timer.timeout.connect(self._measure)
-        self._viewer.dims.events.current_step.connect(self._on_step)
+        self._listen(True)
+
+    def _listen(self, listen: bool) -> None:
+        """Follow the viewer, or no longer."""
+        if listen is self._listening:
+            return
+        self._listening = listen
+        self.picker.listen(listen)
+        steps = self._viewer.dims.events.current_step
+        (steps.connect if listen else steps.disconnect)(self._on_step)
 
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now."""
@@ -301,6 +311,8 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             self._on_edited()
 
     def _on_edited(self) -> None:
+        if not self._listening:
+            return
         self._outdated = True
         self._show_state()
         if self.state is State.IDLE:
@@ -334,10 +346,21 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             if self._outdated:
                 self._timer.start()
 
+    def _on_docked(self) -> None:
+        """Catch up with what was missed if the widget was out of its dock."""
+        if not self._listening:
+            self._listen(True)
+            self.reset_choices()
+            self.picker.guess()
+
     def _on_closed(self) -> None:
         """Stop when the dock or the window goes; the run ends on its own."""
         if self._run is not None:
             self._run.cancel()
+        self._listen(False)
+        self._outdated = False
+        if isalive(self._timer):
+            self._timer.stop()
 
     # --------------------------------------------------------------- forecasting
 
@@ -414,25 +437,3 @@ class _Code:
 def _layer_code(name: str) -> str:
     """Return Python code for a layer."""
     return f"viewer.layers[{name!r}]"
-
-
-class _Closing(QObject):
-    """Tells when a widget leaves its dock or is destroyed."""
-
-    def __init__(self, callback: Callable[[], None]) -> None:
-        super().__init__()
-        self._callback = callback
-
-    def watch(self, widget: QWidget) -> None:
-        """Watch a widget."""
-        widget.installEventFilter(self)
-        widget.destroyed.connect(self._on_destroyed)
-
-    def _on_destroyed(self) -> None:
-        self._callback()
-
-    def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Notice that a dock gave its widget away."""
-        if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
-            self._callback()
-        return bool(super().eventFilter(watched, event))
