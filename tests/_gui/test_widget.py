@@ -12,7 +12,7 @@ import pytest
 import zarr
 from napari.utils.notifications import notification_manager
 from napari.utils.progress import progress
-from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtCore import QPoint, Qt, QThreadPool
 from qtpy.QtGui import QMovie
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLabel, QLineEdit, QScrollArea
 
@@ -611,6 +611,30 @@ def test_nothing_is_cut_off_in_the_narrowest_dock(
             edit = child.findChild(QLineEdit)
             needed = edit.fontMetrics().horizontalAdvance(edit.text())
             assert needed + 4 <= edit.width(), child.text()
+    idle(widget)
+
+
+def test_the_tab_key_goes_from_top_to_bottom(make_napari_viewer_proxy, dock, idle, qtbot):
+    viewer = make_napari_viewer_proxy(strict_qt="raise", show=True)
+    viewer.add_image(cells((2, 3, 40, 51)), name="stack")
+    widget = dock(viewer=viewer)
+    widget.slices.value = "range"
+    widget.form.unfold(True)
+    viewer.layers["stack"].data = cells((4, 5, 40, 51))
+    qtbot.waitUntil(lambda: widget.extents[0].native.isVisible(), timeout=5000)
+    stops, here = [], widget.native.nextInFocusChain()
+    while here is not widget.native:
+        takes_tab = here.focusPolicy() & Qt.FocusPolicy.TabFocus
+        if takes_tab and widget.native.isAncestorOf(here) and here.isVisible():
+            stops.append(here)
+        here = here.nextInFocusChain()
+    first = stops.index(widget.native.findChild(QScrollArea))
+    stops = [*stops[first:], *stops[:first]]
+    heights = [stop.mapTo(widget.native, QPoint(0, 0)).y() for stop in stops]
+    assert len(stops) > 20
+    assert widget.picker.image.native in stops
+    # Those of one row, such as the ends of a range, differ by a few pixels.
+    assert np.diff(heights).min() > -10
     idle(widget)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import (
     QListView,
     QScrollArea,
     QSizePolicy,
+    QWidget,
 )
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from magicgui.widgets import ComboBox, Container, Label, Select
     from magicgui.widgets.bases import Widget
-    from qtpy.QtWidgets import QWidget
 
 __all__ = [
     "Docking",
@@ -29,6 +30,7 @@ __all__ = [
     "align_labels",
     "align_on_show",
     "let_shrink",
+    "order_tabs",
     "wrap",
 ]
 
@@ -166,6 +168,32 @@ def wrap(*labels: Label) -> None:
         label.native.setTextFormat(Qt.TextFormat.PlainText)
         label.native.setWordWrap(True)
         label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+
+def order_tabs(*widgets: QWidget) -> None:
+    """Let the tab key go through widgets, and what they hold, in this order.
+
+    Qt goes in the order in which they were made.
+
+    Parameters
+    ----------
+    *widgets : QWidget
+        From the top of the dock to its bottom.
+    """
+    stops = [stop for widget in widgets for stop in _tab_stops(widget)]
+    for one, next_one in pairwise(stops):
+        QWidget.setTabOrder(one, next_one)
+
+
+def _tab_stops(widget: QWidget) -> list[QWidget]:
+    """Return what the tab key stops at: a widget, or else what it holds."""
+    if widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
+        return [widget]
+    rows = widget.layout()
+    if rows is None:
+        return []
+    inner = (rows.itemAt(n).widget() for n in range(rows.count()))
+    return [stop for each in inner if each is not None for stop in _tab_stops(each)]
 
 
 def align_labels(*columns: Container[Any]) -> None:

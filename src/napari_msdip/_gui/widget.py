@@ -29,6 +29,7 @@ from napari_msdip._gui.layout import (
     DoubleClickGuard,
     FittingScrollArea,
     align_on_show,
+    order_tabs,
     wrap,
 )
 from napari_msdip._gui.picker import LayerPicker, unwrapped
@@ -175,8 +176,10 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
     def _arrange(self) -> None:
         wrap(self.forecast, self.status)
         self._settings.margins = (0, 0, 0, 0)
-        self.native.layout().insertWidget(0, FittingScrollArea(self._settings.native))
+        self._area = FittingScrollArea(self._settings.native)
+        self.native.layout().insertWidget(0, self._area)
         self.native.layout().addStretch()
+        self._order_tabs()
         self._aligners = (
             align_on_show(self.native, self.picker, self.form.basic),
             align_on_show(self.native, self.form.advanced),
@@ -304,6 +307,10 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             extent.changed.connect(self._on_edited)
             self.extents.append(extent)
         self._ranges.extend(self.extents)
+        self._order_tabs()
+
+    def _order_tabs(self) -> None:
+        order_tabs(self._area, self._settings.native, self.button.native, self.copy.native)
 
     def _on_step(self) -> None:
         stack = self._ranges_of is not None and bool(self._ranges_of.plane_axes)
