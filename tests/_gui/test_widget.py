@@ -14,7 +14,14 @@ from napari.utils.notifications import notification_manager
 from napari.utils.progress import progress
 from qtpy.QtCore import QPoint, Qt, QThreadPool
 from qtpy.QtGui import QMovie
-from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLabel, QLineEdit, QScrollArea
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QLabel,
+    QLineEdit,
+    QScrollArea,
+    QSlider,
+)
 
 from napari_msdip._gui import run
 from napari_msdip._gui.noise_widget import NoiseWidget
@@ -1020,6 +1027,23 @@ def test_a_range_of_slices_lies_at_its_place(viewer, dock, click, idle):
         result.data_to_world((0, 0, 0)), source.data_to_world((2, 0, 0))
     )
     assert widget.extents[0].value == (2, 4)
+
+
+def test_the_handles_of_a_range_are_not_cut_off(
+    make_napari_viewer_proxy, dock, idle, qtbot
+):
+    viewer = make_napari_viewer_proxy(strict_qt="raise", show=True)
+    viewer.add_image(cells((30, 40, 51)), name="stack")
+    widget = dock(viewer=viewer)
+    widget.slices.value = "range"
+    qtbot.waitUntil(lambda: widget.extents[0].visible, timeout=5000)
+    (groove,) = widget.extents[0].native.findChildren(QSlider)
+    picture = groove.grab().toImage()
+    handle = range(4, 12)
+    for edge in (0, picture.height() - 1):
+        corner = picture.pixel(picture.width() // 2, edge)
+        assert all(picture.pixel(x, edge) == corner for x in handle)
+    idle(widget)
 
 
 def test_an_axis_of_one_slice_has_no_range_to_leave(

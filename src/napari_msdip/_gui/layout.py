@@ -13,13 +13,14 @@ from qtpy.QtWidgets import (
     QListView,
     QScrollArea,
     QSizePolicy,
+    QSlider,
     QWidget,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from magicgui.widgets import ComboBox, Container, Label, Select
+    from magicgui.widgets import ComboBox, Container, Label, RangeSlider, Select
     from magicgui.widgets.bases import Widget
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "WheelGuard",
     "align_labels",
     "align_on_show",
+    "give_handles_room",
     "let_shrink",
     "order_tabs",
     "wrap",
@@ -37,6 +39,7 @@ __all__ = [
 
 _LEAST_WIDTH = 280
 _LEAST_CHOICE_WIDTH = 80
+_HANDLE_HEIGHT = 24
 _SLACK = 4
 """Room for the border that a style sheet may draw inside the area."""
 
@@ -138,6 +141,15 @@ class Docking(QObject):
         if event.type() == QEvent.Type.ParentChange:
             (self._closed if watched.parent() is None else self._docked)()
         return bool(super().eventFilter(watched, event))
+
+
+def give_handles_room(slider: RangeSlider) -> None:
+    """Make a range slider high enough for its handles in napari's style.
+
+    It takes its height from Qt's style, whose handles are smaller.
+    """
+    for groove in slider.native.findChildren(QSlider):
+        groove.setMinimumHeight(_HANDLE_HEIGHT)
 
 
 def let_shrink(*choices: ComboBox | Select) -> None:

@@ -29,6 +29,7 @@ from napari_msdip._gui.layout import (
     DoubleClickGuard,
     FittingScrollArea,
     align_on_show,
+    give_handles_room,
     order_tabs,
     wrap,
 )
@@ -304,6 +305,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
                 value=(0, last),
                 visible=last > 0,
             )
+            give_handles_room(extent)
             extent.changed.connect(self._on_edited)
             self.extents.append(extent)
         self._ranges.extend(self.extents)
