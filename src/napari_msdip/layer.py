@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, SupportsIndex
 
-from napari_msdip._gui.axes import Axes, Box, guess_axes, parse_axes
+from napari_msdip._gui.axes import Axes, Box, as_box, guess_axes, parse_axes
 from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.job import Finished, Job, scale_provenance
 from napari_msdip._gui.layers import (
@@ -17,6 +17,7 @@ from napari_msdip._gui.layers import (
     Source,
     full_resolution_data,
     image_tuple,
+    result_name,
     scale_name,
 )
 from napari_msdip.options import Options
@@ -101,11 +102,10 @@ def denoise_layer(
     finished = drive(steps, on_progress)
     if not finished.n_done:
         return []
-    name = f"{job.source.name} · MS-DIP"
     result = image_tuple(
         job.source,
         finished.planes,
-        name=name,
+        name=result_name(job.source.name),
         box=finished.box,
         provenance=finished.provenance,
     )
@@ -131,7 +131,7 @@ def _scales(job: Job, finished: Finished) -> list[LayerTuple]:
     return [
         image_tuple(
             job.source,
-            scale.image.reshape((1,) * len(job.box) + scale.image.shape),
+            as_box(scale.image, job.box),
             name=scale_name(job.source.name, n, scale.shape, n_scales),
             box=job.box,
             zoom=scale.zoom,

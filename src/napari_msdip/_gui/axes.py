@@ -14,7 +14,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Axes", "Box", "guess_axes", "parse_axes", "transposed"]
+__all__ = ["Axes", "Box", "as_box", "guess_axes", "parse_axes", "transposed"]
 
 Box = tuple[tuple[int, int], ...]
 """Half-open range ``(start, stop)`` of every plane axis."""
@@ -174,9 +174,9 @@ def guess_axes(
         ``axis_labels`` of the layer; words such as ``z``, ``time`` or
         ``channel`` are understood, others ignored.
     displayed : sequence of int or None
-        The two axes on screen, taken as Y and X if no label names them. A last axis
-        too short for an image is taken for channels, as of colours that napari does
-        not know to be such.
+        The axes on screen, taken as Y and X if there are two (in 3-D there are more) and
+        no label names them. A last axis among them that is too short for an image is
+        taken for channels, as of colours that napari does not know to be such.
     """
     ndim = len(shape) - bool(rgb)
     known = [_letter(label) for label in labels] if len(labels) == ndim else [""] * ndim
@@ -216,6 +216,19 @@ def _letter(label: str) -> str:
     """Return the axis letter that a label stands for, or nothing."""
     word = str(label).strip().lower()
     return next((letter for letter, words in _WORDS.items() if word in words), "")
+
+
+def as_box(image: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
+    """Return one image as the planes of a box that holds no more.
+
+    Parameters
+    ----------
+    image : ndarray
+        The image.
+    box : Box
+        A box of one plane; each of its axes becomes one of length 1 in front.
+    """
+    return image.reshape((1,) * len(box) + image.shape)
 
 
 def transposed(data: Any, order: Sequence[int]) -> Any:

@@ -12,7 +12,7 @@ from napari.layers import Image, Layer
 from qtpy.compat import isalive
 
 from napari_msdip._gui import text
-from napari_msdip._gui.axes import Axes, guess_axes, parse_axes
+from napari_msdip._gui.axes import Axes, as_box, guess_axes, parse_axes
 from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.layers import (
     METADATA_KEY,
@@ -20,6 +20,8 @@ from napari_msdip._gui.layers import (
     adding_to,
     full_resolution_data,
     image_tuple,
+    original_name,
+    result_name,
 )
 from napari_msdip._gui.layout import align_on_show, let_shrink, wrap
 from napari_msdip._gui.picker import image_layers
@@ -207,11 +209,10 @@ class _Fusion:
 
     def layer(self, image: npt.NDArray[Any]) -> tuple[Any, dict[str, Any], str]:
         box = self.source.axes.whole()
-        base = self.source.name.split(" · MS-DIP")[0]
         return image_tuple(
             self.source,
-            image.reshape((1,) * len(box) + image.shape),
-            name=f"{base} · MS-DIP · fused",
+            as_box(image, box),
+            name=result_name(original_name(self.source.name), "fused"),
             box=box,
             provenance={
                 "role": "ensemble",

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from napari_msdip._gui.axes import Box, transposed
+from napari_msdip._gui.axes import Box, as_box, transposed
 from napari_msdip._gui.text import memory
 from napari_msdip._judgement import in_words, judgement, undecided
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
@@ -262,7 +262,7 @@ class Job:
             opacity = self.data[self._first_plane(slice(3, None))]
             image = np.concatenate([image, np.asarray(opacity, dtype=image.dtype)], axis=-1)
         return Finished(
-            planes=image.reshape((1,) * len(self.box) + image.shape),
+            planes=as_box(image, self.box),
             box=self.box,
             status=result.status,
             scales=_numbered(result),

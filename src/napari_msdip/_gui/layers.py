@@ -25,10 +25,14 @@ __all__ = [
     "full_resolution_data",
     "image_tuple",
     "move",
+    "original_name",
+    "result_name",
     "scale_name",
 ]
 
 METADATA_KEY = "napari_msdip"
+
+_MARK = " · MS-DIP"
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 
@@ -210,6 +214,24 @@ def move(layer: Any, state: Mapping[str, Any]) -> None:
             setattr(layer, name, state[name])
 
 
+def result_name(source: str, part: str = "") -> str:
+    """Return the name of the layer that shows a result.
+
+    Parameters
+    ----------
+    source : str
+        Name of the layer denoised.
+    part : str
+        What of the result it shows, such as ``"fused"``; empty for the result itself.
+    """
+    return f"{source}{_MARK} · {part}" if part else source + _MARK
+
+
+def original_name(name: str) -> str:
+    """Return the name of the layer that a layer of ours was made from."""
+    return name.split(_MARK)[0]
+
+
 def scale_name(source: str, scale: int, shape: tuple[int, int], n_scales: int) -> str:
     """Return the name of one scale's layer; names sort as the scales do.
 
@@ -225,7 +247,7 @@ def scale_name(source: str, scale: int, shape: tuple[int, int], n_scales: int) -
         Number of scales; from 11 on, all get as many digits as the coarsest.
     """
     number = str(scale).zfill(len(str(n_scales - 1)))
-    return f"{source} · MS-DIP · scale {number} ({shape[0]}×{shape[1]})"
+    return result_name(source, f"scale {number} ({shape[0]}×{shape[1]})")
 
 
 def image_tuple(

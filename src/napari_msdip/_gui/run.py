@@ -15,6 +15,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel
 
 from napari_msdip._gui import text
+from napari_msdip._gui.axes import as_box
 from napari_msdip._gui.job import (
     DRAFT,
     Finished,
@@ -29,6 +30,7 @@ from napari_msdip._gui.layers import (
     adding_to,
     image_tuple,
     move,
+    result_name,
     scale_name,
 )
 from napari_msdip._gui.picker import unwrapped
@@ -42,9 +44,10 @@ if TYPE_CHECKING:
 
     from napari_msdip._gui.engine import Engine
 
-__all__ = ["ADVICE", "Run"]
+__all__ = ["ADVICE", "TICKS", "Run"]
 
-_TICKS = 1000
+TICKS = 1000
+"""Steps of a progress bar."""
 _BAR = "{desc}: {percentage:.0f}%|{bar}|"
 """Without ticks and ticks per second, which mean nothing and need half the dock."""
 _REST = 12
@@ -127,7 +130,7 @@ class Run:
     def start(self) -> None:
         """Start the worker."""
         self._activity = activity(
-            total=_TICKS, desc=text.short(self.job.source.name), bar_format=_BAR
+            total=TICKS, desc=text.short(self.job.source.name), bar_format=_BAR
         )
         self._pause_spinner(True)
         self._viewer.layers.events.removed.connect(self._on_layer_removed)
@@ -236,7 +239,7 @@ class Run:
         of this run among them.
         """
         self._activity.set_description(text.brief(self.job.source.name, step))
-        ticks = int(step.fraction * _TICKS) - self._activity.n
+        ticks = int(step.fraction * TICKS) - self._activity.n
         if self._worker is not None and ticks > 0:
             self._activity.update(ticks)
 
@@ -247,10 +250,10 @@ class Run:
         source = self._source()
         entry = image_tuple(
             source,
-            image.reshape((1,) * len(self.job.box) + image.shape),
+            as_box(image, self.job.box),
             name=scale_name(source.name, scale, (rows, columns), step.n_scales)
             if self._scale_layers
-            else _result_name(source),
+            else result_name(source.name),
             box=self.job.box,
             zoom=(full[0] / rows, full[1] / columns),
             provenance=scale_provenance(self.job, scale, step.finished_scale)
@@ -271,7 +274,7 @@ class Run:
             entry = image_tuple(
                 source,
                 self._buffer,
-                name=_result_name(source),
+                name=result_name(source.name),
                 box=self.job.box,
                 provenance=draft_provenance(self.job),
             )
@@ -295,7 +298,7 @@ class Run:
         entry = image_tuple(
             source,
             finished.planes,
-            name=_result_name(source) + mark,
+            name=result_name(source.name) + mark,
             box=finished.box,
             provenance=finished.provenance,
         )
@@ -377,7 +380,3 @@ class Run:
         if not self._alive():
             return self.job.source
         return self.job.source.as_it_is_now(self.layer)
-
-
-def _result_name(source: Source) -> str:
-    return f"{source.name} · MS-DIP"

@@ -34,7 +34,7 @@ from napari_msdip._gui.layout import (
     wrap,
 )
 from napari_msdip._gui.picker import LayerPicker, unwrapped
-from napari_msdip._gui.run import ADVICE, Run
+from napari_msdip._gui.run import ADVICE, TICKS, Run
 from napari_msdip._gui.settings import preferred_options
 from napari_msdip._gui.worker import Failure, Forecast, forecast, in_background
 
@@ -48,9 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["DenoiseWidget", "State"]
 
 _FORECAST_DELAY_MS = 400
-_TICKS = 1000
 _MEASURING = "Measuring noise and time…\n\n"
-"""As many lines as the forecast has, so that the button stays in its place."""
+"""As many lines as the forecast of a few scales has, so that the button seldom moves."""
 _FORECAST_ADVICE = {text.Trouble.MEMORY: ADVICE[text.Trouble.MEMORY]}
 _CURRENT, _RANGE, _WHOLE = "current slice", "range", "whole stack"
 
@@ -167,7 +166,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
             tooltip="Denoise as the form says. During a run: stop it, and keep the best "
             "image so far.",
         )
-        self.bar = ProgressBar(min=0, max=_TICKS, value=0)
+        self.bar = ProgressBar(min=0, max=TICKS, value=0)
         self.status = Label()
         self.copy = PushButton(
             text="Copy as Python",
@@ -340,7 +339,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
 
     def _on_progress(self, words: str, fraction: float) -> None:
         if isalive(self.native):
-            self.bar.value = round(fraction * _TICKS)
+            self.bar.value = round(fraction * TICKS)
             self.status.value = words
             self._show_state()
 
