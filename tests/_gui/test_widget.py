@@ -206,17 +206,24 @@ def test_a_layer_on_its_way_follows_its_source(
 
 
 def test_the_result_takes_what_its_source_is_at_the_end(
-    viewer, dock, held, idle, engine, qtbot
+    viewer, dock, click, idle, engine, qtbot
 ):
     source = viewer.add_image(cells(), name="cells")
     widget = dock()
-    held(widget)
+    engine.pace = 0.05
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=10_000)
     source.contrast_limits = (200, 500)
     source.colormap = "green"
     source.scale = (0.5, 0.25)
     source.name = "nuclei"
-    engine.gate.set()
     idle(widget)
+    for layer in viewer.layers:
+        np.testing.assert_allclose(
+            layer.data_to_world(np.array(layer.data.shape) - 0.5),
+            source.data_to_world((39.5, 50.5)),
+            err_msg=layer.name,
+        )
     result = viewer.layers["nuclei · MS-DIP"]
     assert result.contrast_limits == [200, 500]
     assert result.colormap.name == "green"

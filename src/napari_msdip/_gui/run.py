@@ -244,9 +244,7 @@ class Run:
             self._activity.update(ticks)
 
     def _show_scale(self, scale: int, image: Any, step: Progress) -> None:
-        rows, columns = self._image_shape(image)
-        full = self.job.source.axes.image_shape
-        self._shapes[scale] = rows, columns
+        rows, columns = self._shapes[scale] = self._image_shape(image)
         source = self._source()
         entry = image_tuple(
             source,
@@ -255,7 +253,7 @@ class Run:
             if self._scale_layers
             else result_name(source.name),
             box=self.job.box,
-            zoom=(full[0] / rows, full[1] / columns),
+            zoom=self._zoom(scale),
             provenance=scale_provenance(self.job, scale, step.finished_scale)
             if self._scale_layers and step.finished_scale is not None
             else draft_provenance(self.job),
@@ -303,6 +301,9 @@ class Run:
             provenance=finished.provenance,
         )
         self._hide(self._scales.values())
+        for scale, layer in self._scales.items():
+            place = source.placement(self.job.box, self._zoom(scale))
+            move(layer, dict(source.state) | place)
         if self._live is not None and self._live not in self._viewer.layers:
             self._live = None
         if self._live is not None and mark:
@@ -369,6 +370,11 @@ class Run:
     def _hide(self, layers: Any) -> None:
         for layer in layers:
             layer.visible = False
+
+    def _zoom(self, scale: int) -> tuple[float, float]:
+        """Return the size of a scale's pixels in pixels of the source."""
+        full, (rows, columns) = self.job.source.axes.image_shape, self._shapes[scale]
+        return full[0] / rows, full[1] / columns
 
     def _image_shape(self, image: Any) -> tuple[int, int]:
         axes = self.job.source.axes
