@@ -359,7 +359,7 @@ class Options:
             1,
             100_000,
         ),
-    ] = 200
+    ] = 100
     coarsest_iterations: Annotated[
         int | None,
         Setting(
@@ -369,7 +369,7 @@ class Options:
             1,
             100_000,
         ),
-    ] = 300
+    ] = 150
     learning_rate: Annotated[
         float,
         Setting("Learning rate", "Step size of Adam.", "Optimisation", LEAST_RATE, 1),
@@ -489,7 +489,7 @@ class Options:
 def _preset_changes() -> dict[str, dict[str, Any]]:
     return {
         "fast": {},
-        "balanced": {"iterations": 400, "coarsest_iterations": 600, "patience": 100},
+        "balanced": {"iterations": 200, "coarsest_iterations": 300, "patience": 100},
         "paper": {
             "scale_weights": "equal",
             "refine": False,
