@@ -231,10 +231,10 @@ def _is_pattern(evidence: Evidence) -> bool:
 
 
 def _is_structure_over_a_floor(evidence: Evidence) -> bool:
-    return _is_texture_over_a_floor(evidence) or _is_spots_over_a_floor(evidence)
+    return _is_texture_over_a_floor(evidence) or _has_spots_over_a_floor(evidence)
 
 
-def _is_spots_over_a_floor(evidence: Evidence) -> bool:
+def _has_spots_over_a_floor(evidence: Evidence) -> bool:
     highest = _known(evidence.highest)
     is_white = highest > evidence.step and abs(evidence.fall) < _SAME_FALL
     stands_out = evidence.level > _FAR_ABOVE * highest and evidence.unevenness > _SPOTTY

@@ -379,9 +379,12 @@ class Run:
         return self.measured.normalisation.invert(image[0].float().cpu().numpy())
 
     def _restored(self, image: Tensor) -> Array:
-        values = self._in_units(image)
+        return self._as_given(self._in_units(image))
+
+    def _as_given(self, values: npt.NDArray[np.float64]) -> Array:
+        """Return planes ``(C, h, w)`` of any scale as an image of the given kind."""
         if self._beyond is not None:
-            values += resize(self._beyond, (values.shape[1], values.shape[2]))[0].numpy()
+            values = values + resize(self._beyond, values.shape[1:])[0].numpy()
         return restored(values, self.layout, self.plan.options.output_dtype)
 
     def _fused(
@@ -470,10 +473,10 @@ class Run:
         return result.iterations >= _USABLE_SHARE * planned.iterations
 
     def _as_it_was(self) -> Array:
-        output_dtype = self.plan.options.output_dtype
         if self.given is None:
-            return restored(self.planar.astype(np.float64), self.layout, output_dtype)
-        dtype = np.float32 if output_dtype == "float32" else self.given.dtype
+            return self._as_given(self.planar.astype(np.float64))
+        as_float = self.plan.options.output_dtype == "float32"
+        dtype = np.float32 if as_float else self.given.dtype
         return self.given.astype(dtype, order="C")
 
     def _constant(self) -> Result:
