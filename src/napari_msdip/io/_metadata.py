@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 __all__ = [
@@ -81,27 +82,25 @@ class FileError(Exception):
     """A file cannot be read or written; the message is one line for a person."""
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> AbstractContextManager[None]:
     """Refuse a file whose reader fails, so that it does not end the work on others."""
-    try:
-        yield
-    except (FileError, MemoryError):
-        raise
-    except Exception as error:  # Whatever a third-party reader raises.
-        raise FileError(f"{path}: cannot be read ({error})") from error
+    return _refusing(path, "read")
+
+
+def writing(path: Path) -> AbstractContextManager[None]:
+    """Refuse a file whose writer fails, so that it does not end the work on others."""
+    return _refusing(path, "written")
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Refuse a file whose writer fails, so that it does not end the work on others."""
+def _refusing(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (FileError, MemoryError):
         raise
-    except Exception as error:  # Whatever a third-party writer raises.
+    except Exception as error:  # Whatever a third-party library raises.
         reason = str(error) or type(error).__name__
-        raise FileError(f"{path}: cannot be written ({reason})") from error
+        raise FileError(f"{path}: cannot be {what} ({reason})") from error
 
 
 @dataclass(frozen=True)
