@@ -376,7 +376,6 @@ class _Course:
 
     def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
         self._problem = problem
-        self._last = problem.iterations
         self._l1_until = round(options.l1_fraction * problem.iterations)
         target = problem.target
         size = (target.shape[-2], target.shape[-1])
@@ -411,7 +410,9 @@ class _Course:
             if iteration == self._l1_until + 1:
                 self._plateau.restart()
             reached = self._plateau.reached(loss)
-            changes = self.is_absolute(iteration) and not self.is_absolute(self._last)
+            changes = self.is_absolute(iteration) and not self.is_absolute(
+                self._problem.iterations
+            )
             return StopReason.PLATEAU if reached and not changes else None
         if self._settled is not None and self._settled.reached(average, target):
             return StopReason.SETTLED

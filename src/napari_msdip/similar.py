@@ -85,11 +85,11 @@ class PatchGrid:
         device = guide.device
         room = F.pad(guide, (self.search,) * 4)
         rows, columns = self._starts(self.height), self._starts(self.width)
+        lefts = torch.tensor(columns, device=device)
         strip = max(1, self.at_once // len(columns))
         for first in range(0, len(rows), strip):
             tops = rows[first : first + strip]
             shifts = self._most_similar(room, tops)
-            lefts = torch.tensor(columns, device=device)
             here = torch.tensor(tops, device=device)[:, None] * self.width + lefts
             yield (first + len(tops)) / len(rows), here.flatten()[:, None] + shifts
 
