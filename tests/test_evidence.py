@@ -20,6 +20,8 @@ REGISTERED = Evidence(
     highest=4.2,
     excess=0.0,
     unevenness=1.0,
+    skewness=0.0,
+    least_skewness=0.0,
     contrast=200.0,
     step=1.0,
 )
@@ -31,6 +33,8 @@ CAMERA = Evidence(
     highest=0.6,
     excess=0.3,
     unevenness=1.5,
+    skewness=0.0,
+    least_skewness=0.0,
     contrast=160.0,
     step=1.0,
 )
@@ -43,6 +47,8 @@ SKY = Evidence(
     highest=2.5,
     excess=0.05,
     unevenness=4.0,
+    skewness=0.0,
+    least_skewness=0.0,
     contrast=200.0,
     step=1.0,
 )
@@ -54,6 +60,18 @@ def test_noise_whose_neighbours_were_averaged_is_resampled() -> None:
 
 def test_a_cameras_noise_is_correlated() -> None:
     assert kind_of_noise(CAMERA, IMAGE) is Kind.CORRELATED
+
+
+def test_where_even_the_calmest_blocks_are_skewed_it_is_spots() -> None:
+    spotted = dataclasses.replace(CAMERA, least_skewness=0.6)
+
+    assert kind_of_noise(spotted, IMAGE) is Kind.WHITE
+
+
+@pytest.mark.parametrize("skewness", [-0.5, 0.1])
+def test_tails_on_the_other_side_are_no_spots(skewness: float) -> None:
+    assert not dataclasses.replace(CAMERA, skewness=skewness).is_spotted
+    assert dataclasses.replace(CAMERA, skewness=0.3).is_spotted
 
 
 @pytest.mark.parametrize(

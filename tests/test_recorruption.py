@@ -281,19 +281,41 @@ def test_crowded_spots_do_not_hide_that_noise_was_resampled(count: int, seed: in
     assert model.is_certain
 
 
-def test_bright_spots_do_not_raise_the_level_of_correlated_noise_around_them() -> None:
-    rng = np.random.default_rng(1)
+def spots_in_correlated_noise(count: int, sigma: float, seed: int) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
     spots = np.zeros((192, 192))
-    spots[rng.integers(0, 192, 300), rng.integers(0, 192, 300)] = rng.exponential(size=300)
+    spots[rng.integers(0, 192, count), rng.integers(0, 192, count)] = rng.exponential(
+        size=count
+    )
     spots = gaussian_filter(spots, 1.3)
     noise = gaussian_filter(rng.normal(size=spots.shape), 0.8)
     picture = 20 + 200 * spots / np.quantile(spots, 0.999)
-    image = (picture + 10 * noise / noise.std()).astype(np.float32)[np.newaxis]
-    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+    image = (picture + sigma * noise / noise.std()).astype(np.float32)[np.newaxis]
+    return picture, image
+
+
+@pytest.mark.parametrize(("count", "seed"), [(300, 1), (700, 1), (1500, 2)])
+@pytest.mark.parametrize("kind", ["spots", "holes"])
+def test_spots_do_not_raise_the_level_of_correlated_noise_around_them(
+    kind: str, count: int, seed: int
+) -> None:
+    picture, image = spots_in_correlated_noise(count, 10, seed)
+    shown = image if kind == "spots" else 255 - image
+
+    model = measure_noise(shown, estimate_sigma(shown, channel_axis=0))
+
     assert not model.is_white
-    level = model.sigma_map(image)[0]
-    assert 8 < np.median(level) < 12
-    assert level[picture > 100].mean() < 15
+    level = model.sigma_map(shown)[0]
+    assert 8 < np.median(level) < 13
+    assert level[picture > 100].mean() < 16
+
+
+def test_where_spots_are_all_over_nothing_passes_for_strong_noise() -> None:
+    _, image = spots_in_correlated_noise(3000, 4, 2)
+
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+
+    assert model.overall(image) < 5
 
 
 @pytest.mark.parametrize("period", [6, 19, 32])

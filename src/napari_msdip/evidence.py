@@ -63,6 +63,10 @@ _FILTERED_UNEVENNESS = 1.5
 # than noise ever is.
 _TOO_EVEN = -0.27
 _TOO_EVEN_WITHIN = 0.8
+# Sums of several pixels' noise are nearly symmetric, fields of spots are not. Where even
+# the calmest blocks are so skewed, nothing tells noise from spots.
+_SPOTTED = 0.2
+_SPOTTED_ALL_OVER = 0.4
 # Spots that optics have spread, over noise that is white: both estimates agree, far below
 # the level, and blocks are not as even within as noise.
 _SAME_FALL = 0.1
@@ -94,7 +98,7 @@ _ACROSS_LINES = 0.25
 _CROWDED_CORRELATION = 0.28
 _CROWDED_LEVEL_RATIO = 3.8
 _SPOT_WIDTHS = (0.7, 4.0)
-_SPOTTED = 3.1
+_OUTSTANDING = 3.1
 
 
 class Kind(enum.Enum):
@@ -133,6 +137,11 @@ class Evidence:
         How far the flattest blocks differ, beyond what noise explains.
     unevenness : float
         How far they are from noise within; 1 is Gaussian noise.
+    skewness : float
+        Of those where the level is high; positive if it rises towards the side of their
+        tails, as bright spots, or dark holes, make it. 0 if chance explains it.
+    least_skewness : float
+        Of those where the level is lowest, without its sign.
     contrast : float
         Between all but the darkest and brightest of the image's values.
     step : float
@@ -146,6 +155,8 @@ class Evidence:
     highest: float
     excess: float
     unevenness: float
+    skewness: float
+    least_skewness: float
     contrast: float
     step: float
 
@@ -154,6 +165,11 @@ class Evidence:
         """Logarithm of white over highest; 0 where either is unknown."""
         highest = _known(self.highest)
         return math.log(self.white / highest) if highest and self.white else 0.0
+
+    @property
+    def is_spotted(self) -> bool:
+        """Whether spots, or holes, add to the level of correlated noise."""
+        return self.skewness > _SPOTTED
 
     @property
     def falls_like_texture(self) -> bool:
@@ -179,7 +195,7 @@ def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
     if _is_pattern(evidence):
         return Kind.WHITE
     correlated = _is_strong(evidence) or _is_even(evidence, planar)
-    if correlated and not _is_structure_over_a_floor(evidence):
+    if correlated and not _is_structure(evidence):
         return Kind.CORRELATED
     if _is_resampled(evidence):
         return Kind.RESAMPLED
@@ -230,8 +246,12 @@ def _is_pattern(evidence: Evidence) -> bool:
     return evidence.excess < _TOO_EVEN or evidence.unevenness < _TOO_EVEN_WITHIN
 
 
-def _is_structure_over_a_floor(evidence: Evidence) -> bool:
-    return _is_texture_over_a_floor(evidence) or _has_spots_over_a_floor(evidence)
+def _is_structure(evidence: Evidence) -> bool:
+    return (
+        evidence.least_skewness > _SPOTTED_ALL_OVER
+        or _is_texture_over_a_floor(evidence)
+        or _has_spots_over_a_floor(evidence)
+    )
 
 
 def _has_spots_over_a_floor(evidence: Evidence) -> bool:
@@ -297,7 +317,7 @@ def _is_resampled_among_spots(evidence: Evidence, planar: Planar) -> bool:
 def _has_spots(planar: Planar) -> bool:
     mean = planar.mean(axis=0, dtype=np.float64)
     narrow, wide = (gaussian_filter(mean, width) for width in _SPOT_WIDTHS)
-    return abs(float(skew(narrow - wide, axis=None))) > _SPOTTED
+    return abs(float(skew(narrow - wide, axis=None))) > _OUTSTANDING
 
 
 def _is_too_strong(evidence: Evidence) -> bool:

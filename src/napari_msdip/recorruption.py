@@ -20,11 +20,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import theilslopes
+from scipy.stats import spearmanr, theilslopes
 
 from napari_msdip.blocks import (
     LEVEL_BLOCK,
@@ -38,6 +38,9 @@ from napari_msdip.blocks import (
 from napari_msdip.evidence import Evidence, Kind, fall_in_channels, kind_of_noise
 from napari_msdip.noise import cautious_sigma, estimate_sigma
 from napari_msdip.noise_model import NoiseModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sized
 
 __all__ = ["measure_noise"]
 
@@ -100,6 +103,13 @@ _MOST_MISFIT = 0.12
 # variance, and how far brighter ones may lie above it. They hold what is bright.
 _DARKER = 5 / 8
 _MOST_ABOVE = 1.2
+# Where bright spots raise the level, only this share of the intensities, that of the lowest
+# levels, tells it.
+_CALMEST = 0.25
+# Skewness by chance: independent values in a block of correlated noise, simulated, and how
+# many standard errors count.
+_INDEPENDENT = 20
+_CLEARLY = 3.5
 
 
 def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
@@ -140,62 +150,105 @@ def _levelled(
         return model
     simulated = simulated_variances(model)
     levelled = _with_levels(model, blocks, simulated)
-    overall = levelled.overall(planar)
-    excess = _spread_of(blocks) - _spread(simulated)
-    highest = cautious_sigma(planar)
+    groups = _flattest(blocks, _LEVEL_SHARE)
+    rising = [groups[n] for n in np.argsort(levelled.sigmas, kind="stable")]
+    skewness = _skewness(blocks, rising[len(rising) // 2 :])
     evidence = Evidence(
         correlation=model.neighbour_correlation,
         anisotropy=model.anisotropy,
-        level=overall,
+        level=levelled.overall(planar),
         white=sigma,
-        highest=highest,
-        excess=excess,
+        highest=cautious_sigma(planar),
+        excess=_spread_of(blocks) - _spread(simulated),
         unevenness=unevenness,
+        skewness=skewness * _rise(levelled),
+        least_skewness=abs(_skewness(blocks, rising[: _calmest(rising)])),
         contrast=_contrast(planar),
         step=_step(planar),
     )
     kind = kind_of_noise(evidence, planar)
     if kind is Kind.CORRELATED:
-        apart = dataclasses.replace(_told_apart(levelled, planar), is_certain=False)
-        found = _with_levels(apart, blocks, simulated_variances(apart))
-        bounded = _bounded(found.intensities, found.sigmas)
-        return dataclasses.replace(found, sigmas=bounded)
-    correlation = _uncorrelated()
-    doubtful = kind is Kind.WHITE and _may_be_texture(evidence)
-    if kind is Kind.RESAMPLED:
-        correlation = _unbiased(model.correlation, side)
-    elif kind is Kind.RESAMPLED_AMONG_SPOTS:
-        correlation = _blurred(fall_in_channels(highest, planar))
-    elif doubtful:
-        sigma = _with_caution(evidence)
-    channels = np.eye(len(planar))
-    if len(planar) > 1 and excess < _EVEN:
-        channels, sigma = _white_channels(model, planar, sigma)
+        return _correlated(levelled, planar, blocks, evidence)
+    if kind is Kind.WHITE:
+        return _white_by_intensity(model, planar, blocks, evidence)
+    return _resampled(kind, model, planar, blocks, evidence, side)
+
+
+def _correlated(
+    model: NoiseModel, planar: Planar, blocks: Blocks, evidence: Evidence
+) -> NoiseModel:
+    apart = dataclasses.replace(_told_apart(model, planar), is_certain=False)
+    found = _with_levels(apart, blocks, simulated_variances(apart))
+    if evidence.is_spotted:
+        sigmas = _calmed(found.sigmas)
+    else:
+        sigmas = _bounded(found.intensities, found.sigmas)
+    return dataclasses.replace(found, sigmas=sigmas)
+
+
+def _white_by_intensity(
+    model: NoiseModel, planar: Planar, blocks: Blocks, evidence: Evidence
+) -> NoiseModel:
+    doubtful = _may_be_texture(evidence)
+    sigma = _with_caution(evidence) if doubtful else evidence.white
+    channels, sigma = _channels_and_level(model, planar, evidence, sigma)
     asymmetry = _asymmetry(blocks)
     fine = _with_fine_levels(model, blocks)
-    line = _line_of_photons(fine, asymmetry) if kind is Kind.WHITE else None
-    steady = dataclasses.replace(
-        fine, sigmas=_steadied(fine.sigmas) if line is None else line
-    )
+    line = _line_of_photons(fine, asymmetry)
+    sigmas = _steadied(fine.sigmas) if line is None else line
+    steady = dataclasses.replace(fine, sigmas=sigmas)
+    # Both see texture as noise, each in other places.
     level = steady.overall(planar)
-    if kind is Kind.RESAMPLED:
-        # Texture adds to the level of blocks; of skewed noise the estimator finds less.
-        sigma = math.sqrt(overall * sigma / _seen_as_white(correlation))
-    elif kind is Kind.RESAMPLED_AMONG_SPOTS:
-        sigma /= _seen_as_white(correlation)
-    else:
-        # Both see texture as noise, each in other places.
-        sigma = float(np.clip(level, _LEAST_CAUTIOUS * sigma, sigma))
-    noise = NoiseModel.separable(
-        correlation=correlation,
-        channels=channels,
-        intensities=steady.intensities,
-        sigmas=steady.sigmas * (sigma / level if level else 1.0),
-    )
+    sigma = float(np.clip(level, _LEAST_CAUTIOUS * sigma, sigma))
+    noise = _scaled(steady, planar, sigma, _uncorrelated(), channels)
     # Texture that channels share does not pass for noise.
     insured = doubtful and len(planar) == 1
     share = _insurance(sigma, evidence.contrast) if insured else 0.0
     return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
+
+
+def _resampled(
+    kind: Kind,
+    model: NoiseModel,
+    planar: Planar,
+    blocks: Blocks,
+    evidence: Evidence,
+    side: int,
+) -> NoiseModel:
+    channels, sigma = _channels_and_level(model, planar, evidence, evidence.white)
+    if kind is Kind.RESAMPLED:
+        correlation = _unbiased(model.correlation, side)
+        # Texture adds to the level of blocks; of skewed noise the estimator finds less.
+        sigma = math.sqrt(evidence.level * sigma / _seen_as_white(correlation))
+    else:
+        correlation = _blurred(fall_in_channels(evidence.highest, planar))
+        sigma /= _seen_as_white(correlation)
+    fine = _with_fine_levels(model, blocks)
+    steady = dataclasses.replace(fine, sigmas=_steadied(fine.sigmas))
+    noise = _scaled(steady, planar, sigma, correlation, channels)
+    return dataclasses.replace(noise, asymmetry=_asymmetry(blocks))
+
+
+def _channels_and_level(
+    model: NoiseModel, planar: Planar, evidence: Evidence, sigma: float
+) -> tuple[Array, float]:
+    """Return the covariance between channels, and the level if they share noise."""
+    if len(planar) > 1 and evidence.excess < _EVEN:
+        return _white_channels(model, planar, sigma)
+    return np.eye(len(planar)), sigma
+
+
+def _scaled(
+    levels: NoiseModel, planar: Planar, sigma: float, correlation: Array, channels: Array
+) -> NoiseModel:
+    """Model noise of this overall level that depends on the intensity as given."""
+    level = levels.overall(planar)
+    return NoiseModel.separable(
+        correlation=correlation,
+        channels=channels,
+        intensities=levels.intensities,
+        sigmas=levels.sigmas * (sigma / level if level else 1.0),
+    )
 
 
 def _unbiased(found: Array, side: int) -> Array:
@@ -357,6 +410,41 @@ def _bounded(intensities: Array, sigmas: Array) -> Array:
         return sigmas
     bounded: Array = np.sqrt(np.minimum(variances, _MOST_ABOVE * line))
     return bounded
+
+
+def _calmed(sigmas: Array) -> Array:
+    """Let the lowest levels tell all, as what is above them holds spots."""
+    calmest = np.sort(sigmas)[: _calmest(sigmas)]
+    calmed: Array = np.minimum(sigmas, np.sqrt(np.mean(np.square(calmest))))
+    return calmed
+
+
+def _skewness(blocks: Blocks, groups: list[npt.NDArray[np.intp]]) -> float:
+    """Return how skewed groups of blocks are, on average; 0 if chance explains it."""
+    skewed = float(np.mean([_third_moment(blocks.residuals[g]) for g in groups]))
+    values = _INDEPENDENT * sum(len(group) for group in groups)
+    return skewed if abs(skewed) > _CLEARLY * math.sqrt(6 / values) else 0.0
+
+
+def _rise(model: NoiseModel) -> float:
+    """Return how steadily levels rise with the intensity, from -1 to 1."""
+    if len(model.sigmas) < _LEAST_SURVEYED or not np.ptp(model.sigmas):
+        return 0.0
+    return float(spearmanr(model.intensities, model.sigmas).statistic)
+
+
+def _third_moment(residuals: Array) -> float:
+    """Third moment of blocks ``(B, C, side²)`` in units of their spread.
+
+    Of the mean of the channels: a dark one by itself is skewed where 0 cuts its noise off.
+    """
+    values = residuals.mean(axis=1)
+    spread = math.sqrt(np.mean(np.square(values)))
+    return float(np.mean((values / spread) ** 3)) if spread else 0.0
+
+
+def _calmest(levels: Sized) -> int:
+    return max(1, round(_CALMEST * len(levels)))
 
 
 @dataclass(frozen=True)
