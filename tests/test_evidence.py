@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_msdip.evidence import Evidence, Kind, fall_in_channels, kind_of_noise
+from napari_msdip.evidence import (
+    Evidence,
+    Kind,
+    fall_in_channels,
+    kind_among_spots,
+    kind_of_noise,
+)
 
 IMAGE = np.random.default_rng(0).normal(size=(1, 64, 64)).astype(np.float32)
 REGISTERED = Evidence(
@@ -21,7 +27,6 @@ REGISTERED = Evidence(
     excess=0.0,
     unevenness=1.0,
     skewness=0.0,
-    least_skewness=0.0,
     contrast=200.0,
     step=1.0,
 )
@@ -34,7 +39,6 @@ CAMERA = Evidence(
     excess=0.3,
     unevenness=1.5,
     skewness=0.0,
-    least_skewness=0.0,
     contrast=160.0,
     step=1.0,
 )
@@ -48,7 +52,6 @@ SKY = Evidence(
     excess=0.05,
     unevenness=4.0,
     skewness=0.0,
-    least_skewness=0.0,
     contrast=200.0,
     step=1.0,
 )
@@ -62,10 +65,26 @@ def test_a_cameras_noise_is_correlated() -> None:
     assert kind_of_noise(CAMERA, IMAGE) is Kind.CORRELATED
 
 
-def test_where_even_the_calmest_blocks_are_skewed_it_is_spots() -> None:
-    spotted = dataclasses.replace(CAMERA, least_skewness=0.6)
+SPOTTED = dataclasses.replace(CAMERA, level=15.0, unevenness=4.0, skewness=0.5)
 
-    assert kind_of_noise(spotted, IMAGE) is Kind.WHITE
+
+def test_calm_blocks_tell_the_kind_of_noise_among_spots() -> None:
+    white = dataclasses.replace(CAMERA, level=0.7, correlation=0.0, unevenness=1.0)
+
+    assert kind_of_noise(SPOTTED, IMAGE) is Kind.WHITE
+    assert kind_among_spots(SPOTTED, CAMERA, IMAGE) is Kind.CORRELATED
+    assert kind_among_spots(SPOTTED, REGISTERED, IMAGE) is Kind.RESAMPLED
+    assert kind_among_spots(SPOTTED, white, IMAGE) is Kind.WHITE
+
+
+@pytest.mark.parametrize(("skewness", "kind"), [(0.3, Kind.CORRELATED), (0.6, Kind.WHITE)])
+def test_where_even_calm_blocks_are_skewed_spots_may_pass_for_noise(
+    skewness: float, kind: Kind
+) -> None:
+    spotted = dataclasses.replace(CAMERA, skewness=0.5)
+    calm = dataclasses.replace(CAMERA, skewness=skewness)
+
+    assert kind_among_spots(spotted, calm, IMAGE) is kind
 
 
 @pytest.mark.parametrize("skewness", [-0.5, 0.1])

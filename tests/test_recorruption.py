@@ -281,14 +281,16 @@ def test_crowded_spots_do_not_hide_that_noise_was_resampled(count: int, seed: in
     assert model.is_certain
 
 
-def spots_in_correlated_noise(count: int, sigma: float, seed: int) -> tuple[Any, Any]:
+def spots_in_correlated_noise(
+    count: int, sigma: float, seed: int, width: float = 0.8
+) -> tuple[Any, Any]:
     rng = np.random.default_rng(seed)
     spots = np.zeros((192, 192))
     spots[rng.integers(0, 192, count), rng.integers(0, 192, count)] = rng.exponential(
         size=count
     )
     spots = gaussian_filter(spots, 1.3)
-    noise = gaussian_filter(rng.normal(size=spots.shape), 0.8)
+    noise = gaussian_filter(rng.normal(size=spots.shape), width)
     picture = 20 + 200 * spots / np.quantile(spots, 0.999)
     image = (picture + sigma * noise / noise.std()).astype(np.float32)[np.newaxis]
     return picture, image
@@ -308,6 +310,20 @@ def test_spots_do_not_raise_the_level_of_correlated_noise_around_them(
     level = model.sigma_map(shown)[0]
     assert 8 < np.median(level) < 13
     assert level[picture > 100].mean() < 16
+
+
+@pytest.mark.parametrize(
+    ("count", "sigma", "width"), [(300, 4, 0.8), (300, 10, 1.2), (700, 10, 1.2)]
+)
+def test_spots_do_not_hide_that_the_noise_between_them_is_correlated(
+    count: int, sigma: float, width: float
+) -> None:
+    _, image = spots_in_correlated_noise(count, sigma, 1, width)
+
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+
+    assert model.neighbour_correlation > 0.4
+    assert 0.6 * sigma < model.overall(image) < 1.2 * sigma
 
 
 def test_where_spots_are_all_over_nothing_passes_for_strong_noise() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,16 @@ class Blocks:
     unrest: Array
     clipped: Array
 
+    @property
+    def side(self) -> int:
+        """Of a block, in pixels."""
+        return math.isqrt(self.residuals.shape[-1])
+
+    def of(self, which: npt.NDArray[np.intp]) -> Blocks:
+        """Return some of the blocks."""
+        found = (self.residuals, self.means, self.variances, self.unrest, self.clipped)
+        return Blocks(*(each[which] for each in found))
+
 
 def cut_blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -> Blocks:
     """Cut overlapping blocks and subtract a trend of this degree.
@@ -73,8 +84,7 @@ def cut_blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -
     means = cut.mean(axis=(1, 2))
     ends = [end(axis=(1, 2))[:, np.newaxis] for end in (planar.min, planar.max)]
     clipped = np.mean((cut == ends[0]) | (cut == ends[1]), axis=(1, 2))
-    found = (residuals, means, variances, unrest, clipped)
-    return Blocks(*(each[varied] for each in found))
+    return Blocks(residuals, means, variances, unrest, clipped).of(np.flatnonzero(varied))
 
 
 def energies(blocks: Blocks, side: int) -> tuple[Array, Array]:

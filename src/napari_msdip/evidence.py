@@ -20,7 +20,7 @@ from scipy.stats import skew
 
 from napari_msdip.noise import estimate_sigma
 
-__all__ = ["Evidence", "Kind", "fall_in_channels", "kind_of_noise"]
+__all__ = ["Evidence", "Kind", "fall_in_channels", "kind_among_spots", "kind_of_noise"]
 
 Planar = npt.NDArray[np.float32]
 
@@ -64,7 +64,7 @@ _FILTERED_UNEVENNESS = 1.5
 _TOO_EVEN = -0.27
 _TOO_EVEN_WITHIN = 0.8
 # Sums of several pixels' noise are nearly symmetric, fields of spots are not. Where even
-# the calmest blocks are so skewed, nothing tells noise from spots.
+# the calmest blocks are skewed by this much, spots pass for correlated noise.
 _SPOTTED = 0.2
 _SPOTTED_ALL_OVER = 0.4
 # Spots that optics have spread, over noise that is white: both estimates agree, far below
@@ -140,8 +140,6 @@ class Evidence:
     skewness : float
         Of those where the level is high; positive if it rises towards the side of their
         tails, as bright spots, or dark holes, make it. 0 if chance explains it.
-    least_skewness : float
-        Of those where the level is lowest, without its sign.
     contrast : float
         Between all but the darkest and brightest of the image's values.
     step : float
@@ -156,7 +154,6 @@ class Evidence:
     excess: float
     unevenness: float
     skewness: float
-    least_skewness: float
     contrast: float
     step: float
 
@@ -168,7 +165,7 @@ class Evidence:
 
     @property
     def is_spotted(self) -> bool:
-        """Whether spots, or holes, add to the level of correlated noise."""
+        """Whether spots, or holes, add to what the blocks show."""
         return self.skewness > _SPOTTED
 
     @property
@@ -195,12 +192,32 @@ def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
     if _is_pattern(evidence):
         return Kind.WHITE
     correlated = _is_strong(evidence) or _is_even(evidence, planar)
-    if correlated and not _is_structure(evidence):
+    if correlated and not _is_structure_over_a_floor(evidence):
         return Kind.CORRELATED
     if _is_resampled(evidence):
         return Kind.RESAMPLED
     among_spots = _is_resampled_among_spots(evidence, planar)
     return Kind.RESAMPLED_AMONG_SPOTS if among_spots else Kind.WHITE
+
+
+def kind_among_spots(everywhere: Evidence, calm: Evidence, planar: Planar) -> Kind:
+    """Weigh the evidence of an image with spots, which are not at all intensities.
+
+    Parameters
+    ----------
+    everywhere : Evidence
+        What all blocks show, spotted.
+    calm : Evidence
+        What those show that vary least.
+    planar : ndarray
+        ``(C, Y, X)``, the image itself.
+    """
+    kind = kind_of_noise(everywhere, planar)
+    if kind not in (Kind.WHITE, Kind.CORRELATED):
+        return kind
+    if not calm.is_spotted:
+        return kind_of_noise(calm, planar)
+    return Kind.WHITE if calm.skewness > _SPOTTED_ALL_OVER else kind
 
 
 def fall_in_channels(highest: float, planar: Planar) -> float:
@@ -246,12 +263,8 @@ def _is_pattern(evidence: Evidence) -> bool:
     return evidence.excess < _TOO_EVEN or evidence.unevenness < _TOO_EVEN_WITHIN
 
 
-def _is_structure(evidence: Evidence) -> bool:
-    return (
-        evidence.least_skewness > _SPOTTED_ALL_OVER
-        or _is_texture_over_a_floor(evidence)
-        or _has_spots_over_a_floor(evidence)
-    )
+def _is_structure_over_a_floor(evidence: Evidence) -> bool:
+    return _is_texture_over_a_floor(evidence) or _has_spots_over_a_floor(evidence)
 
 
 def _has_spots_over_a_floor(evidence: Evidence) -> bool:

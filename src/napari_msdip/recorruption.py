@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,12 +35,15 @@ from napari_msdip.blocks import (
     simulated_fields,
     simulated_variances,
 )
-from napari_msdip.evidence import Evidence, Kind, fall_in_channels, kind_of_noise
+from napari_msdip.evidence import (
+    Evidence,
+    Kind,
+    fall_in_channels,
+    kind_among_spots,
+    kind_of_noise,
+)
 from napari_msdip.noise import cautious_sigma, estimate_sigma
 from napari_msdip.noise_model import NoiseModel
-
-if TYPE_CHECKING:
-    from collections.abc import Sized
 
 __all__ = ["measure_noise"]
 
@@ -103,8 +106,8 @@ _MOST_MISFIT = 0.12
 # variance, and how far brighter ones may lie above it. They hold what is bright.
 _DARKER = 5 / 8
 _MOST_ABOVE = 1.2
-# Where bright spots raise the level, only this share of the intensities, that of the lowest
-# levels, tells it.
+# Where spots raise the level, only this share of the intensities, that of the lowest
+# levels, tells of the noise.
 _CALMEST = 0.25
 # Skewness by chance: independent values in a block of correlated noise, simulated, and how
 # many standard errors count.
@@ -126,74 +129,110 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     side = min(_CORRELATION_BLOCK, min(planar.shape[1:]) // 2)
     if side < LEVEL_BLOCK:
         return _white(planar, sigma)
-    blocks = cut_blocks(planar, side)
-    if len(blocks.variances) < _BLOCKS_PER_BIN:
+    wide, fine = cut_blocks(planar, side), cut_blocks(planar, LEVEL_BLOCK)
+    if min(len(wide.variances), len(fine.variances)) < _BLOCKS_PER_BIN:
         return _white(planar, sigma)
+    seen = _Sight.of(planar, sigma, wide, fine)
+    kind = kind_of_noise(seen.evidence, planar)
+    if seen.evidence.is_spotted:
+        calm = _Sight.of(planar, sigma, _calmest(wide), _calmest(fine), is_calm=True)
+        kind = kind_among_spots(seen.evidence, calm.evidence, planar)
+        if kind in (Kind.CORRELATED, Kind.RESAMPLED):
+            seen = calm
+    if kind is Kind.CORRELATED:
+        return _correlated(seen, planar)
+    if kind is Kind.WHITE:
+        return _white_by_intensity(seen, planar)
+    return _resampled(kind, seen, planar, fine)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sight:
+    """What blocks of an image show of its noise.
+
+    Attributes
+    ----------
+    wide, fine : Blocks
+        For correlations, and for levels.
+    model : NoiseModel
+        Correlations and levels by intensity.
+    evidence : Evidence
+        Of what kind the noise is.
+    is_calm : bool
+        Whether these are the calmest ones only, whose level stands for all intensities.
+    """
+
+    wide: Blocks
+    fine: Blocks
+    model: NoiseModel
+    evidence: Evidence
+    is_calm: bool
+
+    @classmethod
+    def of(
+        cls,
+        planar: Planar,
+        sigma: float,
+        wide: Blocks,
+        fine: Blocks,
+        *,
+        is_calm: bool = False,
+    ) -> _Sight:
+        model = _with_correlations(wide, sigma)
+        simulated = simulated_variances(model)
+        by_intensity = _with_levels(model, fine, simulated)
+        levelled = _levelled(by_intensity) if is_calm else by_intensity
+        evidence = Evidence(
+            correlation=model.neighbour_correlation,
+            anisotropy=model.anisotropy,
+            level=levelled.overall(planar),
+            white=sigma,
+            highest=cautious_sigma(planar),
+            excess=_spread_of(fine) - _spread(simulated),
+            unevenness=_unevenness(wide, model),
+            skewness=_rise(by_intensity) * _skewness(fine, by_intensity.sigmas),
+            contrast=_contrast(planar),
+            step=_step(planar),
+        )
+        return cls(wide, fine, levelled, evidence, is_calm)
+
+
+def _with_correlations(blocks: Blocks, sigma: float) -> NoiseModel:
+    """Model noise of this level, correlated as the flattest blocks are."""
     chosen = np.concatenate(_flattest(blocks, _FLATTEST_SHARE))
     spread = np.sqrt(blocks.variances[chosen])
     unit = blocks.residuals[chosen] / spread[:, np.newaxis, np.newaxis]
-    model = NoiseModel.separable(
-        correlation=autocorrelation(unit.reshape(*unit.shape[:2], side, side), _REACH),
+    square = unit.reshape(*unit.shape[:2], blocks.side, blocks.side)
+    return NoiseModel.separable(
+        correlation=autocorrelation(square, _REACH),
         channels=_channel_covariance(unit),
         intensities=np.array([0.0]),
         sigmas=np.array([sigma]),
     )
-    return _levelled(model, planar, sigma, _unevenness(blocks, model, side), side)
 
 
-def _levelled(
-    model: NoiseModel, planar: Planar, sigma: float, unevenness: float, side: int
-) -> NoiseModel:
-    """Add the noise level by intensity, once it is clear what kind of noise it is."""
-    blocks = cut_blocks(planar, LEVEL_BLOCK)
-    if len(blocks.variances) < _BLOCKS_PER_BIN:
-        return model
-    simulated = simulated_variances(model)
-    levelled = _with_levels(model, blocks, simulated)
-    groups = _flattest(blocks, _LEVEL_SHARE)
-    rising = [groups[n] for n in np.argsort(levelled.sigmas, kind="stable")]
-    skewness = _skewness(blocks, rising[len(rising) // 2 :])
-    evidence = Evidence(
-        correlation=model.neighbour_correlation,
-        anisotropy=model.anisotropy,
-        level=levelled.overall(planar),
-        white=sigma,
-        highest=cautious_sigma(planar),
-        excess=_spread_of(blocks) - _spread(simulated),
-        unevenness=unevenness,
-        skewness=skewness * _rise(levelled),
-        least_skewness=abs(_skewness(blocks, rising[: _calmest(rising)])),
-        contrast=_contrast(planar),
-        step=_step(planar),
-    )
-    kind = kind_of_noise(evidence, planar)
-    if kind is Kind.CORRELATED:
-        return _correlated(levelled, planar, blocks, evidence)
-    if kind is Kind.WHITE:
-        return _white_by_intensity(model, planar, blocks, evidence)
-    return _resampled(kind, model, planar, blocks, evidence, side)
+def _levelled(model: NoiseModel) -> NoiseModel:
+    """Give noise the same level at all intensities."""
+    level = math.sqrt(np.mean(np.square(model.sigmas)))
+    return dataclasses.replace(model, sigmas=np.full_like(model.sigmas, level))
 
 
-def _correlated(
-    model: NoiseModel, planar: Planar, blocks: Blocks, evidence: Evidence
-) -> NoiseModel:
-    apart = dataclasses.replace(_told_apart(model, planar), is_certain=False)
-    found = _with_levels(apart, blocks, simulated_variances(apart))
-    if evidence.is_spotted:
-        sigmas = _calmed(found.sigmas)
-    else:
-        sigmas = _bounded(found.intensities, found.sigmas)
-    return dataclasses.replace(found, sigmas=sigmas)
+def _correlated(seen: _Sight, planar: Planar) -> NoiseModel:
+    apart = dataclasses.replace(_told_apart(seen.model, planar), is_certain=False)
+    found = _with_levels(apart, seen.fine, simulated_variances(apart))
+    if seen.is_calm:
+        return _levelled(found)
+    bounded = _bounded(found.intensities, found.sigmas)
+    return dataclasses.replace(found, sigmas=bounded)
 
 
-def _white_by_intensity(
-    model: NoiseModel, planar: Planar, blocks: Blocks, evidence: Evidence
-) -> NoiseModel:
+def _white_by_intensity(seen: _Sight, planar: Planar) -> NoiseModel:
+    evidence = seen.evidence
     doubtful = _may_be_texture(evidence)
     sigma = _with_caution(evidence) if doubtful else evidence.white
-    channels, sigma = _channels_and_level(model, planar, evidence, sigma)
-    asymmetry = _asymmetry(blocks)
-    fine = _with_fine_levels(model, blocks)
+    channels, sigma = _channels_and_level(seen, planar, sigma)
+    asymmetry = _asymmetry(seen.fine)
+    fine = _with_fine_levels(seen.model, seen.fine)
     line = _line_of_photons(fine, asymmetry)
     sigmas = _steadied(fine.sigmas) if line is None else line
     steady = dataclasses.replace(fine, sigmas=sigmas)
@@ -207,34 +246,25 @@ def _white_by_intensity(
     return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
 
 
-def _resampled(
-    kind: Kind,
-    model: NoiseModel,
-    planar: Planar,
-    blocks: Blocks,
-    evidence: Evidence,
-    side: int,
-) -> NoiseModel:
-    channels, sigma = _channels_and_level(model, planar, evidence, evidence.white)
+def _resampled(kind: Kind, seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
+    channels, sigma = _channels_and_level(seen, planar, seen.evidence.white)
     if kind is Kind.RESAMPLED:
-        correlation = _unbiased(model.correlation, side)
+        correlation = _unbiased(seen.model.correlation, seen.wide.side)
         # Texture adds to the level of blocks; of skewed noise the estimator finds less.
-        sigma = math.sqrt(evidence.level * sigma / _seen_as_white(correlation))
+        sigma = math.sqrt(seen.evidence.level * sigma / _seen_as_white(correlation))
     else:
-        correlation = _blurred(fall_in_channels(evidence.highest, planar))
+        correlation = _blurred(fall_in_channels(seen.evidence.highest, planar))
         sigma /= _seen_as_white(correlation)
-    fine = _with_fine_levels(model, blocks)
+    fine = _with_fine_levels(seen.model, blocks)
     steady = dataclasses.replace(fine, sigmas=_steadied(fine.sigmas))
     noise = _scaled(steady, planar, sigma, correlation, channels)
     return dataclasses.replace(noise, asymmetry=_asymmetry(blocks))
 
 
-def _channels_and_level(
-    model: NoiseModel, planar: Planar, evidence: Evidence, sigma: float
-) -> tuple[Array, float]:
+def _channels_and_level(seen: _Sight, planar: Planar, sigma: float) -> tuple[Array, float]:
     """Return the covariance between channels, and the level if they share noise."""
-    if len(planar) > 1 and evidence.excess < _EVEN:
-        return _white_channels(model, planar, sigma)
+    if len(planar) > 1 and seen.evidence.excess < _EVEN:
+        return _white_channels(seen.model, planar, sigma)
     return np.eye(len(planar)), sigma
 
 
@@ -412,17 +442,21 @@ def _bounded(intensities: Array, sigmas: Array) -> Array:
     return bounded
 
 
-def _calmed(sigmas: Array) -> Array:
-    """Let the lowest levels tell all, as what is above them holds spots."""
-    calmest = np.sort(sigmas)[: _calmest(sigmas)]
-    calmed: Array = np.minimum(sigmas, np.sqrt(np.mean(np.square(calmest))))
-    return calmed
+def _calmest(blocks: Blocks) -> Blocks:
+    """Return the blocks of those intensities at which the flattest vary least."""
+    ranges = _least(blocks, blocks.variances, 1.0)
+    flattest = _flattest(blocks, _LEVEL_SHARE)
+    order = np.argsort([blocks.variances[g].mean() for g in flattest], kind="stable")
+    count = max(1, round(_CALMEST * len(ranges)))
+    return blocks.of(np.concatenate([ranges[n] for n in order[:count]]))
 
 
-def _skewness(blocks: Blocks, groups: list[npt.NDArray[np.intp]]) -> float:
-    """Return how skewed groups of blocks are, on average; 0 if chance explains it."""
-    skewed = float(np.mean([_third_moment(blocks.residuals[g]) for g in groups]))
-    values = _INDEPENDENT * sum(len(group) for group in groups)
+def _skewness(blocks: Blocks, sigmas: Array) -> float:
+    """Return how skewed the blocks that tell the higher levels are; 0 by chance."""
+    groups = _flattest(blocks, _LEVEL_SHARE)
+    noisier = [groups[n] for n in np.argsort(sigmas, kind="stable")[len(groups) // 2 :]]
+    skewed = float(np.mean([_third_moment(blocks.residuals[g]) for g in noisier]))
+    values = _INDEPENDENT * sum(len(group) for group in noisier)
     return skewed if abs(skewed) > _CLEARLY * math.sqrt(6 / values) else 0.0
 
 
@@ -441,10 +475,6 @@ def _third_moment(residuals: Array) -> float:
     values = residuals.mean(axis=1)
     spread = math.sqrt(np.mean(np.square(values)))
     return float(np.mean((values / spread) ** 3)) if spread else 0.0
-
-
-def _calmest(levels: Sized) -> int:
-    return max(1, round(_CALMEST * len(levels)))
 
 
 @dataclass(frozen=True)
@@ -531,11 +561,12 @@ def _asymmetry(blocks: Blocks) -> float:
     return float(np.median(ratios))
 
 
-def _unevenness(blocks: Blocks, model: NoiseModel, side: int) -> float:
+def _unevenness(blocks: Blocks, model: NoiseModel) -> float:
     """Return how far the flattest blocks are from noise inside; 1 is Gaussian noise.
 
     Texture, unlike noise, has outliers, and its energy is patchy within a block.
     """
+    side = blocks.side
     chosen = np.concatenate(_flattest(blocks, _LEVEL_SHARE))
     patchiness = _patchiness(blocks.residuals[chosen], side)
     expected = np.mean(
