@@ -103,12 +103,32 @@ def test_units_of_the_image_carry_over_and_those_of_the_guide_are_irrelevant():
     np.testing.assert_allclose(result, 300 * expected - 20, rtol=1e-10)
 
 
-def test_mirrored_images_give_the_mirrored_result():
-    coarse, guide = noise(6, 7), noise(10, 11, seed=1)
-    result = joint_bilateral_upsample(coarse[::-1, ::-1], guide[::-1, ::-1])
-    np.testing.assert_allclose(
-        result[::-1, ::-1], joint_bilateral_upsample(coarse, guide), rtol=1e-12
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_mirrored_images_give_the_mirrored_result(channels):
+    axis = -1 if channels else None
+    coarse, guide = noise(6, 7, *channels), noise(10, 11, *channels, seed=1)
+    result = joint_bilateral_upsample(
+        coarse[::-1, ::-1], guide[::-1, ::-1], channel_axis=axis
     )
+    expected = joint_bilateral_upsample(coarse, guide, channel_axis=axis)
+    np.testing.assert_allclose(result[::-1, ::-1], expected, rtol=1e-12)
+
+
+def test_corner_of_the_guide_changes_nothing_far_away():
+    # With zeros and ones only, one pixel leaves the percentiles as they are.
+    coarse, guide = noise(20, 20, 3), np.round(noise(40, 40, 3, seed=1))
+    guide[0, 0] = 0
+    expected = joint_bilateral_upsample(coarse, guide, channel_axis=-1)
+    guide[0, 0] = (1, 0, 0)
+    result = joint_bilateral_upsample(coarse, guide, channel_axis=-1)
+    np.testing.assert_allclose(result[10:], expected[10:], rtol=1e-12)
+
+
+def test_backgrounds_of_the_guides_channels_are_irrelevant():
+    coarse, guide = noise(6, 7, 2), noise(9, 10, 2, seed=1)
+    expected = joint_bilateral_upsample(coarse, guide, channel_axis=-1)
+    result = joint_bilateral_upsample(coarse, guide + np.array([0, 50]), channel_axis=-1)
+    np.testing.assert_allclose(result, expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

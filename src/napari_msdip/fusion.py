@@ -61,9 +61,9 @@ def joint_bilateral_upsample(
         Standard deviation of the spatial kernel, in pixels of `coarse`.
     sigma_range : float, optional
         Standard deviation of the range kernel, as a share of the guide's range (from the
-        0.5th to the 99.5th percentile over all channels), so that units play no role. The
-        paper's value is meant for images from 0 to 1. Distances between channels add up as
-        squares.
+        0.5th to the 99.5th percentile, of the channel where that is most), so that neither
+        units nor the backgrounds of channels play a role. The paper's value is meant for
+        images from 0 to 1. Distances between channels add up as squares.
     window : int, optional
         Side of the window in coarse pixels, odd.
 
@@ -302,13 +302,15 @@ def _weighted_mean(
 
 def _scaled(guide: Array, sigma_range: float) -> Array:
     """Return the guide such that squared distances are exponents of the range kernel."""
+    # Only differences count; smaller numbers have them with more digits.
     scaled = guide - guide[:, :1, :1]
-    full = np.ptp(guide)
+    full = np.ptp(guide, axis=(1, 2)).max()
     if full > 0:
         scaled /= full
-        low, high = np.percentile(scaled, _ROBUST_RANGE)
+        low, high = np.percentile(scaled, _ROBUST_RANGE, axis=(1, 2))
+        robust = (high - low).max()
         # An almost constant image with a few other pixels has no robust range to go by.
-        span = high - low if high - low > _LEAST_ROBUST_SHARE else 1.0
+        span = robust if robust > _LEAST_ROBUST_SHARE else 1.0
         scaled *= guide.dtype.type(math.sqrt(0.5) / (sigma_range * span))
     return scaled
 
