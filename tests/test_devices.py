@@ -217,6 +217,17 @@ def test_products_are_cast_only_if_wanted(precision: str) -> None:
         assert (matrix @ matrix).dtype == getattr(torch, precision)
 
 
+def test_weights_that_change_are_cast_anew_whatever_surrounds_it() -> None:
+    weight, sums = torch.eye(4, requires_grad=True), []
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for _ in range(2):
+            with devices.casting(torch.device("cpu"), "bfloat16"):
+                sums.append((torch.eye(4) @ weight).sum().item())
+            with torch.no_grad():
+                weight *= 2
+    assert sums == [4, 8]
+
+
 def test_a_device_that_never_casts_is_not_asked_not_to() -> None:
     with devices.casting(torch.device("meta"), "float32"):
         pass

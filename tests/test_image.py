@@ -236,6 +236,7 @@ def double_precision() -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     "context",
     [
@@ -246,8 +247,8 @@ def double_precision() -> Iterator[None]:
     ],
     ids=["no_grad", "inference_mode", "autocast", "float64"],
 )
-def test_a_context_of_the_callers_changes_nothing(context: Any) -> None:
-    noisy, options = noisy_picture(SHAPE), TINY.replace(precision="float32")
+def test_a_context_of_the_callers_changes_nothing(context: Any, precision: Any) -> None:
+    noisy, options = noisy_picture(SHAPE), TINY.replace(precision=precision)
     expected = denoise(noisy, options).image
     with context():
         found = denoise(noisy, options).image

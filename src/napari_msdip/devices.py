@@ -181,7 +181,11 @@ def casting(device: torch.device, precision: str) -> AbstractContextManager[obje
     # Older versions of PyTorch refuse even not to cast on MPS.
     if not wanted and not torch.amp.is_autocast_available(device.type):
         return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+    # Weights cast once would be kept, while they change, until the outermost such context
+    # ends, which may be the caller's.
+    return torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=wanted, cache_enabled=False
+    )
 
 
 @contextmanager
