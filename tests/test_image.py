@@ -228,8 +228,8 @@ def test_one_pixel_does_not_decide_how_the_others_are_denoised() -> None:
 
 
 @contextlib.contextmanager
-def double_precision() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:
@@ -243,14 +243,26 @@ def double_precision() -> Iterator[None]:
         torch.no_grad,
         torch.inference_mode,
         lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-        double_precision,
+        lambda: default_dtype(torch.float64),
+        lambda: default_dtype(torch.float16),
     ],
-    ids=["no_grad", "inference_mode", "autocast", "float64"],
+    ids=["no_grad", "inference_mode", "autocast", "float64", "float16"],
 )
 def test_a_context_of_the_callers_changes_nothing(context: Any, precision: Any) -> None:
     noisy, options = noisy_picture(SHAPE), TINY.replace(precision=precision)
     expected = denoise(noisy, options).image
     with context():
+        found = denoise(noisy, options).image
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_a_default_dtype_of_the_callers_changes_no_part_of_the_paper(
+    paper: Options, dtype: torch.dtype
+) -> None:
+    noisy, options = noisy_picture(SHAPE), paper.replace(stopping="held-out")
+    expected = denoise(noisy, options).image
+    with default_dtype(dtype):
         found = denoise(noisy, options).image
     np.testing.assert_array_equal(found, expected)
 

@@ -124,7 +124,8 @@ class CapturedDescent(Descent):
         self._fits: bool | None = None
         self._inputs: dict[tuple[int, ...], Pair] = {}
         self._captured: dict[tuple[int, bool], Callable[[], Pair]] = {}
-        self._rate = torch.zeros((), device=self._adam.parameters[0].device)
+        device = self._adam.parameters[0].device
+        self._rate = torch.zeros((), device=device, dtype=torch.float32)
 
     def __call__(
         self, shown: Tensor, asked: Tensor, turn: int, rate: float, *, absolute: bool
@@ -223,7 +224,9 @@ class _Adam:
         self._squares = [torch.zeros_like(p) for p in self.parameters]
         self._fused = fused
         counting = self.parameters[0].device if fused else "cpu"
-        self._steps = [torch.zeros((), device=counting) for _ in self.parameters]
+        self._steps = [
+            torch.zeros((), device=counting, dtype=torch.float32) for _ in self.parameters
+        ]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], rate: float | Tensor) -> None:

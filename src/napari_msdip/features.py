@@ -162,8 +162,11 @@ class Vgg16Features(nn.Module):
             if name == "pool":
                 steps.append(nn.MaxPool2d(2))
                 continue
-            # Its own first weights would be drawn from PyTorch's global generator.
-            convolution = skip_init(nn.Conv2d, channels, width, 3, padding=1)  # type: ignore[no-untyped-call]
+            # Its own first weights would be drawn from PyTorch's global generator, and in
+            # its default dtype, which is the caller's.
+            convolution = skip_init(  # type: ignore[no-untyped-call]
+                nn.Conv2d, channels, width, 3, padding=1, dtype=torch.float32
+            )
             with torch.no_grad():
                 convolution.weight.copy_(torch.from_numpy(weights[f"{name}.weight"]))
                 _bias(convolution).copy_(torch.from_numpy(weights[f"{name}.bias"]))

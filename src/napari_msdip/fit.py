@@ -266,8 +266,8 @@ class _Inputs:
     def _new_code(self) -> Tensor:
         target = self._problem.target
         shape = (1, self._options.code_channels, *target.shape[-2:])
-        code = torch.rand(shape, generator=self._rng) * self._options.code_range
-        return code.to(target.device)
+        code = torch.rand(shape, generator=self._rng, dtype=torch.float32)
+        return (code * self._options.code_range).to(target.device)
 
     def draw(self, hidden: HeldOut | None) -> tuple[Tensor, Tensor, int]:
         """Return the generator's input, the image asked for, and the input's symmetry."""
@@ -295,7 +295,9 @@ class _Inputs:
         if not self._options.perturbation:
             return code
         where = self._local_rng.device
-        noise = torch.randn(code.shape, generator=self._local_rng, device=where)
+        noise = torch.randn(
+            code.shape, generator=self._local_rng, device=where, dtype=code.dtype
+        )
         return code.add(noise.to(code.device), alpha=self._options.perturbation)
 
     def _draw_turn(self) -> int:

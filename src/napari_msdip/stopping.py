@@ -116,7 +116,7 @@ class HeldOut:
         # One block must not hide a whole small image.
         reach = min(reach, (min(shape) - 1) // 4)
         side = 2 * reach + 1
-        drawn = torch.rand((1, 1, *shape), generator=rng)
+        drawn = torch.rand((1, 1, *shape), generator=rng, dtype=torch.float32)
         # Two hidden blocks may overlap, hence the exact share rather than share / side².
         chance = 1 - (1 - share) ** (1 / side**2)
         # Without any block every prediction would look perfect.
