@@ -27,6 +27,23 @@ def test_memory_grows_with_channels_and_widths() -> None:
     assert least < expected_memory(shape, 1, TINY.replace(code_channels=32))
 
 
+def test_memory_counts_what_vgg16_compares() -> None:
+    shape, paper = (512, 512), Options.preset("paper")
+    needed = {
+        (channels, consistency): expected_memory(
+            shape, channels, paper.replace(consistency=consistency)
+        )
+        for channels in (1, 3, 8)
+        for consistency in ("vgg16", "offline")
+    }
+    one, three, eight = (needed[c, "vgg16"] - needed[c, "offline"] for c in (1, 3, 8))
+    # Three channels are looked at as one image in colour, others each on its own.
+    assert one == pytest.approx(three, abs=1)
+    assert eight == pytest.approx(8 * one, abs=8)
+    second = resolve(paper, shape, 0.1).scales[1].shape
+    assert one > 4 * (64 + 64) * second[0] * second[1]
+
+
 def test_crops_need_less_memory_than_the_whole() -> None:
     cropped, whole = (
         [

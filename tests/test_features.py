@@ -28,6 +28,7 @@ from napari_msdip.features import (
     WeightsNotFoundError,
     cache_directory,
     load_vgg16,
+    vgg16_maps,
 )
 
 if TYPE_CHECKING:
@@ -245,6 +246,24 @@ def test_network_is_frozen_and_passes_gradients_on(tmp_path: Path) -> None:
     assert not any(parameter.requires_grad for parameter in network.parameters())
     assert image.grad is not None
     assert float(image.grad.abs().max()) > 0
+
+
+@pytest.mark.parametrize("layer", list(VGG_LAYERS))
+def test_maps_are_those_kept_for_gradients_and_three_of_the_features(
+    tmp_path: Path, layer: str
+) -> None:
+    network = Vgg16Features(load_vgg16(written_npz(tmp_path, 0)), layer)
+    kept = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.shape[-1] > 3:
+            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size() / 4
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        found = network(drawn(1, 3, 16, 16).requires_grad_())
+    numbers = sum(kept.values()) + 3 * found.numel()
+    assert vgg16_maps(layer) * 16**2 == pytest.approx(numbers)
 
 
 def test_given_file_comes_first(machine: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_msdip.features import vgg16_maps
 from napari_msdip.pixels import Layout
 from napari_msdip.plan import Plan, ScalePlan, resolve, scale_plans
 from napari_msdip.run import Run
@@ -85,8 +86,9 @@ def expected_cost(
 def expected_memory(shape: tuple[int, int], channels: int, options: Options) -> int:
     """Expect the peak of additional memory of a run in bytes.
 
-    Counts what the generator keeps of one step, at the scale where that is most, and
-    what passing the whole image through it takes.
+    Counts what the generator keeps of one step, at the scale where that is most, what
+    VGG-16 keeps if it compares that with the coarser scale, and what passing the whole
+    image through the generator takes.
 
     Parameters
     ----------
@@ -102,6 +104,9 @@ def expected_memory(shape: tuple[int, int], channels: int, options: Options) -> 
     if scales[0].crops:
         widest = (options.widths[0] + options.skip_width) / options.fold**2
         kept += _PASSED * widest * _pixels(shape)
+    if options.consistency == "vgg16" and len(scales) > 1:
+        looks = 1 if channels == 3 else channels
+        kept += looks * vgg16_maps(options.feature_layer) * _pixels(scales[1].shape)
     inputs = options.code_channels + 2 * channels
     images = (2 * inputs + 12 * channels + 8 * channels) * _pixels(shape)
     return int((kept + images) * _BYTES) + _BASE_BYTES

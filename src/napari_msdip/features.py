@@ -39,6 +39,7 @@ __all__ = [
     "cache_directory",
     "check_weight_file",
     "load_vgg16",
+    "vgg16_maps",
     "weights_info",
 ]
 
@@ -198,6 +199,32 @@ class Vgg16Features(nn.Module):
             image = image.transpose(0, 1).expand(-1, 3, -1, -1)
         features: Tensor = self.steps((image - self.mean) * self.scale)
         return features
+
+
+def vgg16_maps(layer: str) -> float:
+    """Count maps of an image's size that comparing it by features takes.
+
+    Those that VGG-16 keeps for its gradients, and of the features themselves what they
+    are compared with and two gradients.
+
+    Parameters
+    ----------
+    layer : {"relu1_2", "relu2_2", "relu3_3"}
+        Whose features are compared.
+    """
+    width, share = 3, 1.0
+    maps = width * share
+    for name, channels in _LAYOUT:
+        if name == "pool":
+            share /= 4
+            # Where each value came from is kept as well, in integers of twice the size.
+            maps += 3 * width * share
+            continue
+        width = channels
+        maps += width * share
+        if name == VGG_LAYERS[layer]:
+            break
+    return maps + 3 * width * share
 
 
 def _bias(convolution: nn.Conv2d) -> Tensor:
