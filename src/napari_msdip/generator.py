@@ -65,6 +65,8 @@ def usable_depth(shape: tuple[int, int], depth: int, fold: int = 1) -> int:
 class Generator(nn.Module):
     """Map a stack of input maps to an image, coarse structure first.
 
+    Its convolutions hold anything until :meth:`initialise` or other weights fill them.
+
     Parameters
     ----------
     config : GeneratorConfig
@@ -87,7 +89,7 @@ class Generator(nn.Module):
         self.decoders = nn.ModuleList(
             _decoder(width, out, config) for width, out in zip(widths, outputs, strict=True)
         )
-        self.head = nn.Conv2d(widths[0], config.out_channels * area, 1)
+        self.head = _Conv2d(widths[0], config.out_channels * area, 1)
         # Whatever PyTorch's default is, which is the caller's.
         self.float().to(memory_format=torch.channels_last)
 
@@ -158,6 +160,13 @@ class Generator(nn.Module):
         return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
+class _Conv2d(nn.Conv2d):
+    """A convolution whose weights are not yet drawn."""
+
+    def reset_parameters(self) -> None:
+        """Leave them: PyTorch draws from the global generator, which is not ours."""
+
+
 def _fill_uniform(parameter: Tensor, bound: float, rng: torch.Generator) -> None:
     with torch.no_grad():
         drawn = torch.rand(parameter.shape, generator=rng, dtype=parameter.dtype)
@@ -178,7 +187,7 @@ def _convolution(
     )
     return nn.Sequential(
         # The normalisation that follows has a bias of its own.
-        nn.Conv2d(
+        _Conv2d(
             inputs, outputs, kernel, stride, kernel // 2, padding_mode=mode, bias=False
         ),
         _normalisation(outputs),

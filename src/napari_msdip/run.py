@@ -340,9 +340,7 @@ class Run:
             fold=options.fold,
             bounds=self.measured.bounds if options.bounded else None,
         )
-        # PyTorch draws default weights from the global generator, which is not ours.
-        with torch.random.fork_rng(devices=[]):
-            network = Network(config)
+        network = Network(config)
         network.initialise(rng)
         network.start_at(problem.target.mean(dim=(0, 2, 3)).cpu())
         return _placed(network, self.plan.device)
