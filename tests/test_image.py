@@ -1115,6 +1115,16 @@ def test_progress_is_monotone_from_nothing_to_the_end() -> None:
     assert steps[-1].eta_seconds == 0
 
 
+def test_progress_ends_at_one_however_work_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    works = (0.3, 0.2, 0.1)
+    assert works[2] + works[1] + works[0] > works[0] + works[1] + works[2]
+    monkeypatch.setattr("napari_msdip.plan.Plan.works", works)
+    options = TINY.replace(scale_factor=0.7, refine=False)
+    _, steps = run(noisy_picture(SHAPE), options)
+    assert steps[-1].fraction == 1
+    assert all((step.eta_seconds or 0) >= 0 for step in steps)
+
+
 @pytest.mark.parametrize("stopping", ["none", "settled"])
 def test_each_scale_is_finished_once(stopping: str) -> None:
     options = TINY.replace(stopping=stopping, patience=1, min_size=16, scale_factor=0.7)

@@ -518,7 +518,8 @@ class Run:
     ) -> Progress:
         works, refining = self.plan.works, self.plan.refining
         done = sum(works[n + 1 :]) + share * works[n] + refined * refining
-        done /= sum(works) + refining
+        # Added up in another order, all of it may round to a little more than the whole.
+        done = min(done / (sum(works) + refining), 1.0)
         now = time.perf_counter()
         preview = None
         if step is not None:
