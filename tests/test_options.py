@@ -189,6 +189,13 @@ def test_replace_checks_too() -> None:
         Options().replace(seed=-1)
 
 
+@pytest.mark.parametrize("value", [1e-300, 1e-40, 0.009])
+def test_noise_to_add_is_none_or_enough_to_learn_from(value: float) -> None:
+    with pytest.raises(ValueError, match=rf"^recorruption={value}: give 0, or .* 0.01"):
+        Options(recorruption=value)
+    assert Options(recorruption=0.01).recorruption == 0.01
+
+
 def test_a_number_too_large_for_any_float_is_outside_the_limits() -> None:
     with pytest.raises(ValueError, match=r"^seed="):
         Options(seed=10**400)

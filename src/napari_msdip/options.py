@@ -31,6 +31,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 PRESETS: tuple[str, ...] = ("fast", "balanced", "paper")
 LEAST_RATE = 1e-6
 """Smallest learning rate."""
+# With less noise added, what is asked for is nearly nothing but noise.
+_LEAST_RECORRUPTION = 0.01
 
 
 @dataclass(frozen=True)
@@ -446,6 +448,11 @@ class Options:
         for option in declared_options():
             value = _checked(option, getattr(self, option.name))
             object.__setattr__(self, option.name, value)
+        if 0 < self.recorruption < _LEAST_RECORRUPTION:
+            raise ValueError(
+                f"recorruption={self.recorruption!r}: give 0, or a number from "
+                f"{_LEAST_RECORRUPTION} on"
+            )
 
     @classmethod
     def preset(cls, name: str) -> Options:
