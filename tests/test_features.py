@@ -553,6 +553,19 @@ def test_what_is_wrong_with_weights_is_said(
         load_vgg16(path)
 
 
+def test_weights_of_vgg19_are_told_from_those_of_vgg16(tmp_path: Path) -> None:
+    stack = make_layers([64, 64, "M", 128, 128, "M", 256, 256, 256, 256])
+    state = {f"features.{name}": value for name, value in stack.state_dict().items()}
+    torch.save(state, tmp_path / "weights.pth")
+    np.savez(
+        tmp_path / "weights.npz",
+        **(caffe_arrays(0) | {"conv3_4.weight": np.zeros((256, 256, 3, 3), np.float32)}),
+    )
+    for path in tmp_path.iterdir():
+        with pytest.raises(ValueError, match=rf"^vgg_weights=.*{path.name}.*VGG-19"):
+            load_vgg16(path)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_weights_of_another_precision_will_do(tmp_path: Path, dtype: str) -> None:
     arrays = {key: value.astype(dtype) for key, value in caffe_arrays(0).items()}
@@ -593,7 +606,7 @@ def test_a_broken_cache_is_none(machine: Path) -> None:
 
 def test_broken_weights_of_torch_are_not_blamed_on_an_argument(machine: Path) -> None:
     (machine / HUB_NAME).write_text("Dear reader")
-    with pytest.raises(ValueError, match=rf"^'.*{HUB_NAME}' holds no VGG-16 weights"):
+    with pytest.raises(ValueError, match=rf"^'.*{HUB_NAME}' holds no .* or delete it"):
         load_vgg16()
     assert features.weights_info() == f"unreadable: {machine / HUB_NAME}"
 

@@ -72,6 +72,8 @@ _TORCHVISION_INDEX: Mapping[str, int] = {
     "conv3_2": 12,
     "conv3_3": 14,
 }
+# VGG-19 begins like VGG-16, and goes on with a convolution that VGG-16 lacks.
+_OF_VGG19, _OF_VGG19_INDEX = "conv3_4", 16
 _CAFFE_MEAN_RGB = (123.68, 116.779, 103.939)
 _TORCHVISION_MEAN = (0.485, 0.456, 0.406)
 _TORCHVISION_STD = (0.229, 0.224, 0.225)
@@ -283,7 +285,7 @@ def load_vgg16(
             return _read(cached)
     hub = _hub_file()
     if os.path.isfile(hub):
-        return _kept(_read(hub), cached)
+        return _kept(_read_of_torch(hub), cached)
     if not download:
         raise WeightsNotFoundError(
             f"There are no VGG-16 weights on this machine. {_advice()}"
@@ -406,12 +408,21 @@ def _kept(weights: Weights, cached: Path) -> Weights:
     return weights
 
 
+def _read_of_torch(path: Path) -> Weights:
+    try:
+        return _read(path)
+    except ValueError as error:
+        raise ValueError(f"{error}, or delete it, for a new download") from error
+
+
 def _read(path: Path, argument: str = "") -> Weights:
     """Read weights; an error begins with the argument that the path was given as."""
     try:
         arrays = _read_arrays(path)
     except _UNREADABLE as error:
         raise ValueError(_not_weights(path, argument, "it cannot be read")) from error
+    if f"{_OF_VGG19}.weight" in arrays:
+        raise ValueError(_not_weights(path, argument, f"{_OF_VGG19} is VGG-19's"))
     shapes = _expected_shapes()
     is_ours = _CONVENTION_KEY in arrays
     if is_ours:
@@ -471,7 +482,7 @@ def _expected_shapes() -> dict[str, tuple[int, ...]]:
 def _from_state_dict(state: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
     arrays: dict[str, npt.NDArray[Any]] = {
         f"{name}.{kind}": state[f"features.{index}.{kind}"].detach().float().numpy()
-        for name, index in _TORCHVISION_INDEX.items()
+        for name, index in (*_TORCHVISION_INDEX.items(), (_OF_VGG19, _OF_VGG19_INDEX))
         for kind in ("weight", "bias")
         if f"features.{index}.{kind}" in state
     }
