@@ -143,7 +143,7 @@ def test_a_store_that_workers_cannot_reach_is_refused_before_any_plane(
     client: Any, stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = PlaneLayout.of((2, 8, 8), None)
-    writer = sinks.ZarrWriter(str(tmp_path / "elsewhere"), layout, (0, 1, 2))
+    writer = sinks.ZarrWriter(str(tmp_path / "elsewhere"), layout, (0, 1, 2), None)
     prepared = sinks.ZarrSink.__init__
 
     def unshared(self: Any, *args: Any) -> None:

@@ -27,6 +27,7 @@ from napari_msdip.io import Metadata
 from napari_msdip.planes import PlaneLayout, chunked, plane_seed, select
 from napari_msdip.sinks import JOURNAL, ZarrOut, ZarrSink
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
+from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -826,6 +827,23 @@ def test_a_run_that_finished_no_plane_leaves_the_options_open(
     np.testing.assert_array_equal(result.image[:], denoise_stack(stack, OPTIONS).image)
     first = (out / "0" / JOURNAL).read_bytes().splitlines()[0]
     assert json.loads(first)["options"] == OPTIONS.to_dict()
+
+
+def test_a_run_that_goes_on_unseen_leaves_the_store_to_the_next(tmp_path: Path) -> None:
+    stack = random_stack(2, 16, 18)
+    out = tmp_path / "o.zarr"
+    unseen = iter_denoise_stack(stack, OPTIONS.replace(seed=7), out=out)
+    next(unseen)
+    expected = denoise_stack(stack, OPTIONS, out=out).image[:]
+
+    result = drive(unseen)
+
+    assert result.pending == (0, 1)
+    assert "another run has begun" in result.failed[0]
+    np.testing.assert_array_equal(result.image[:], expected)
+    # Planes of the same run are the same, whoever writes them.
+    resumed = denoise_stack(stack, OPTIONS, out=out)
+    assert not resumed.failed
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"zarr_format": 9}'])

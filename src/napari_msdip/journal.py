@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Journal", "sync_directory"]
+__all__ = ["Journal", "begun_by", "sync_directory"]
 
 # What a difference is called in the refusal.
 _NAMES = {
@@ -29,7 +30,7 @@ _NAMES = {
 }
 
 # Entries that are compared in their own way.
-_SPECIAL = ("options", "versions", "pinned")
+_SPECIAL = ("options", "versions", "pinned", "run")
 
 
 class Journal:
@@ -51,7 +52,8 @@ class Journal:
     path : Path
         Where the journal lies.
     header : dict
-        What the run was begun with.
+        What the run was begun with, and ``run``: an id that is new whenever the
+        header is written.
     done : dict
         Fingerprint of the input of every finished plane, by flat index.
 
@@ -63,18 +65,19 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike[str], header: Mapping[str, Any]) -> None:
         self.path = Path(path)
-        self.header: dict[str, Any] = json.loads(_line(header))
+        self.header: dict[str, Any] = {}
         self.done: dict[int, str] = {}
-        now = self.header
+        now = json.loads(_line(header))
         if self.path.exists():
             self._reopen(now)
         else:
             self._create(now)
 
     def _create(self, header: Mapping[str, Any]) -> None:
+        self.header = {**header, "run": uuid.uuid4().hex}
         temporary = self.path.with_name(self.path.name + ".partial")
         with temporary.open("wb") as file:
-            file.write(_line(header))
+            file.write(_line(self.header))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path)
@@ -97,7 +100,6 @@ class Journal:
         if not records:
             # Nothing was made with what that run was begun with.
             self._create(header)
-            self.header = dict(header)
         elif len(whole) < len(content):
             os.truncate(self.path, len(whole))
 
@@ -142,6 +144,13 @@ class Journal:
             os.truncate(self.path, size)
             raise
         self.done[plane] = fingerprint
+
+
+def begun_by(path: Path) -> str | None:
+    """Return the id of the run that a journal is of, None if it is older than ids."""
+    with path.open("rb") as file:
+        run: str | None = json.loads(file.readline()).get("run")
+    return run
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ from napari_msdip.io import (
     ngff_order,
     split_suffix,
 )
-from napari_msdip.journal import Journal, sync_directory
+from napari_msdip.journal import Journal, begun_by, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -145,11 +145,14 @@ class ZarrWriter:
         Layout of the output.
     order : tuple of int
         The output's axes in the order in which the array has them.
+    run : str or None
+        Id of the run, as its journal has it.
     """
 
     path: str
     layout: PlaneLayout
     order: tuple[int, ...]
+    run: str | None
 
     def prove(self) -> None:
         """Open the array for writing and write beside it; raise OSError if it fails."""
@@ -159,7 +162,16 @@ class ZarrWriter:
         proof.unlink(missing_ok=True)
 
     def __call__(self, position: int, plane: Array) -> None:
-        """Write the plane at ``position`` and wait until it is on disk."""
+        """Write the plane at ``position`` and wait until it is on disk.
+
+        Raises
+        ------
+        OSError
+            If that fails, or another run has begun the store anew.
+        """
+        # A worker goes on when its caller is killed, and does not know of the next one.
+        if begun_by(Path(self.path) / JOURNAL) != self.run:
+            raise OSError(f"another run has begun {self.path} anew")
         array = _open_array(self.path)
         key = self.layout.key(position)
         stored = tuple(key[axis] for axis in self.order)
@@ -321,7 +333,9 @@ class ZarrSink:
             raise OSError(error.errno, reason, str(root)) from error
         stored = _open_array(folder)
         self.image = Reordered(stored, order) if is_reordered else stored
-        self.writer = ZarrWriter(str(folder), layout, order)
+        self.writer = ZarrWriter(
+            str(folder), layout, order, self._journal.header.get("run")
+        )
         self._root = root
 
     @property
