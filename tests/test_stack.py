@@ -475,6 +475,19 @@ def test_axes_lie_on_disk_as_ome_zarr_wants_them(
         np.testing.assert_array_equal(result.image[key], expected[key])
 
 
+@pytest.mark.parametrize("begun", [0, 1])
+def test_a_store_is_gone_on_with_in_the_order_it_was_begun_in(
+    tmp_path: Path, begun: int
+) -> None:
+    # Three planes of three channels: the store has the same shape in either order.
+    stack = random_stack(3, 3, 16, 18)
+    path = tmp_path / "o.zarr"
+    outs = [ZarrOut(path, Metadata("ZCYX"), reordered=True), path]
+    denoise_stack(stack, OPTIONS, channel_axis=1, out=outs[begun])
+    with pytest.raises(ValueError, match="the order of the axes on disk was"):
+        denoise_stack(stack, OPTIONS, channel_axis=1, out=outs[1 - begun])
+
+
 def test_nobody_reads_the_axes_of_an_interim_store(tmp_path: Path) -> None:
     out = ZarrOut(tmp_path / "o.zarr", Metadata("TZCYX"), interim=True)
     denoise_stack(random_stack(1, 2, 1, 16, 18), OPTIONS, out=out)

@@ -108,7 +108,7 @@ class Journal:
     ) -> None:
         differences = [
             f"{_NAMES.get(key, key)} was {then.get(key)!r}, is {now.get(key)!r}"
-            for key in now
+            for key in dict.fromkeys((*now, *then))
             if key not in _SPECIAL and then.get(key) != now.get(key)
         ]
         before, wanted = then.get("options", {}), now["options"]
