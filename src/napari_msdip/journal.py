@@ -60,7 +60,8 @@ class Journal:
     Raises
     ------
     ValueError
-        If the journal there belongs to a different run; it says what differs.
+        If the journal there belongs to a different run; it says what differs. If it
+        is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str], header: Mapping[str, Any]) -> None:
@@ -86,18 +87,16 @@ class Journal:
     def _reopen(self, header: Mapping[str, Any]) -> None:
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
-        first, *records = whole.splitlines() or [b"{}"]
         try:
-            self.header = json.loads(first)
-            self._compare(self.header, header, with_options=bool(records))
-            for record in map(json.loads, records):
-                self.done[int(record["plane"])] = str(record["input"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            self.header, done = _parsed(whole)
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"out: {self.path} is no journal of ours or is damaged ({error}); "
                 "choose another output"
             ) from error
-        if not records:
+        self._compare(self.header, header, with_options=bool(done))
+        self.done.update(done)
+        if not done:
             # Nothing was made with what that run was begun with.
             self._create(header)
         elif len(whole) < len(content):
@@ -111,7 +110,7 @@ class Journal:
             for key in dict.fromkeys((*now, *then))
             if key not in _SPECIAL and then.get(key) != now.get(key)
         ]
-        before, wanted = then.get("options", {}), now["options"]
+        before, wanted = then["options"], now["options"]
         names = {*before, *wanted} if with_options else ()
         differences += [
             f"option {name} was {before.get(name)!r}, is {wanted.get(name)!r}"
@@ -124,9 +123,9 @@ class Journal:
                 f"resumed: {'; '.join(differences)}. Give what it was begun with, or "
                 "another output"
             )
-        if with_options and then.get("versions") != now["versions"]:
+        if with_options and then["versions"] != now["versions"]:
             warnings.warn(
-                f"{self.path.parent} was begun with {then.get('versions')} and goes on "
+                f"{self.path.parent} was begun with {then['versions']} and goes on "
                 f"with {now['versions']}: pixels may differ between its planes",
                 stacklevel=2,
             )
@@ -144,6 +143,19 @@ class Journal:
             os.truncate(self.path, size)
             raise
         self.done[plane] = fingerprint
+
+
+def _parsed(content: bytes) -> tuple[dict[str, Any], dict[int, str]]:
+    """Return the header and the finished planes; raise what is wrong with them."""
+    if not content:
+        raise ValueError("its first line is missing")
+    first, *records = map(json.loads, content.splitlines())
+    if not isinstance(first, dict):
+        raise TypeError(f"its first line is {first!r}")
+    for name in ("options", "versions", "pinned"):
+        if not isinstance(first.get(name), dict):
+            raise TypeError(f"its first line has no {name}")
+    return first, {int(record["plane"]): str(record["input"]) for record in records}
 
 
 def begun_by(path: Path) -> str | None:
