@@ -402,6 +402,43 @@ def test_a_file_can_be_overwritten_in_place_only(
     np.testing.assert_array_equal(out[:], denoise_stack(stack, OPTIONS).image)
 
 
+@pytest.mark.parametrize("kind", ["zarr", "inlined", "tifffile", "tifffile in dask"])
+def test_lazy_views_of_the_output_are_refused(tmp_path: Path, kind: str) -> None:
+    stack = random_stack(4, 16, 18)
+    stored = zarr.create_array(str(tmp_path / "a.zarr"), data=stack, chunks=(1, 16, 18))
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
+    mapped = tifffile.memmap(tmp_path / "a.tif", mode="r+")
+    tiff = tifffile.imread(tmp_path / "a.tif", aszarr=True)
+    source, out = {
+        "zarr": lambda: (da.from_zarr(str(tmp_path / "a.zarr"))[::-1], stored),
+        "inlined": lambda: (da.from_array(stored, inline_array=True) + 1, stored),
+        "tifffile": lambda: (tiff, mapped),
+        "tifffile in dask": lambda: (da.from_zarr(tiff).rechunk((1, 8, 18)), mapped),
+    }[kind]()
+
+    with pytest.raises(ValueError, match=r"out: shares .* what the stack is read from"):
+        denoise_stack(source, OPTIONS, out=out)
+
+    np.testing.assert_array_equal(out[:], stack)
+    denoise_stack(source, OPTIONS, out=np.zeros_like(stack))
+    tiff.close()
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_views_that_only_interleave_are_independent(tmp_path: Path, mapped: bool) -> None:
+    stack = random_stack(3, 16, 18)
+    shape = (3, 2, 16, 18)
+    both = (
+        np.memmap(tmp_path / "a", "u2", "w+", 0, shape) if mapped else np.zeros(shape, "u2")
+    )
+    both[:, 0] = stack
+
+    denoise_stack(both[:, 0], OPTIONS, planes=[2, 1, 0], out=both[:, 1])
+
+    np.testing.assert_array_equal(both[:, 0], stack)
+    np.testing.assert_array_equal(both[::-1, 1], denoise_stack(stack, OPTIONS).image)
+
+
 @pytest.mark.parametrize("mode", ["c", "r+"])
 def test_a_file_of_its_own_may_be_written_in_any_order(tmp_path: Path, mode: Any) -> None:
     stack = random_stack(3, 16, 18)

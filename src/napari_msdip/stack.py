@@ -51,6 +51,9 @@ __all__ = ["ZarrOut", "denoise_stack", "iter_denoise_stack", "plane_seed"]
 
 Array = npt.NDArray[Any]
 
+# How long to look for memory that two arrays have in common; about a second at most.
+_MOST_WORK: Any = 10**6  # NumPy's stubs know only -1 and 0.
+
 
 def denoise_stack(
     stack: Any,
@@ -402,7 +405,8 @@ def _prepare(
     job = Job(
         source, layout, selection, chosen, options, dtype, sink, surroundings.versions
     )
-    _refuse_overwritten_input(job)
+    if out is not None:
+        _refuse_overwritten_input(job)
     _compare_input(job)
     return job
 
@@ -477,8 +481,21 @@ def versions() -> dict[str, str]:
 
 
 def _refuse_overwritten_input(job: Job) -> None:
-    """Refuse an output in which a plane would lie where another is still to be read."""
+    """Refuse an output in which a plane would lie where another is still to be read.
+
+    Of what dask computes, only the arrays in its graph are known: what its functions
+    open themselves cannot be seen.
+    """
     source, out = job.source, job.sink.image
+    for array in _held(source):
+        shared = _shared(array, out)
+        alike = isinstance(array, np.ndarray) == isinstance(out, np.ndarray)
+        if shared and not (array is source and alike):
+            raise ValueError(
+                f"out: shares {shared} with what the stack is read from, and where in it "
+                "the planes lie cannot be told, so unread ones could be overwritten; give "
+                "an array of its own"
+            )
     shared = _shared(source, out)
     if not shared:
         return
@@ -491,19 +508,64 @@ def _refuse_overwritten_input(job: Job) -> None:
             )
 
 
+def _held(source: Any) -> Iterator[Any]:
+    """Yield the arrays that a stack is read from: of one from dask those in its graph."""
+    if not hasattr(source, "__dask_graph__"):
+        yield source
+        return
+    graph = source.__dask_graph__()
+    for layer in getattr(graph, "layers", {"": graph}).values():
+        # A task for every block would be made of these first, and there may be millions.
+        blockwise = getattr(layer, "indices", None)
+        yield from _arrays_in(list(layer.values()) if blockwise is None else blockwise)
+
+
+def _arrays_in(part: Any) -> Iterator[Any]:
+    """Yield the arrays that a part of a dask graph holds."""
+    if isinstance(part, np.ndarray) or hasattr(part, "store_path"):
+        yield part
+    elif isinstance(part, dict):
+        yield from _arrays_in(list(part.values()))
+    elif isinstance(part, (list, tuple)):
+        for inner in part:
+            yield from _arrays_in(inner)
+    elif type(part).__module__.startswith("dask."):
+        held = [getattr(part, name, ()) for name in ("args", "kwargs", "value")]
+        yield from _arrays_in(held)
+
+
 def _shared(source: Any, out: Any) -> str:
     """Say what two arrays have in common, nothing if they are independent."""
-    if isinstance(source, np.ndarray) and isinstance(out, np.ndarray):
-        if np.may_share_memory(source, out):
+    if isinstance(out, np.ndarray):
+        if isinstance(source, np.ndarray) and _overlap(source, out):
             return "memory"
         read, written = _mapped(source), _mapped(out)
-        if read is None or written is None or written.mode == "c":
+        if written is None or written.mode == "c":
             return ""
-        same = os.path.realpath(read.filename) == os.path.realpath(written.filename)
-        return "its file" if same else ""
+        if read is not None and read._mmap is written._mmap:
+            return ""
+        return "its file" if os.path.realpath(written.filename) in _files(source) else ""
     if hasattr(source, "store_path") and hasattr(out, "store_path"):
         return "its zarr" if _address(source) == _address(out) else ""
     return ""
+
+
+def _files(array: Any) -> set[str]:
+    """Return the files of a memory map, or of a TIFF that tifffile shows as a zarr."""
+    mapped = _mapped(array)
+    if mapped is not None:
+        return {os.path.realpath(mapped.filename)}
+    series = getattr(getattr(array, "store", None), "_data", ())
+    pages = [getattr(level, "keyframe", None) for level in series]
+    return {os.path.realpath(page.parent.filehandle.path) for page in pages if page}
+
+
+def _overlap(one: Array, other: Array) -> bool:
+    """Whether two arrays have memory in common; also if that is too hard to tell."""
+    try:
+        return np.shares_memory(one, other, max_work=_MOST_WORK)
+    except np.exceptions.TooHardError:
+        return True
 
 
 def _mapped(array: Any) -> Any:
@@ -517,7 +579,8 @@ def _mapped(array: Any) -> Any:
 
 def _address(array: Any) -> str:
     """Return where a zarr array is, the same however it was opened."""
-    root = getattr(array.store, "root", None)
+    # Local stores have a root; those that dask opens through fsspec a path.
+    root = getattr(array.store, "root", None) or getattr(array.store, "path", None)
     if root is None:
         return str(array.store_path)
     return os.path.realpath(os.path.join(str(root), str(array.path)))
