@@ -241,6 +241,19 @@ def test_cancelling_keeps_the_finished_planes() -> None:
     np.testing.assert_array_equal(result.image[:2], whole.image[:2])
 
 
+def test_a_plane_cancelled_in_place_is_what_it_was() -> None:
+    stack = random_stack(2, 16, 18)
+    asked = iter(range(100))
+
+    overwritten = stack.copy()
+    result = denoise_stack(
+        overwritten, OPTIONS, out=overwritten, should_stop=lambda: next(asked) == 3
+    )
+
+    assert result.pending == (0, 1)
+    np.testing.assert_array_equal(overwritten, stack)
+
+
 def test_cancelled_store_is_resumed(tmp_path: Path) -> None:
     stack = random_stack(3, 16, 18)
     steps = 0

@@ -740,7 +740,8 @@ def _one_by_one(
             step = tally.again if again else tally.step
             outcome = yield from changed(steps, partial(step, position))
             if outcome.status is Status.CANCELLED:
-                if not again:
+                # A preview must not take the place of the pixels that it was made from.
+                if not again and not _shared(job.source, job.sink.image):
                     put(job.sink.put, position, outcome)
                 return Status.CANCELLED
             refuse_if_hopeless(outcome, tally)
