@@ -95,8 +95,8 @@ def denoise_stack(
     -------
     StackResult
         The selected planes; those that could not be denoised are in ``failed``
-        and are what they were in the input, those that could not be written are in
-        ``pending`` too.
+        and are what they were in the input, or in the output if they could not be
+        read; those that could not be written are in ``pending`` too.
 
     Raises
     ------
