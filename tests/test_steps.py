@@ -28,6 +28,17 @@ def test_driven_to_the_result() -> None:
     assert drive(counting([])) == "result"
 
 
+def test_a_failing_listener_ends_the_work() -> None:
+    def failing(step: int) -> None:
+        raise ValueError("listener")
+
+    closed: list[str] = []
+    steps = counting(closed)
+    with pytest.raises(ValueError, match="listener"):
+        drive(steps, failing)
+    assert closed
+
+
 def test_changed_steps_and_the_same_result() -> None:
     seen: list[str] = []
     assert drive(changed(counting([]), str), seen.append) == "result"

@@ -19,15 +19,20 @@ Outcome = TypeVar("Outcome")
 def drive(
     steps: Generator[Step, None, Outcome], show: Callable[[Step], object] | None = None
 ) -> Outcome:
-    """Run a generator to its end and return its result; ``show`` is given every step."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            outcome: Outcome = end.value
-            return outcome
-        if show is not None:
-            show(step)
+    """Run a generator to its end and return its result; ``show`` is given every step.
+
+    The generator is closed also if ``show`` raises.
+    """
+    # The traceback of what is raised here would keep the generator alive, unclosed.
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+            if show is not None:
+                show(step)
 
 
 def changed(
