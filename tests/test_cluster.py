@@ -19,6 +19,7 @@ import pytest
 import zarr
 
 from napari_msdip import Options, Progress, Status, sinks, tiling
+from napari_msdip import stack as stack_module
 from napari_msdip.planes import PlaneLayout, plane_seed
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 
@@ -111,6 +112,45 @@ def test_arrays_in_memory_work_too(
     source = stack if kind == "numpy" else da.from_array(stack, chunks=(2, 32, 9))
     result = denoise_stack(source, OPTIONS, planes=[4, 1], client=client)
     np.testing.assert_array_equal(result.image, expected[[4, 1]])
+
+
+def test_a_stack_of_the_other_byte_order_is_resumed(
+    client: Any, stack: Any, expected: Any, tmp_path: Path
+) -> None:
+    source = da.from_array(stack[:2].astype(stack.dtype.newbyteorder()), chunks=(1, 32, 36))
+    for _ in range(2):
+        result = denoise_stack(
+            source, OPTIONS, out=tmp_path / "out.ome.zarr", client=client
+        )
+    np.testing.assert_array_equal(result.image[:], expected[:2])
+
+
+class Within:
+    """A stack whose planes come from dask though it is no collection of dask itself."""
+
+    shape, dtype = (8, 32, 36), np.dtype("u2")
+
+    def __getitem__(self, key: Any) -> Any:
+        return da.zeros(self.shape, self.dtype, chunks=(1, 32, 9))[key]
+
+
+@pytest.mark.parametrize("source", [da.zeros((8, 32, 36), chunks=(1, 32, 9)), Within()])
+def test_planes_of_dask_are_read_without_touching_its_settings(
+    source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    digested = stack_module.digest
+
+    def spy(plane: Any) -> str:
+        seen.append(dask.config.get("scheduler", None))
+        return digested(plane)
+
+    monkeypatch.setattr(stack_module, "digest", spy)
+    with started(1, processes=False) as client:
+        before = dask.config.get("scheduler", None)
+        result = denoise_stack(source, OPTIONS, client=client)
+    assert not result.failed
+    assert seen == [before] * 8
 
 
 def test_tiles_are_chosen_by_the_workers_memory_limit(

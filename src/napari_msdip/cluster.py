@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip.events import Progress, Status
-from napari_msdip.planes import read_plane
+from napari_msdip.planes import native, read_plane
 from napari_msdip.sinks import ZarrSink, ZarrWriter
 from napari_msdip.stack import (
     Job,
@@ -47,6 +47,7 @@ from napari_msdip.steps import drive
 if TYPE_CHECKING:
     from napari_msdip import tiling
     from napari_msdip.options import Options
+    from napari_msdip.planes import PlaneLayout
 
 __all__ = ["run", "survey"]
 
@@ -279,13 +280,26 @@ def _reader(job: Job, index: int, *, ships: bool) -> Reader:
     """Return what reads the plane on a worker, with as little luggage as can be."""
     if dask.is_dask_collection(job.source):
         (plane,) = dask.optimize(job.source[job.layout.key(index)])
-        return partial(np.asarray, plane)
+        return partial(_computed, plane)
     if ships:
-        return partial(read_plane, job.source, job.layout, index)
+        return partial(_read, job.source, job.layout, index)
     try:
         return partial(np.asarray, read_plane(job.source, job.layout, index))
     except Exception as error:  # Whatever a third-party reader raises.
         return partial(_unreadable, f"{type(error).__name__}: {error}")
+
+
+def _read(source: Any, layout: PlaneLayout, index: int) -> Array:
+    return _computed(source[layout.key(index)])
+
+
+def _computed(plane: Any) -> Array:
+    """Return a plane in memory."""
+    if dask.is_dask_collection(plane):
+        # It must not wait for tasks of its own behind the planes in the queue. Said here
+        # only, as dask's settings are those of all threads.
+        plane = plane.compute(scheduler="synchronous")
+    return native(np.asarray(plane))
 
 
 def _unreadable(reason: str) -> Array:
@@ -307,10 +321,7 @@ def _denoise_one(
     should_stop: Callable[[], bool],
     memories: tiling.Memories,
 ) -> Outcome:
-    steps = iter_plane(plane.read, plane.task, should_stop, memories)
-    # A plane must not wait for tasks of its own behind the planes in the queue.
-    with dask.config.set(scheduler="synchronous"):
-        outcome = drive(steps)
+    outcome = drive(iter_plane(plane.read, plane.task, should_stop, memories))
     if not plane.wanted:
         return replace(outcome, image=None)
     if writer is None or outcome.status is Status.CANCELLED:

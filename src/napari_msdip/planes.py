@@ -20,6 +20,7 @@ __all__ = [
     "PlaneLayout",
     "chunked",
     "digest",
+    "native",
     "open_stack",
     "plane_seed",
     "read_plane",
@@ -394,7 +395,11 @@ def read_plane(source: Any, layout: PlaneLayout, index: int) -> Array:
     ndarray
         Shape ``layout.plane_shape``, in the machine's byte order.
     """
-    plane = np.asarray(source[layout.key(index)])
+    return native(np.asarray(source[layout.key(index)]))
+
+
+def native(plane: Array) -> Array:
+    """Return a plane in the machine's byte order."""
     return plane.astype(plane.dtype.newbyteorder("="), copy=False)
 
 
