@@ -103,6 +103,8 @@ def test_workers_read_and_write_the_planes(
     fractions = [progress.fraction for progress in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
+    assert all(progress.total == 0 for progress in seen)
+    assert all(progress.finished_plane is None for progress in seen)
 
 
 @pytest.mark.parametrize("kind", ["numpy", "dask"])

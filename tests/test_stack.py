@@ -219,6 +219,7 @@ def test_progress_is_monotonic_and_reports_each_plane_once() -> None:
     assert all(progress.n_planes == 4 for progress in seen)
     finished = [progress for progress in seen if progress.finished_plane is not None]
     assert [progress.plane for progress in finished] == [0, 1, 2, 3]
+    assert finished == [progress for progress in seen if progress.total == 0]
     for progress in finished:
         np.testing.assert_array_equal(progress.finished_plane, result.image[progress.plane])
     assert any(progress.finished_scale is not None for progress in seen)

@@ -141,10 +141,11 @@ def iter_denoise_stack(
     ------
     Progress
         ``plane`` counts the selected planes, from 0; ``fraction`` and
-        ``eta_seconds`` are those of the whole stack. ``finished_plane`` is set on
-        one step for every plane done in this run, failed planes included (which
-        come as they were, or not at all if they cannot be read). On a cluster
-        these are the only steps.
+        ``eta_seconds`` are those of the whole stack. One step, whose ``total`` is
+        0, ends every plane done in this run, failed planes included. Its
+        ``finished_plane`` is the plane (a failed one as it was), or None if that
+        could not be read or a worker has written it to the store already. On a
+        cluster these are the only steps.
 
     Returns
     -------
