@@ -285,6 +285,36 @@ class TestImageJTiff:
         after = metadata_of(tmp_path / "out.tif").extra
         assert (after["Info"], after["Labels"]) == ("5 µm", "β")
 
+    @pytest.mark.parametrize(
+        ("resolution", "unit", "size"),
+        [
+            ((20_000, 10_000), "CENTIMETER", {"X": 0.5, "Y": 1.0}),
+            ((25_400, 25_400), "INCH", {"X": 1.0, "Y": 1.0}),
+            ((10, 5), "NONE", {"X": 0.1, "Y": 0.2}),
+            ((72, 72), "INCH", {}),
+            ((1, 1), "NONE", {}),
+        ],
+    )
+    @pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".ome.zarr"])
+    def test_size_needs_no_unit_in_the_description(
+        self, tmp_path: Path, resolution: tuple, unit: str, size: dict, suffix: str
+    ) -> None:
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(20, 24),
+            imagej=True,
+            resolution=resolution,
+            resolutionunit=unit,
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / f"out{suffix}")
+
+        for path in (tmp_path / "in.tif", tmp_path / f"out{suffix}"):
+            found = metadata_of(path)
+            assert found.scale == pytest.approx(size)
+            known = "" if unit == "NONE" else "µm"
+            assert {found.units.get(axis, "") for axis in size} <= {known}
+
     def test_what_imagej_cannot_hold_becomes_ome(
         self, imagej_file: Path, tmp_path: Path
     ) -> None:

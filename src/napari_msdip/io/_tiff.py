@@ -282,13 +282,16 @@ def _imagej_metadata(tif: Any, axes: str, notes: list[str]) -> Metadata:
     found = dict(tif.imagej_metadata or {})
     spacing = _number(found, "spacing", notes)
     interval = _number(found, "finterval", notes)
-    unit = as_unit(str(found.get("unit", "")))
-    scale = {}
-    for axis, size in zip("XY", _resolution(tif.pages[0]), strict=True):
-        if size and unit:
-            scale[axis] = size
-    if unit and spacing is not None:
-        scale["Z"] = abs(spacing)
+    page = tif.pages[0]
+    unit, factor = as_unit(str(found.get("unit", ""))), 1.0
+    if "unit" not in found and _unit_in_um(page):
+        unit, factor = "µm", _unit_in_um(page)
+    x, y = _resolution(page)
+    if not unit and (int(page.resolutionunit) != 1 or (x, y) == (1, 1)):
+        # What programs write for lack of anything to say.
+        x, y = 0.0, 0.0
+    sizes = {"X": x, "Y": y, "Z": abs(spacing or 0.0)}
+    scale = {axis: size * factor for axis, size in sizes.items() if size}
     units = dict.fromkeys(scale, unit)
     if interval:
         scale["T"] = interval
@@ -319,17 +322,22 @@ def _plain_metadata(tif: Any, axes: str) -> Metadata:
         extra["description"] = page.description
     if page.colormap is not None:
         extra["colormap"] = page.colormap
-    unit = {2: "in", 3: "cm"}.get(int(page.resolutionunit))
     scale = {}
     if "XResolution" in page.tags and "YResolution" in page.tags:
         raw = page.tags["XResolution"].value, page.tags["YResolution"].value
         extra["resolution"] = (*raw, int(page.resolutionunit))
-        # 72 dpi is what drawing programs write for lack of anything to say.
-        if unit and not (unit == "in" and raw[0] == (72, 1)):
-            in_um = {"in": 25_400.0, "cm": 10_000.0}[unit]
-            sizes = zip("XY", _resolution(page), strict=True)
-            scale = {axis: size * in_um for axis, size in sizes if size}
+        sizes = [size * _unit_in_um(page) for size in _resolution(page)]
+        scale = {axis: size for axis, size in zip("XY", sizes, strict=True) if size}
     return Metadata(axes, scale, dict.fromkeys(scale, "µm"), (), "tiff", extra)
+
+
+def _unit_in_um(page: Any) -> float:
+    """Length of the page's own unit of resolution, 0 if it tells none."""
+    unit = {2: "in", 3: "cm"}.get(int(page.resolutionunit))
+    # 72 dpi is what drawing programs write for lack of anything to say.
+    if unit is None or (unit == "in" and page.tags.valueof("XResolution") == (72, 1)):
+        return 0.0
+    return _IN_CM[unit] * 1e4
 
 
 def _resolution(page: Any) -> tuple[float, float]:
@@ -515,6 +523,8 @@ def _imagej_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict
         described["Info"] = f"{before}\nnapari-msdip: {json.dumps(provenance)}".lstrip()
     arguments: dict[str, Any] = {"imagej": True, "metadata": described}
     if "X" in metadata.scale and "Y" in metadata.scale:
+        if metadata.units.get("X"):
+            described.setdefault("unit", _escaped(metadata.units["X"]))
         arguments["resolution"] = (1 / metadata.scale["X"], 1 / metadata.scale["Y"])
         arguments["resolutionunit"] = "NONE"
     return arguments
