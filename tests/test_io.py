@@ -315,6 +315,30 @@ class TestImageJTiff:
             known = "" if unit == "NONE" else "µm"
             assert {found.units.get(axis, "") for axis in size} <= {known}
 
+    @pytest.mark.parametrize(
+        ("planes", "factor"), [(range(6), 1), (range(0, 6, 2), 2), ([0, 1, 5], None)]
+    )
+    @pytest.mark.parametrize(
+        ("axis", "before"),
+        [("Z", {"spacing": -0.5}), ("T", {"finterval": 2.0, "fps": 0.5})],
+    )
+    def test_distances_are_those_of_the_planes_that_are_written(
+        self, tmp_path: Path, axis: str, before: dict, planes: list, factor: int | None
+    ) -> None:
+        stack = pixels(6, 20, 24)
+        metadata = {"axes": f"{axis}YX", "unit": "um", **before}
+        tifffile.imwrite(tmp_path / "in.tif", stack, imagej=True, metadata=metadata)
+
+        chosen = metadata_of(tmp_path / "in.tif").select(list(planes), stack.shape, None)
+        io.save_image(tmp_path / "out.tif", stack[list(planes)], chosen)
+
+        after = metadata_of(tmp_path / "out.tif").extra
+        (first, distance), *rest = before.items()
+        assert after.get(first) == (factor and factor * distance)
+        assert [key for key, _ in rest if key in after] == (
+            ["fps"] if rest and factor == 1 else []
+        )
+
     def test_what_imagej_cannot_hold_becomes_ome(
         self, imagej_file: Path, tmp_path: Path
     ) -> None:

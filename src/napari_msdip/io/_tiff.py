@@ -52,6 +52,7 @@ _IMAGEJ_STRUCTURE = frozenset(
     "ImageJ SCIFIO axes images channels slices frames hyperstack".split()
 )
 
+_IMAGEJ_DISTANCES = frozenset(["spacing", "finterval", "fps"])
 _IMAGEJ_UNICODE = frozenset(["Info", "Labels"])
 
 
@@ -516,8 +517,9 @@ def _imagej_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict
         if key in _IMAGEJ_UNICODE or not isinstance(value, str)
         else _escaped(value)
         for key, value in metadata.extra.items()
+        if key not in _IMAGEJ_DISTANCES
     }
-    described["axes"] = metadata.axes
+    described |= {"axes": metadata.axes, **_imagej_distances(metadata)}
     if provenance:
         before = described.get("Info", "")
         described["Info"] = f"{before}\nnapari-msdip: {json.dumps(provenance)}".lstrip()
@@ -528,6 +530,19 @@ def _imagej_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict
         arguments["resolution"] = (1 / metadata.scale["X"], 1 / metadata.scale["Y"])
         arguments["resolutionunit"] = "NONE"
     return arguments
+
+
+def _imagej_distances(metadata: Metadata) -> dict[str, Any]:
+    """Return how far planes and frames are from each other, as far as it is known."""
+    scale, found, distances = metadata.scale, metadata.extra, {}
+    if "Z" in scale:
+        # Below zero, ImageJ counts planes from the other end.
+        distances["spacing"] = math.copysign(scale["Z"], float(found.get("spacing", 1)))
+    if "T" in scale:
+        distances["finterval"] = scale["T"]
+    if "fps" in found and scale.get("T") == found.get("finterval"):
+        distances["fps"] = found["fps"]
+    return distances
 
 
 def _escaped(text: str) -> str:
