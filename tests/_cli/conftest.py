@@ -46,6 +46,31 @@ def stack_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """A folder of three files, each of which says that it is a third of one stack."""
+    folder = tmp_path / "series"
+    folder.mkdir()
+    planes = "".join(
+        f'<TiffData FirstT="{n}" IFD="0" PlaneCount="1"><UUID FileName="{n}.ome.tif">'
+        f"urn:uuid:{n}</UUID></TiffData>"
+        for n in range(3)
+    )
+    for number in range(3):
+        xml = (
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{number}"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+            'DimensionOrder="XYZTC" Type="uint16" SizeX="24" SizeY="20" SizeZ="1" '
+            'SizeC="1" SizeT="3"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+            f"{planes}</Pixels></Image></OME>"
+        )
+        image = np.full((20, 24), 10 * number, np.uint16)
+        tifffile.imwrite(
+            folder / f"{number}.ome.tif", image, description=xml, metadata=None
+        )
+    return folder
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
     folder.mkdir()

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_msdip import io
 from napari_msdip._cli.exits import Exit, naming, refusing
+from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
 from napari_msdip.planes import read_plane, select
 
@@ -31,9 +32,12 @@ def estimate_noise(
     planes = parse_planes(parsed.planes)
     engine = load()
     reports = []
+    parts = Parts(console.note)
     for number, path in enumerate(paths, 1):
+        if parts.leaves_out(path):
+            continue
         try:
-            report = _noise_of(path, parsed, planes, engine)
+            report = _noise_of(path, parsed, planes, engine, parts)
             console.say(
                 f"{path}: {report['sigma']:.4g} ({report['share']:.2%} of its range)"
             )
@@ -57,8 +61,10 @@ def _noise_of(
     parsed: argparse.Namespace,
     planes: slice | list[int] | None,
     engine: Engine,
+    parts: Parts,
 ) -> dict[str, Any]:
     with io.open_image(path, axes=parsed.axes) as source:
+        parts.add(source)
         _, layout = layout_of(source, parsed.channel_axis)
         check_planes(path, parsed.planes, planes, layout)
         sigmas, low, high = [], np.inf, -np.inf

@@ -11,6 +11,7 @@ from napari_msdip import io
 from napari_msdip._cli.exits import UsageError, naming, refusing
 from napari_msdip._cli.made import difference, recorded
 from napari_msdip._cli.names import called_as_scales, name_results, scales_of
+from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import (
     check_planes,
     layout_of,
@@ -70,14 +71,17 @@ def prepare(
     inputs = io.places(paths)
     reports: list[dict[str, Any]] = []
     tasks = []
+    parts = Parts(console.note)
     for path, target in zip(paths, targets, strict=True):
+        if parts.leaves_out(path):
+            continue
         left = _left_to_do(target) if parsed.resume else None
         if parsed.resume and target.exists() and left is None:
-            reports.append(_skip(path, target, parsed, planes, options, console))
+            reports.append(_skip(path, target, parsed, planes, options, parts, console))
             continue
         _check_target(target, left, parsed, inputs)
         try:
-            tasks.append(_plan(path, target, left, parsed, planes, options))
+            tasks.append(_plan(path, target, left, parsed, planes, options, parts))
         except Exception as error:  # Whatever this file does to a third-party reader.
             if len(paths) == 1 and isinstance(error, (FileError, OSError)):
                 raise
@@ -95,12 +99,14 @@ def _skip(
     parsed: argparse.Namespace,
     planes: slice | list[int] | None,
     options: Options,
+    parts: Parts,
     console: Console,
 ) -> dict[str, Any]:
     """Return the report on a result that is there, if it is the one asked for."""
     try:
         made = recorded(target)
         with io.open_image(path, axes=parsed.axes) as source:
+            parts.add(source)
             _, layout = layout_of(source, parsed.channel_axis)
             check_planes(path, parsed.planes, planes, layout)
             if parsed.save_scales and not layout.plane_axes and not scales_of(target):
@@ -175,6 +181,7 @@ def _plan(
     parsed: argparse.Namespace,
     planes: slice | list[int] | None,
     options: Options,
+    parts: Parts,
 ) -> Task:
     """Look at a file's header and settle what to do with it.
 
@@ -184,6 +191,7 @@ def _plan(
         If it cannot be done.
     """
     with io.open_image(path, axes=parsed.axes) as source:
+        parts.add(source)
         channel_axis, layout = layout_of(source, parsed.channel_axis)
         is_stack = bool(layout.plane_axes)
         check_planes(path, parsed.planes, planes, layout)

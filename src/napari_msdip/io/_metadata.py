@@ -300,6 +300,8 @@ class Source:
         Opacity (Y, X) of a PNG or TIFF that has it; not part of ``data``.
     notes : tuple of str
         What a person should know, such as parts of the file left aside.
+    parts : frozenset of Path
+        Other files that the pixels lie in, without links.
     """
 
     path: Path
@@ -307,6 +309,7 @@ class Source:
     metadata: Metadata
     alpha: npt.NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
+    parts: frozenset[Path] = frozenset()
 
 
 def as_unit(text: str) -> str:

@@ -8,6 +8,7 @@ import json
 import math
 import struct
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -27,7 +28,6 @@ from napari_msdip.io._paths import replacing, split_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 __all__ = ["check_tiff", "open_tiff", "save_tiff", "tiff_provenance"]
 
@@ -73,6 +73,8 @@ def open_tiff(path: Path) -> Iterator[Source]:
         _check_colours(path, tif)
         _check_whole(path, tif)
         _check_announced(path, tif)
+        files = _files(tif)
+        _check_own(path, tif, files)
         notes: list[str] = []
         missing = sum(page is None for page in series.pages) if tif.is_ome else 0
         if missing:
@@ -98,7 +100,25 @@ def open_tiff(path: Path) -> Iterator[Source]:
             order = _tiff_order(metadata.axes)
             data = np.transpose(np.asarray(data), order)
             metadata = metadata.reordered(order)
-        yield Source(path, data, metadata, alpha, tuple(notes))
+        parts = files - {path.resolve()}
+        yield Source(path, data, metadata, alpha, tuple(notes), parts)
+
+
+def _files(tif: Any) -> frozenset[Path]:
+    """Return the files that the planes lie in; OME-TIFF may have one for each."""
+    if not tif.is_ome:
+        return frozenset([Path(tif.filehandle.path).resolve()])
+    owners = {page.parent for page in tif.series[0].pages if page is not None}
+    return frozenset(Path(owner.filehandle.path).resolve() for owner in owners)
+
+
+def _check_own(path: Path, tif: Any, files: frozenset[Path]) -> None:
+    """Refuse a file of a set whose first image, the one that is read, lies in others."""
+    if len(tif.series) > 1 and files and path.resolve() not in files:
+        raise FileError(
+            f"{path}: is one file of a set of {len(tif.series)} images, and the first, the "
+            f"only one that is read, lies in {min(files)}; export each as a file of its own"
+        )
 
 
 def _axes(tif: Any) -> str:
