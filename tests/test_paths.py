@@ -34,6 +34,23 @@ def test_only_unfinished_stacks_are_no_images(tmp_path: Path) -> None:
     assert io.expand([tmp_path / names[0]]) == [tmp_path / names[0]]
 
 
+@pytest.mark.parametrize("pattern", ["", "*", "[abc].*"])
+@pytest.mark.parametrize("to", ["missing", "b.tif"])
+def test_link_that_leads_nowhere_fails_by_name(
+    tmp_path: Path, pattern: str, to: str
+) -> None:
+    (tmp_path / "a.tif").touch()
+    (tmp_path / "b.tif").symlink_to(tmp_path / to)
+    (tmp_path / "c.txt").symlink_to(tmp_path / to)
+
+    found = io.expand([tmp_path / pattern])
+
+    assert found == [tmp_path / "a.tif", tmp_path / "b.tif"]
+    assert tmp_path / "b.tif" in io.places(found).values()
+    with pytest.raises(FileError, match=r"b\.tif: is a link"), io.open_image(found[1]):
+        pass
+
+
 class TestCheckOutput:
     @pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
     def test_folders_are_made_when_there_is_something_for_them(

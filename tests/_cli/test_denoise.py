@@ -627,6 +627,22 @@ class TestManyFiles:
         assert sorted(os.listdir(tmp_path / "out")) == ["0.tif", "2.tif"]
 
     @pytest.mark.parametrize("command", ["denoise", "noise"])
+    def test_link_that_leads_nowhere_is_not_silently_missing(
+        self,
+        fake: FakeEngine,
+        folder: Path,
+        tmp_path: Path,
+        command: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        (folder / "3.tif").symlink_to(folder / "3.tif")
+        words = ["-o", tmp_path / "out"] if command == "denoise" else []
+
+        assert run(fake, command, folder, *words) == 1
+
+        assert f"{folder / '3.tif'}: is a link that leads" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("command", ["denoise", "noise"])
     def test_file_without_pixels_does_not_stop_the_others(
         self,
         fake: FakeEngine,

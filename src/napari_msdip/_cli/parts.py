@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from napari_msdip.io import Source
 
@@ -32,7 +33,7 @@ class Parts:
 
     def leaves_out(self, path: Path) -> bool:
         """Tell whether a file was read along with another one, and say so."""
-        whole = self._wholes.get(path.resolve())
+        whole = self._wholes.get(Path(os.path.realpath(path)))
         if whole is not None:
             self._note(f"{path}: is a part of the image in {whole} and is left out")
         return whole is not None

@@ -91,6 +91,8 @@ def open_image(path: Path, *, axes: str | None = None) -> Iterator[Source]:
     FileError
         If the file cannot be read or ``axes`` does not fit it.
     """
+    if path.is_symlink() and not path.exists():
+        raise FileError(f"{path}: is a link that leads to nothing")
     readers = dict.fromkeys(TIFF, open_tiff)
     readers |= {".png": open_picture, ".jpg": open_picture, ".jpeg": open_picture}
     reader = open_zarr if is_zarr(path) else readers.get(path.suffix.lower())

@@ -80,7 +80,7 @@ def expand(
     """
     unique: dict[Path, Path] = {}
     for path in itertools.chain.from_iterable(_expand_one(os.fspath(i)) for i in inputs):
-        first = unique.setdefault(path.resolve(), path)
+        first = unique.setdefault(_followed(path), path)
         if note and os.path.abspath(first) != os.path.abspath(path):
             note(f"{path}: is the same file as {first} and is left out")
     return list(unique.values())
@@ -132,7 +132,7 @@ def places(inputs: Iterable[Path]) -> dict[Path, Path]:
     """Map every input, and every folder that it lies in, to the input."""
     found: dict[Path, Path] = {}
     for path in inputs:
-        resolved = path.resolve()
+        resolved = _followed(path)
         for parent in resolved.parents:
             found.setdefault(parent, path)
         found[resolved] = path
@@ -142,7 +142,9 @@ def places(inputs: Iterable[Path]) -> dict[Path, Path]:
 def _is_image(path: Path) -> bool:
     if path.name.startswith(".") or path.name.endswith(_PARTIAL):
         return False
-    return is_zarr(path) or (path.is_file() and path.suffix.lower() in READABLE)
+    # A link that leads nowhere counts: a file that is missing is to be missed.
+    is_file = path.is_file() or (path.is_symlink() and not path.exists())
+    return is_zarr(path) or (is_file and path.suffix.lower() in READABLE)
 
 
 def check_output(
