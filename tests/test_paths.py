@@ -24,6 +24,12 @@ def test_digits_that_are_no_numbers_are_sorted_all_the_same(tmp_path: Path) -> N
     assert {path.name for path in io.expand([tmp_path])} == set(os.listdir(tmp_path))
 
 
+@pytest.mark.parametrize("stem", ["a", "a.b", "a\nb"])
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
+def test_stem_may_have_any_letter(tmp_path: Path, stem: str, suffix: str) -> None:
+    assert io.split_suffix(tmp_path / f"{stem}{suffix}") == (stem, suffix)
+
+
 def test_only_unfinished_stacks_are_no_images(tmp_path: Path) -> None:
     names = ["cells.partial.tif", "cells.partial.zarr", "b.partial.ome.tif"]
     for name in names:

@@ -82,7 +82,7 @@ def called_as_scales(paths: Iterable[Path]) -> dict[Path, Path]:
     found = {}
     for path in paths:
         stem, suffix = io.split_suffix(path)
-        match = re.fullmatch(r"(.+)\.scale\d+", stem)
+        match = re.fullmatch(r"(.+)\.scale\d+", stem, re.DOTALL)
         if match:
             found[path.parent.resolve() / f"{match[1]}{suffix}"] = path
     return found

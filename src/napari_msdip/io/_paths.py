@@ -44,7 +44,7 @@ _PARTIAL = ".partial.ome.zarr"
 
 def split_suffix(path: Path) -> tuple[str, str]:
     """Split a name in stem and suffix, taking ``.ome.tif`` and ``.ome.zarr`` whole."""
-    match = re.fullmatch(r"(.+?)((?:\.ome)?\.[^.]+)", path.name, re.IGNORECASE)
+    match = re.fullmatch(r"(.+?)((?:\.ome)?\.[^.]+)", path.name, re.IGNORECASE | re.DOTALL)
     return (match[1], match[2]) if match else (path.name, "")
 
 
