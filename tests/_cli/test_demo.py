@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import numpy as np
 from tests._cli.helpers import FakeEngine, run, unloaded
+
+from napari_msdip._cli.demo import demo_image, side_by_side
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,3 +50,15 @@ def test_scales_of_an_earlier_run_do_not_stay(fake: FakeEngine, tmp_path: Path) 
     assert run(fake, "demo", "-o", tmp_path, "--overwrite") == 0
 
     assert not (tmp_path / "denoised.scale3.tif").exists()
+
+
+def test_values_beyond_those_of_the_picture_are_drawn_as_its_ends() -> None:
+    noisy = demo_image()
+    far = noisy.astype(np.float32)
+    far[::2], far[1::2] = -3, 300
+
+    with np.errstate(invalid="raise"):
+        drawn = side_by_side(far, noisy)
+
+    ends = np.where(far < 0, 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(drawn[:, :100], side_by_side(ends, noisy)[:, :100])

@@ -164,7 +164,7 @@ def side_by_side(
     Parameters
     ----------
     noisy, denoised : ndarray
-        ``(Y, X, 3)``, uint8.
+        ``(Y, X, 3)``, of 0 to 255; what lies beyond is drawn as its nearest end.
 
     Returns
     -------
@@ -187,7 +187,7 @@ def side_by_side(
 
 
 def _brightened(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    return np.clip(np.sqrt(image / 255.0) * 255 + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.sqrt(np.clip(image, 0, 255) / 255.0) * 255 + 0.5, np.uint8)
 
 
 def _column(
