@@ -57,6 +57,27 @@ def test_link_that_leads_nowhere_fails_by_name(
         pass
 
 
+def test_hidden_file_is_meant_only_if_it_is_named(tmp_path: Path) -> None:
+    for name in (".hidden.tif", "seen.tif"):
+        (tmp_path / name).touch()
+
+    assert io.expand([tmp_path / ".hidden.tif"]) == [tmp_path / ".hidden.tif"]
+    assert io.expand([tmp_path]) == [tmp_path / "seen.tif"]
+
+
+@pytest.mark.parametrize("pattern", ["day*", "day*/*.tif", "**", "**/*"])
+def test_pattern_may_name_folders(tmp_path: Path, pattern: str) -> None:
+    for name in ("day1", "day2", "day3"):
+        (tmp_path / name).mkdir()
+    images = [tmp_path / "day1" / "a.tif", tmp_path / "day2" / "a.tif"]
+    for path in images:
+        path.touch()
+    notes: list[str] = []
+
+    assert io.expand([f"{tmp_path}/{pattern}"], notes.append) == images
+    assert notes == []
+
+
 class TestCheckOutput:
     @pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
     def test_folders_are_made_when_there_is_something_for_them(

@@ -63,8 +63,8 @@ def expand(
     Parameters
     ----------
     inputs : iterable of path
-        A folder stands for the images directly inside it; ``**`` in a pattern
-        descends into folders.
+        A folder stands for the images directly inside it that are not hidden, also
+        one that a pattern matches; ``**`` in a pattern descends into folders.
     note : callable or None
         Told of every name that is left out because another leads to the same file.
 
@@ -92,21 +92,28 @@ def _expand_one(text: str) -> list[Path]:
         raise FileError("an input is empty; name a file or a folder")
     path = Path(text)
     if path.is_dir() and not is_zarr(path):
-        images = [child for child in path.iterdir() if _is_image(child)]
+        images = _images_in(path)
         if not images:
             raise FileError(f"{text}: no image in this folder ({known()})")
         return sorted(images, key=_natural)
     if path.exists():
-        if not _is_image(path):
+        if not _is_readable(path):
             raise FileError(f"{text}: not a supported image type ({known()})")
         return [path]
     if not glob.has_magic(text):
         raise FileError(f"{text}: no such file or folder")
-    images = [Path(match) for match in glob.glob(text, recursive=True)]
-    images = [image for image in images if _is_image(image)]
+    matches = [Path(match) for match in glob.glob(text, recursive=True)]
+    images = [match for match in matches if _is_image(match)]
+    for match in matches:
+        if match.is_dir() and not is_zarr(match):
+            images += _images_in(match)
     if not images:
         raise FileError(f"{text}: nothing matches, or no image does ({known()})")
     return sorted(images, key=_natural)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return [child for child in folder.iterdir() if _is_image(child)]
 
 
 def known() -> str:
@@ -140,7 +147,11 @@ def places(inputs: Iterable[Path]) -> dict[Path, Path]:
 
 
 def _is_image(path: Path) -> bool:
-    if path.name.startswith(".") or path.name.endswith(_PARTIAL):
+    return not path.name.startswith(".") and _is_readable(path)
+
+
+def _is_readable(path: Path) -> bool:
+    if path.name.endswith(_PARTIAL):
         return False
     # A link that leads nowhere counts: a file that is missing is to be missed.
     is_file = path.is_file() or (path.is_symlink() and not path.exists())
