@@ -614,8 +614,39 @@ class TestManyFiles:
         statuses = [file["status"] for file in files]
         assert statuses == ["completed", "failed", "completed"]
         assert files[1]["error"].startswith(f"{folder / '1.tif'}: unexpected IndexError")
-        with pytest.raises(IndexError):
-            run(fake, *command, "--overwrite", "--debug")
+
+    @pytest.mark.parametrize("command", ["denoise", "noise"])
+    @pytest.mark.parametrize("error", [IndexError, io.FileError])
+    @pytest.mark.parametrize("words", [[], ["--debug"]])
+    def test_tracebacks_cost_no_other_file(
+        self,
+        fake: FakeEngine,
+        folder: Path,
+        tmp_path: Path,
+        command: str,
+        error: type[Exception],
+        words: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def breaking(real: Any) -> Any:
+            def method(image: np.ndarray, *rest: Any, **settings: Any) -> Any:
+                if image.flat[0] == 99:
+                    raise error("of an odd file")
+                return real(image, *rest, **settings)
+
+            return method
+
+        for name in ("sigma", "iter_denoise"):
+            monkeypatch.setattr(fake, name, breaking(getattr(fake, name)))
+        out = ["-o", tmp_path / "out"] if command == "denoise" else []
+
+        assert run(fake, command, folder, *out, *words, "--json") == 1
+
+        captured = capsys.readouterr()
+        files = json.loads(captured.out)["files"]
+        assert ["error" in file for file in files] == [False, True, False]
+        assert captured.err.count("Traceback") == len(words)
 
     def test_unreadable_file_does_not_stop_the_others(
         self, fake: FakeEngine, folder: Path, tmp_path: Path

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import time
+import traceback
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -44,6 +45,8 @@ class Console:
         Where results and where notes go; None for nowhere.
     as_json : bool
         Whether the result is JSON; then words for people go to ``err``.
+    debug : bool
+        Whether an error tells where in the program it comes from.
     progress : bool or None
         Whether to show progress; None: if ``err`` is a terminal.
 
@@ -59,10 +62,12 @@ class Console:
         err: TextIO | None,
         *,
         as_json: bool = False,
+        debug: bool = False,
         progress: bool | None = None,
     ) -> None:
         self.as_json = as_json
         self.lost = False
+        self._debug = debug
         self._out = io.StringIO() if out is None else out
         self._err = io.StringIO() if err is None else err
         self._terminal = self._err.isatty()
@@ -79,8 +84,10 @@ class Console:
         """Write a remark that is no result."""
         self._write(self._err, f"note: {text}")
 
-    def error(self, text: str) -> None:
-        """Write an error, on one line."""
+    def error(self, text: str, cause: Exception | None = None) -> None:
+        """Write an error, on one line, after its traceback if that is wanted."""
+        if self._debug and cause is not None:
+            self._write(self._err, "".join(traceback.format_exception(cause)).rstrip())
         self._write(self._err, f"error: {' '.join(text.split())}")
 
     def emit(self, report: Mapping[str, Any]) -> None:

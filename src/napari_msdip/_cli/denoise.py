@@ -105,10 +105,8 @@ class _Run:
                     self.console.note(f"{task.source}: {note}")
                 report = self._stack(source) if task.is_stack else self._image(source)
         except Exception as error:  # Whatever this file does to a third-party reader.
-            if self.parsed.debug:
-                raise
             text = naming(task.source, error)
-            self.console.error(text)
+            self.console.error(text, error)
             report = report_on(task.source, task.target, "failed", error=text)
         return report
 

@@ -42,10 +42,8 @@ def estimate_noise(
                 f"{path}: {report['sigma']:.4g} ({report['share']:.2%} of its range)"
             )
         except Exception as error:  # Whatever this file does to a third-party reader.
-            if parsed.debug:
-                raise
             text = naming(path, error)
-            console.error(text)
+            console.error(text, error)
             report = {"input": str(path), "error": text}
         reports.append(report)
         console.show("noise", number / len(paths), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import traceback
 import warnings
 from contextlib import contextmanager
 from functools import partial
@@ -33,7 +32,11 @@ def run(arguments: Sequence[str] | None, load: Callable[[], Engine] | None) -> i
         console = Console(sys.stdout, sys.stderr, as_json="--json" in words)
         return _refuse(console, error)
     console = Console(
-        sys.stdout, sys.stderr, as_json=parsed.json, progress=_wanted(parsed.progress)
+        sys.stdout,
+        sys.stderr,
+        as_json=parsed.json,
+        debug=parsed.debug,
+        progress=_wanted(parsed.progress),
     )
     with warnings.catch_warnings(), _listening_to_tifffile(console):
         warnings.showwarning = partial(_show_warning, console)
@@ -41,8 +44,6 @@ def run(arguments: Sequence[str] | None, load: Callable[[], Engine] | None) -> i
             code = int(parsed.run(parsed, console, load or load_engine))
             return code or (Exit.FAILED if console.lost else Exit.OK)
         except (UsageError, FileError) as error:
-            if parsed.debug:
-                traceback.print_exc()
             return _refuse(console, error)
         except KeyboardInterrupt:
             console.error("aborted")
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str] | None, load: Callable[[], Engine] | None) -> i
 
 def _refuse(console: Console, error: Exception) -> Exit:
     """Say why nothing is begun, to people and machines."""
-    console.error(str(error))
+    console.error(str(error), error)
     code = Exit.USAGE
     console.emit({"exit_code": int(code), "error": str(error), "files": []})
     return code

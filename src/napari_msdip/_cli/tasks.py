@@ -85,7 +85,7 @@ def prepare(
         except Exception as error:  # Whatever this file does to a third-party reader.
             if len(paths) == 1 and isinstance(error, (FileError, OSError)):
                 raise
-            reports.append(_failed(path, target, error, parsed, console))
+            reports.append(_failed(path, target, error, console))
     like_scales = called_as_scales([*paths, *targets])
     for task in tasks:
         _check_scales(task, parsed, like_scales)
@@ -125,23 +125,14 @@ def _skip(
                 "another output, or --overwrite without --resume to replace it"
             )
     except Exception as error:  # Whatever this file does to a third-party reader.
-        return _failed(path, target, error, parsed, console)
+        return _failed(path, target, error, console)
     return report_on(path, target, "skipped")
 
 
-def _failed(
-    path: Path,
-    target: Path,
-    error: Exception,
-    parsed: argparse.Namespace,
-    console: Console,
-) -> dict[str, Any]:
+def _failed(path: Path, target: Path, error: Exception, console: Console) -> dict[str, Any]:
     """Return the report on a file that an error ends, after saying it."""
-    foreseen = isinstance(error, FileError)
-    if parsed.debug and not foreseen:
-        raise error
-    text = str(error) if foreseen else naming(path, error)
-    console.error(text)
+    text = str(error) if isinstance(error, FileError) else naming(path, error)
+    console.error(text, error)
     return report_on(path, target, "failed", error=text)
 
 
