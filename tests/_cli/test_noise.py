@@ -55,3 +55,14 @@ def test_failure_names_the_file(
     run(fake, "noise", image_file)
 
     assert f"{image_file}: image: holds NaN" in capsys.readouterr().err
+
+
+def test_what_a_file_lacks_is_said(
+    fake: FakeEngine, stack_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = stack_file.read_bytes()
+    stack_file.write_bytes(content.replace(b'SizeZ="6"', b'SizeZ="7"'))
+
+    run(fake, "noise", stack_file)
+
+    assert f"note: {stack_file}: lacks 1 of the planes" in capsys.readouterr().err

@@ -37,7 +37,7 @@ def estimate_noise(
         if parts.leaves_out(path):
             continue
         try:
-            report = _noise_of(path, parsed, planes, engine, parts)
+            report = _noise_of(path, parsed, planes, engine, parts, console)
             console.say(
                 f"{path}: {report['sigma']:.4g} ({report['share']:.2%} of its range)"
             )
@@ -60,8 +60,11 @@ def _noise_of(
     planes: slice | list[int] | None,
     engine: Engine,
     parts: Parts,
+    console: Console,
 ) -> dict[str, Any]:
     with io.open_image(path, axes=parsed.axes) as source:
+        for note in source.notes:
+            console.note(f"{path}: {note}")
         parts.add(source)
         _, layout = layout_of(source, parsed.channel_axis)
         check_planes(path, parsed.planes, planes, layout)
