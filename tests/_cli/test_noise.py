@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from tests._cli.helpers import FakeEngine, run, unloaded
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_stack_gives_the_median_of_its_planes(
@@ -21,6 +20,28 @@ def test_stack_gives_the_median_of_its_planes(
     (file,) = json.loads(capsys.readouterr().out)["files"]
     assert file["sigma"] == 25
     assert file["sigma_of_planes"] == [0, 10, 20, 30, 40, 50]
+
+
+@pytest.mark.parametrize(("planes", "sigmas"), [("2", [20]), ("1:3", [10, 20])])
+def test_planes_of_a_stack_are_told_however_few(
+    fake: FakeEngine,
+    stack_file: Path,
+    planes: str,
+    sigmas: list[float],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(fake, "noise", stack_file, "--json", "--planes", planes)
+
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert file["sigma_of_planes"] == sigmas
+
+
+def test_image_has_no_planes_to_tell(
+    fake: FakeEngine, image_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(fake, "noise", image_file, "--json")
+
+    assert "sigma_of_planes" not in capsys.readouterr().out
 
 
 def test_what_the_system_refuses_is_one_clear_error(
