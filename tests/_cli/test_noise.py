@@ -11,6 +11,8 @@ from tests._cli.helpers import FakeEngine, run, unloaded
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+
 
 def test_stack_gives_the_median_of_its_planes(
     fake: FakeEngine, stack_file: Path, capsys: pytest.CaptureFixture[str]
@@ -76,6 +78,24 @@ def test_failure_names_the_file(
     run(fake, "noise", image_file)
 
     assert f"{image_file}: image: holds NaN" in capsys.readouterr().err
+
+
+def test_failure_names_the_plane_of_a_stack(
+    fake: FakeEngine,
+    stack_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(image: np.ndarray, *, channel_axis: int | None) -> float:
+        if image.flat[0] == 30:
+            raise ValueError("image: holds NaN")
+        return 1.0
+
+    monkeypatch.setattr(fake, "sigma", refuse)
+
+    assert run(fake, "noise", stack_file) == 1
+
+    assert f"{stack_file}: plane 3: image: holds NaN" in capsys.readouterr().err
 
 
 def test_what_a_file_lacks_is_said(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import re
 from typing import TYPE_CHECKING
 
 from napari_msdip.io import FileError
@@ -62,7 +63,8 @@ def refusing() -> Iterator[None]:
 
 def naming(source: Path, error: Exception) -> str:
     """Say an error, and of which file, once; one that nobody foresaw is called that."""
-    text = _in_words(error)
+    # On the command line the argument of the engine is a flag.
+    text = re.sub(r"\bchannel_axis=", "--channel-axis=", _in_words(error))
     if not isinstance(error, _REFUSALS):
         kind = type(error).__name__
         return f"{source}: unexpected {kind}: {text}; this is a bug, --debug shows where"

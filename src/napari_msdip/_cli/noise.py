@@ -73,7 +73,12 @@ def _noise_of(
             with io.reading(path):
                 plane = read_plane(source.data, layout, index)
             axis = layout.plane_channel_axis
-            sigmas.append(float(engine.estimate_sigma(plane, channel_axis=axis)))
+            try:
+                sigmas.append(float(engine.estimate_sigma(plane, channel_axis=axis)))
+            except ValueError as error:
+                if layout.plane_axes:
+                    raise ValueError(f"plane {index}: {error}") from error
+                raise
             low, high = min(low, float(plane.min())), max(high, float(plane.max()))
     sigma = float(np.median(sigmas))
     share = sigma / (high - low) if high > low else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from napari_msdip._cli.exits import UsageError
@@ -94,6 +95,6 @@ def _channel_axis(source: Source, wanted: str | None) -> int | None:
         return None
     if wanted.upper() in axes and len(wanted) == 1:
         return axes.index(wanted.upper())
-    if wanted.lstrip("-").isdigit() and -len(axes) <= int(wanted) < len(axes):
+    if re.fullmatch(r"-?[0-9]+", wanted) and -len(axes) <= int(wanted) < len(axes):
         return int(wanted) % len(axes)
     raise FileError(f"{source.path}: --channel-axis {wanted}: its dimensions are {axes}")
