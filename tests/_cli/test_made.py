@@ -144,3 +144,66 @@ def test_resume_refuses_a_result_without_the_scales_that_are_asked_for(
     assert "made otherwise (without its scales)" in capsys.readouterr().err
     assert run(fake, *command[:-1], "--overwrite", "--save-scales") == 0
     assert unloaded(*command, "--save-scales") == 0
+
+
+class Killed(BaseException):
+    """Ends the program where it stands."""
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".ome.zarr"])
+class TestScales:
+    def test_those_of_another_run_are_not_taken_for_its_own(
+        self, fake: FakeEngine, image_file: Path, tmp_path: Path, suffix: str
+    ) -> None:
+        out, scale = tmp_path / f"out{suffix}", tmp_path / f"out.scale0{suffix}"
+        command = ["denoise", image_file, "-o", out, "--save-scales"]
+        run(fake, *command)
+        scale.rename(tmp_path / "other")
+        run(fake, *command, "--seed", "3", "--overwrite")
+        assert unloaded(*command, "--seed", "3", "--resume") == 0
+
+        io.discard(scale)
+        (tmp_path / "other").rename(scale)
+
+        assert unloaded(*command, "--seed", "3", "--resume") == 1
+
+    def test_they_go_with_the_result_that_they_belong_to(
+        self, fake: FakeEngine, image_file: Path, tmp_path: Path, suffix: str
+    ) -> None:
+        scale = tmp_path / f"out.scale0{suffix}"
+        command = ["denoise", image_file, "-o", tmp_path / f"out{suffix}"]
+        run(fake, *command, "--save-scales")
+
+        run(fake, *command, "--overwrite")
+        assert not scale.exists()
+        run(fake, "denoise", image_file, "-o", scale, "--seed", "3")
+        run(fake, *command, "--overwrite")
+
+        assert scale.exists()
+
+    def test_kill_while_they_are_written_can_be_resumed(
+        self,
+        fake: FakeEngine,
+        image_file: Path,
+        tmp_path: Path,
+        suffix: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        out, scale = tmp_path / f"out{suffix}", tmp_path / f"out.scale0{suffix}"
+        command = ["denoise", image_file, "-o", out, "--save-scales", "--resume"]
+        save = io.save_image
+
+        def dying(path: Path, *rest: Any, **settings: Any) -> None:
+            if path == out:
+                raise Killed
+            save(path, *rest, **settings)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(io, "save_image", dying)
+            with pytest.raises(Killed):
+                run(fake, *command)
+        assert (out.exists(), scale.exists()) == (False, True)
+
+        assert unloaded(*command, "--seed", "3") == 2
+        assert run(fake, *command) == 0
+        assert unloaded(*command) == 0

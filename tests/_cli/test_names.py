@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests._cli.helpers import FakeEngine, run, unloaded
 
+from napari_msdip._cli.names import free_name
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -67,3 +69,10 @@ def test_scales_do_not_replace_another_result(image_file: Path, tmp_path: Path) 
     words = ["-o", f"{tmp_path}/out/", "--save-scales", "--overwrite"]
 
     assert unloaded("denoise", image_file, other, *words) == 2
+
+
+def test_unfinished_image_does_not_meet_scales_of_another(tmp_path: Path) -> None:
+    (tmp_path / "a.unfinished.scale1.tif").touch()
+    (tmp_path / "a.unfinished-2.tif").touch()
+
+    assert free_name(tmp_path / "a.tif") == tmp_path / "a.unfinished-3.tif"

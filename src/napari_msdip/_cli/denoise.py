@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,7 +15,7 @@ from napari_msdip._cli.console import Interrupt, duration
 from napari_msdip._cli.engine import ready
 from napari_msdip._cli.exits import Exit, UsageError, naming
 from napari_msdip._cli.flags import options_from
-from napari_msdip._cli.made import made_of
+from napari_msdip._cli.made import made_of, scales_made_with, told
 from napari_msdip._cli.names import free_name, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip._cli.tasks import prepare, report_on
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from napari_msdip._cli.console import Console
     from napari_msdip._cli.engine import Engine
     from napari_msdip._cli.tasks import Task
-    from napari_msdip.events import Progress, StackResult
+    from napari_msdip.events import Progress, Result, StackResult
     from napari_msdip.io import Metadata, Source
     from napari_msdip.options import Options
 
@@ -130,19 +129,7 @@ class _Run:
         target = self.task.target if completed else free_name(self.task.target)
         layout = PlaneLayout.of(image.shape, axis)
         made = made_of(source, layout, [0], self.options)
-        save = partial(
-            io.save_image,
-            overwrite=self.parsed.overwrite,
-            provenance=result.provenance() | made,
-        )
-        save(target, result.image, source.metadata, alpha=source.alpha)
-        if self.parsed.save_scales:
-            scales = [scale_path(target, number) for number in range(len(result.scales))]
-            for path, scale in zip(scales, result.scales, strict=True):
-                save(path, scale.image, source.metadata.resampled(scale.zoom))
-            stale = {*scales_of(target)} - {*scales}
-            for path in stale if self.parsed.overwrite else ():
-                _tidy(path, self.console)
+        self._save(target, result, source, result.provenance() | made)
         quality = self._judge(image, result.image, axis)
         self.console.say(f"{source.path} -> {target} ({duration(result.seconds)})")
         self.console.say(f"  {in_words(quality)}")
@@ -159,6 +146,41 @@ class _Run:
             quality=quality,
             provenance=result.provenance(),
         )
+
+    def _save(
+        self, target: Path, result: Result, source: Source, provenance: dict[str, Any]
+    ) -> None:
+        """Write an image, after its scales: what is there has all that belongs to it."""
+        overwrite, scales = self.parsed.overwrite, []
+        before = self._scales_before(target) if overwrite else []
+        for number, scale in enumerate(result.scales if self.parsed.save_scales else ()):
+            scales.append(scale_path(target, number))
+            io.save_image(
+                scales[-1],
+                scale.image,
+                source.metadata.resampled(scale.zoom),
+                # What a killed run left of them was looked at before.
+                overwrite=overwrite or self.parsed.resume,
+                provenance=provenance,
+            )
+        io.save_image(
+            target,
+            result.image,
+            source.metadata,
+            overwrite=overwrite,
+            alpha=source.alpha,
+            provenance=provenance,
+        )
+        for path in {*before} - {*scales}:
+            _tidy(path, self.console)
+
+    def _scales_before(self, target: Path) -> list[Path]:
+        """Return the scales that a result loses its use for when it is replaced."""
+        if self.parsed.save_scales:
+            return scales_of(target)
+        # Others may be results of their own, of an input that is called like a scale.
+        before = told(target)
+        return scales_made_with(target, before) if before.get("scales") else []
 
     def _stack(self, source: Source) -> dict[str, Any]:
         task = self.task

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip import io
+from napari_msdip._cli.names import scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip.planes import PlaneLayout, digest, read_plane, select, spread
 from napari_msdip.sinks import JOURNAL
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from napari_msdip.io import Source
     from napari_msdip.options import Options
 
-__all__ = ["difference", "made_of", "recorded"]
+__all__ = [
+    "difference",
+    "has_scales",
+    "made_of",
+    "recorded",
+    "scales_made_with",
+    "told",
+]
 
 # They may differ from machine to machine, and say nothing of what is wanted.
 _OF_MACHINE = ("device", "threads")
@@ -56,6 +64,30 @@ def recorded(target: Path) -> dict[str, Any]:
         return {**json.loads(header), "axis names": names, "input": fingerprints}
     except (IndexError, KeyError, TypeError, ValueError):
         return {}
+
+
+def told(path: Path) -> dict[str, Any]:
+    """Return what a file says it was made of, nothing if it is no readable result."""
+    try:
+        return recorded(path)
+    except io.FileError:
+        return {}
+
+
+def scales_made_with(target: Path, made: Mapping[str, Any]) -> list[Path]:
+    """Return the scales that are there and of the same run as what tells ``made``."""
+    # As a text, because NaN is not the same as itself.
+    text = json.dumps(made, sort_keys=True)
+    return [
+        path for path in scales_of(target) if json.dumps(told(path), sort_keys=True) == text
+    ]
+
+
+def has_scales(target: Path, made: Mapping[str, Any]) -> bool:
+    """Whether every scale of the run that tells ``made`` is there, one if none tells."""
+    numbers = range(len(made.get("scales") or [0]))
+    expected = {scale_path(target, number) for number in numbers}
+    return expected <= {*scales_made_with(target, made)}
 
 
 def _axis_names(store: Path) -> list[str]:

@@ -89,11 +89,11 @@ def called_as_scales(paths: Iterable[Path]) -> dict[Path, Path]:
 
 
 def free_name(target: Path) -> Path:
-    """Return a name that says that the image is unfinished and that is not taken."""
+    """Return a name that says that the image is unfinished, free for its scales too."""
     stem, suffix = io.split_suffix(target)
     name = target.with_name(f"{stem}.unfinished{suffix}")
     number = 2
-    while os.path.lexists(name):
+    while os.path.lexists(name) or scales_of(name):
         name = target.with_name(f"{stem}.unfinished-{number}{suffix}")
         number += 1
     return name

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_msdip import io
 from napari_msdip._cli.exits import UsageError, naming, refusing
-from napari_msdip._cli.made import difference, recorded
+from napari_msdip._cli.made import difference, has_scales, recorded, told
 from napari_msdip._cli.names import called_as_scales, name_results, scales_of
 from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import (
@@ -19,6 +19,7 @@ from napari_msdip._cli.selection import (
     parse_planes,
 )
 from napari_msdip.io import FileError
+from napari_msdip.planes import PlaneLayout
 from napari_msdip.sinks import Leftover
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def prepare(
             reports.append(_failed(path, target, error, console))
     like_scales = called_as_scales([*paths, *targets])
     for task in tasks:
-        _check_scales(task, parsed, like_scales)
+        _check_scales(task, parsed, options, like_scales)
         _check_partial(task, parsed)
     return tasks, reports
 
@@ -109,9 +110,7 @@ def _skip(
             parts.add(source)
             _, layout = layout_of(source, parsed.channel_axis)
             check_planes(path, parsed.planes, planes, layout)
-            if parsed.save_scales and not layout.plane_axes and not scales_of(target):
-                found = "without its scales"
-            elif made.get("options"):
+            if made.get("options"):
                 found = difference(made, source, layout, planes, options)
             else:
                 found = ""
@@ -119,6 +118,9 @@ def _skip(
                     f"{target}: is there already and does not tell what it was made of, "
                     "so it is not compared"
                 )
+            wanted = parsed.save_scales and not layout.plane_axes
+            if not found and wanted and not has_scales(target, made):
+                found = "without its scales"
         if found:
             raise FileError(
                 f"{target}: is there already, but was made otherwise ({found}); choose "
@@ -200,9 +202,12 @@ def _plan(
 
 
 def _check_scales(
-    task: Task, parsed: argparse.Namespace, like_scales: Mapping[Path, Path]
+    task: Task,
+    parsed: argparse.Namespace,
+    options: Options,
+    like_scales: Mapping[Path, Path],
 ) -> None:
-    """Make sure that the scales of an image would replace nothing."""
+    """Make sure that the scales of an image would replace nothing of value."""
     if task.is_stack or not parsed.save_scales:
         return
     taken = like_scales.get(task.target.parent.resolve() / task.target.name)
@@ -214,7 +219,19 @@ def _check_scales(
     if parsed.overwrite:
         return
     for found in scales_of(task.target):
+        if parsed.resume and _is_the_same(found, task, options):
+            continue
         raise UsageError(f"{found}: exists already; --overwrite replaces it")
+
+
+def _is_the_same(scale: Path, task: Task, options: Options) -> bool:
+    """Whether a scale was made as this image will be, by a run that was killed, say."""
+    made = told(scale)
+    if not made.get("options"):
+        return False
+    with io.open_image(task.source, axes=task.axes) as source:
+        layout = PlaneLayout.of(source.data.shape, task.channel_axis)
+        return not difference(made, source, layout, task.planes, options)
 
 
 def _check_partial(task: Task, parsed: argparse.Namespace) -> None:
