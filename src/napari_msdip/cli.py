@@ -6,11 +6,15 @@ moment has to end it as it does later. Nothing but ``main`` may be imported firs
 
 from __future__ import annotations
 
+import json
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_msdip._cli.engine import Engine
 
@@ -35,12 +39,30 @@ def main(
         Gives the engine; called only after everything that can be checked
         without it, because it takes seconds to import. None for the real one.
     """
-    try:
-        from napari_msdip._cli import program
+    words = sys.argv[1:] if arguments is None else arguments
+    with _terminated_as_interrupted():
+        try:
+            from napari_msdip._cli import program
 
-        return program.run(arguments, load)
-    except KeyboardInterrupt:
-        return _CANCELLED
+            return program.run(words, load)
+        except KeyboardInterrupt:
+            if "--json" in words and sys.stdout is not None:
+                sys.stdout.write(f"{json.dumps({'exit_code': _CANCELLED, 'files': []})}\n")
+            return _CANCELLED
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, which schedulers send, end the program as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        # Python gives signals to no other.
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

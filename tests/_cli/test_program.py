@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from tests._cli.helpers import unloaded
+from tests._cli.helpers import FakeEngine, run, unloaded
+
+from napari_msdip._cli import tasks
+from napari_msdip.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
+
+    from napari_msdip._cli.engine import Engine
 
 
 @pytest.mark.parametrize(
@@ -52,9 +61,86 @@ def test_what_tifffile_complains_about_is_a_note(
     assert [line.split(":")[0] for line in lines] == ["note", "error"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+class TestAborted:
+    def test_before_the_first_step_it_tells_what_was_there(
+        self,
+        fake: FakeEngine,
+        folder: Path,
+        tmp_path: Path,
+        number: signal.Signals,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        command = [
+            "denoise",
+            str(folder),
+            "-o",
+            str(tmp_path / "out"),
+            "--resume",
+            "--json",
+        ]
+        run(fake, "denoise", folder / "0.tif", "-o", f"{tmp_path}/out/")
+        capsys.readouterr()
+
+        def stopping() -> Engine:
+            signal.raise_signal(number)
+            return fake.load()
+
+        before = signal.getsignal(number)
+        assert main(command, load=stopping) == 130
+
+        assert signal.getsignal(number) is before
+        report = json.loads(capsys.readouterr().out)
+        assert report["exit_code"] == 130
+        assert [file["status"] for file in report["files"]] == ["skipped"]
+
+    def test_between_files_it_tells_those_that_were_done(
+        self,
+        fake: FakeEngine,
+        folder: Path,
+        number: signal.Signals,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def stopping(image: np.ndarray, *, channel_axis: int | None) -> float:
+            if image.flat[0] == 99:
+                signal.raise_signal(number)
+            return 1.0
+
+        monkeypatch.setattr(fake, "sigma", stopping)
+
+        assert run(fake, "noise", folder, "--json") == 130
+
+        report = json.loads(capsys.readouterr().out)
+        assert report["exit_code"] == 130
+        assert [file["input"] for file in report["files"]] == [str(folder / "0.tif")]
+
+    def test_while_files_are_looked_at_there_is_nothing_to_tell(
+        self,
+        image_file: Path,
+        tmp_path: Path,
+        number: signal.Signals,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(tasks, "layout_of", lambda *_: signal.raise_signal(number))
+
+        assert unloaded("denoise", image_file, "-o", tmp_path / "o.tif", "--json") == 130
+
+        captured = capsys.readouterr()
+        assert json.loads(captured.out) == {"exit_code": 130, "files": []}
+        assert captured.err == "error: aborted\n"
+
+
+def test_it_runs_beside_the_main_thread(fake: FakeEngine, image_file: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run, fake, "noise", image_file).result() == 0
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("module", ["numpy", "napari_msdip._cli.denoise", "tifffile"])
 def test_interrupt_while_the_program_is_loaded_is_quiet(
-    image_file: Path, module: str
+    image_file: Path, module: str, number: str
 ) -> None:
     code = (
         "import signal, sys\n"
@@ -63,13 +149,14 @@ def test_interrupt_while_the_program_is_loaded_is_quiet(
         "class Interrupting:\n"
         "    def find_spec(self, name, *rest):\n"
         f"        if name == {module!r}:\n"
-        "            signal.raise_signal(signal.SIGINT)\n"
-        "sys.meta_path.insert(0, Interrupting())\n"
+        f"            signal.raise_signal(signal.{number})\n"
         "from napari_msdip.cli import main\n"
-        f"sys.exit(main(['noise', {str(image_file)!r}]))\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        f"sys.exit(main(['noise', {str(image_file)!r}, '--json']))\n"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert done.returncode == 130
+    assert json.loads(done.stdout) == {"exit_code": 130, "files": []}
     assert done.stderr in ("", "error: aborted\n")

@@ -13,7 +13,7 @@ import numpy as np
 from napari_msdip import io
 from napari_msdip._cli.console import Interrupt, duration
 from napari_msdip._cli.engine import ready
-from napari_msdip._cli.exits import Exit, UsageError, naming
+from napari_msdip._cli.exits import Exit, UsageError, abort, naming
 from napari_msdip._cli.flags import options_from
 from napari_msdip._cli.made import made_of, scales_made_with, told
 from napari_msdip._cli.names import free_name, scale_path, scales_of
@@ -46,6 +46,22 @@ def denoise_files(
     """Denoise every input; one that fails does not keep the others from being done."""
     options = options_from(parsed)
     tasks, reports = prepare(parsed, options, console)
+    try:
+        _denoise_each(tasks, reports, parsed, options, console, load)
+    except KeyboardInterrupt:
+        return abort(console, reports)
+    return _finish(reports, console)
+
+
+def _denoise_each(
+    tasks: list[Task],
+    reports: list[dict[str, Any]],
+    parsed: argparse.Namespace,
+    options: Options,
+    console: Console,
+    load: Callable[[], Engine],
+) -> None:
+    """Do what is to do, adding a report on each to those that are there."""
     engine = ready(load, options) if tasks else None
     client = _connect(parsed.scheduler) if parsed.scheduler else None
     stop = Interrupt(console)
@@ -58,7 +74,6 @@ def denoise_files(
             label = f"[{number}/{len(tasks)}] {task.source.name}"
             run = _Run(task, options, engine, console, stop, label, parsed, client)
             reports.append(run.denoise())
-    return _finish(reports, console)
 
 
 def _connect(address: str) -> Any:

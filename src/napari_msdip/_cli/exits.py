@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import enum
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_msdip.io import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Exit", "UsageError", "naming", "refusing"]
+    from napari_msdip._cli.console import Console
+
+__all__ = ["Exit", "UsageError", "abort", "naming", "refusing"]
 
 # What is raised for one image that cannot be read, denoised or written.
 _REFUSALS = (
@@ -59,6 +61,14 @@ def refusing() -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(_in_words(error)) from error
+
+
+def abort(console: Console, files: Sequence[Mapping[str, Any]] = ()) -> Exit:
+    """End at once, as a person wants, and tell of the files that were done before."""
+    console.error("aborted")
+    code = Exit.CANCELLED
+    console.emit({"exit_code": int(code), "files": list(files)})
+    return code
 
 
 def naming(source: Path, error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_msdip import io
-from napari_msdip._cli.exits import Exit, naming, refusing
+from napari_msdip._cli.exits import Exit, abort, naming, refusing
 from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
 from napari_msdip.planes import read_plane, select
@@ -30,8 +30,26 @@ def estimate_noise(
     with refusing():
         paths = io.expand(parsed.inputs, console.note)
     planes = parse_planes(parsed.planes)
-    engine = load()
-    reports = []
+    reports: list[dict[str, Any]] = []
+    try:
+        _add_reports(reports, paths, parsed, planes, load(), console)
+    except KeyboardInterrupt:
+        return abort(console, reports)
+    console.clear()
+    failed = any("error" in report for report in reports)
+    code = Exit.FAILED if failed else Exit.OK
+    console.emit({"exit_code": int(code), "files": reports})
+    return code
+
+
+def _add_reports(
+    reports: list[dict[str, Any]],
+    paths: list[Path],
+    parsed: argparse.Namespace,
+    planes: slice | list[int] | None,
+    engine: Engine,
+    console: Console,
+) -> None:
     parts = Parts(console.note)
     for number, path in enumerate(paths, 1):
         if parts.leaves_out(path):
@@ -47,11 +65,6 @@ def estimate_noise(
             report = {"input": str(path), "error": text}
         reports.append(report)
         console.show("noise", number / len(paths), None)
-    console.clear()
-    failed = any("error" in report for report in reports)
-    code = Exit.FAILED if failed else Exit.OK
-    console.emit({"exit_code": int(code), "files": reports})
-    return code
 
 
 def _noise_of(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_msdip._cli.console import Console
 from napari_msdip._cli.engine import load_engine
-from napari_msdip._cli.exits import Exit, UsageError
+from napari_msdip._cli.exits import Exit, UsageError, abort
 from napari_msdip._cli.parser import build_parser
 from napari_msdip.io import FileError
 
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-def run(arguments: Sequence[str] | None, load: Callable[[], Engine] | None) -> int:
+def run(words: Sequence[str], load: Callable[[], Engine] | None) -> int:
     """Run the command line; see :func:`napari_msdip.cli.main`."""
-    words = sys.argv[1:] if arguments is None else arguments
     try:
         parsed = build_parser().parse_args(words)
     except UsageError as error:
@@ -46,8 +45,7 @@ def run(arguments: Sequence[str] | None, load: Callable[[], Engine] | None) -> i
         except (UsageError, FileError) as error:
             return _refuse(console, error)
         except KeyboardInterrupt:
-            console.error("aborted")
-            return Exit.CANCELLED
+            return abort(console)
 
 
 def _refuse(console: Console, error: Exception) -> Exit:
