@@ -872,6 +872,53 @@ class TestZarr:
         assert after.scale == {"Z": 2.0, "Y": 0.5, "X": 0.5}
         assert after.origin == {"Y": 20.0, "X": 40.0}
 
+    @pytest.mark.parametrize("names", [{}, {"Name": ["a", "b"]}])
+    @pytest.mark.parametrize(
+        ("dtype", "window"), [("int16", (-(2**15), 2**15 - 1)), ("float32", None)]
+    )
+    def test_colours_of_ome_tiff_are_kept_there_and_back(
+        self, tmp_path: Path, names: dict, dtype: str, window: tuple[int, int] | None
+    ) -> None:
+        # Red and half-transparent blue.
+        colours = [-16776961, 65408]
+        metadata = {"axes": "CYX", "Channel": {"Color": colours, **names}}
+        image = pixels(2, 20, 24, dtype=dtype)
+        tifffile.imwrite(tmp_path / "in.ome.tif", image, metadata=metadata)
+
+        copy(tmp_path / "in.ome.tif", tmp_path / "there.ome.zarr")
+        copy(tmp_path / "there.ome.zarr", tmp_path / "back.ome.tif")
+
+        omero = zarr.open_group(tmp_path / "there.ome.zarr").attrs["ome"]["omero"]
+        shown = omero["channels"]
+        assert [channel["color"] for channel in shown] == ["FF0000", "0000FF"]
+        assert [c["label"] for c in shown if "label" in c] == names.get("Name", [])
+        for channel in shown:
+            found = channel.get("window", {})
+            assert (found.get("start"), found.get("end")) == (window or (None, None))
+        back = metadata_of(tmp_path / "back.ome.tif")
+        assert back.extra["Channel"]["Color"] == ["-16776961", "65535"]
+        assert back.channel_names == tuple(names.get("Name", []))
+
+    def test_named_channels_without_a_colour_are_white(self, tmp_path: Path) -> None:
+        metadata = Metadata("CYX", channel_names=("a", "b"))
+
+        io.save_image(tmp_path / "out.zarr", pixels(2, 20, 24), metadata)
+
+        omero = zarr.open_group(tmp_path / "out.zarr").attrs["ome"]["omero"]
+        assert [channel["color"] for channel in omero["channels"]] == ["FFFFFF"] * 2
+
+    @pytest.mark.parametrize("colours", [["FF0000", "red"], ["FF0000", None]])
+    def test_colours_that_are_none_cost_nothing_else(
+        self, tmp_path: Path, colours: list
+    ) -> None:
+        channels = [{"label": "a", "color": colour} for colour in colours]
+        ome_zarr(tmp_path / "in.zarr", "cyx", (2, 20, 24), omero={"channels": channels})
+
+        copy(tmp_path / "in.zarr", tmp_path / "out.ome.tif")
+
+        after = metadata_of(tmp_path / "out.ome.tif")
+        assert (after.channel_names, after.channel_colours) == (("a", "a"), ())
+
     @pytest.mark.parametrize("labels", [["a"], ["a", "b", "c"]])
     def test_labels_that_are_not_one_a_channel_are_left_out(
         self, tmp_path: Path, labels: list[str]

@@ -162,6 +162,24 @@ class TestStack:
         np.testing.assert_array_equal(read(out), read(stack_file)[::2] // 2)
         assert metadata_of(out).scale["Z"] == 1.0
 
+    def test_channels_of_a_stack_in_zarr_have_their_colours(
+        self, fake: FakeEngine, tmp_path: Path
+    ) -> None:
+        metadata = {"axes": "CYX", "Channel": {"Name": ["a", "b"], "Color": [-1, 65535]}}
+        image = np.zeros((2, 20, 24), np.uint8)
+        tifffile.imwrite(tmp_path / "in.ome.tif", image, metadata=metadata)
+
+        run(fake, "denoise", tmp_path / "in.ome.tif", "-o", tmp_path / "out.ome.zarr")
+
+        channels = zarr.open_group(tmp_path / "out.ome.zarr").attrs["ome"]["omero"]
+        window = {"min": 0, "max": 255, "start": 0, "end": 255}
+        assert channels == {
+            "channels": [
+                {"color": "FFFFFF", "label": "a", "window": window},
+                {"color": "0000FF", "label": "b", "window": window},
+            ]
+        }
+
     @pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
     def test_planes_that_a_full_disk_lost_can_be_resumed(
         self,

@@ -134,6 +134,15 @@ class Metadata:
     extra: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def channel_colours(self) -> tuple[str, ...]:
+        """Colours along C as OME-Zarr writes them (``"FF0000"``), empty where unknown."""
+        omero, columns = self.extra.get("omero", {}), self.extra.get("Channel", {})
+        found = [channel.get("color") for channel in omero.get("channels", [])]
+        found = found or [_rgb(text) for text in columns.get("Color", [])]
+        known = all(re.fullmatch("[0-9A-Fa-f]{6}", str(colour)) for colour in found)
+        return tuple(found) if known else ()
+
     def with_axes(self, axes: str, ndim: int) -> Metadata:
         """Return a copy whose dimensions are called otherwise.
 
@@ -226,6 +235,14 @@ class Metadata:
     def reordered(self, order: Sequence[int]) -> Metadata:
         """Return what holds for an image with its axes in another order."""
         return dataclasses.replace(self, axes="".join(self.axes[axis] for axis in order))
+
+
+def _rgb(text: str) -> str:
+    """Return a colour that OME-TIFF writes as a number of 32 bits, opacity last."""
+    try:
+        return f"{(int(text) & 0xFFFFFFFF) >> 8:06X}"
+    except ValueError:
+        return ""
 
 
 def _common_axis(

@@ -518,17 +518,24 @@ def _ome_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict[st
                 described[f"{key}Unit"] = "pixel"
     if metadata.flavour == "ome":
         described |= metadata.extra
+    channels = dict(described.get("Channel", {}))
     if metadata.channel_names:
-        described["Channel"] = {
-            **described.get("Channel", {}),
-            "Name": list(metadata.channel_names),
-        }
+        channels["Name"] = list(metadata.channel_names)
+    if metadata.channel_colours:
+        channels.setdefault("Color", [_ome_colour(c) for c in metadata.channel_colours])
+    if channels:
+        described["Channel"] = channels
     if provenance:
         described["MapAnnotation"] = {
             "Namespace": "napari-msdip",
             "napari-msdip": json.dumps(provenance),
         }
     return {"ome": True, "metadata": described}
+
+
+def _ome_colour(rgb: str) -> int:
+    """Return an opaque colour as the signed number that OME-TIFF wants."""
+    return int.from_bytes(bytes.fromhex(f"{rgb}FF"), signed=True)
 
 
 def _imagej_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -211,7 +211,10 @@ def annotate_zarr(
     import zarr
 
     group = zarr.open_group(path, mode="r+")
-    described = _ngff_attributes(metadata, name)
+    # A stack in the making is described before there is an array.
+    array: Any = group.get("0")
+    dtype = None if array is None else array.dtype
+    described = _ngff_attributes(metadata, name, dtype)
     if group.metadata.zarr_format == 2:
         described["multiscales"][0]["version"] = "0.4"
         group.attrs.update(described)
@@ -244,7 +247,9 @@ def _ngff_unit(unit: str | None) -> str | None:
     return NGFF_UNITS.get(unit, unit) if unit else None
 
 
-def _ngff_attributes(metadata: Metadata, name: str) -> dict[str, Any]:
+def _ngff_attributes(
+    metadata: Metadata, name: str, dtype: np.dtype[Any] | None
+) -> dict[str, Any]:
     types = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
     axes = []
     for letter, axis in zip(metadata.axes, ngff_names(metadata.axes), strict=True):
@@ -272,7 +277,25 @@ def _ngff_attributes(metadata: Metadata, name: str) -> dict[str, Any]:
     omero = metadata.extra.get("omero")
     if omero:
         attributes["omero"] = omero
-    elif metadata.channel_names and ("C" in metadata.axes or "S" not in metadata.axes):
+    elif "C" in metadata.axes or "S" not in metadata.axes:
         # Without C the samples take its place, and have no names.
-        attributes["omero"] = {"channels": [{"label": n} for n in metadata.channel_names]}
+        channels = _channels(metadata, dtype)
+        if channels:
+            attributes["omero"] = {"channels": channels}
     return attributes
+
+
+def _channels(metadata: Metadata, dtype: np.dtype[Any] | None) -> list[dict[str, Any]]:
+    """Return how to show channels, nothing if they have neither names nor colours."""
+    names, colours = metadata.channel_names, metadata.channel_colours
+    channels: list[dict[str, Any]] = [
+        {"color": colour} for colour in colours or ["FFFFFF"] * len(names)
+    ]
+    for channel, label in zip(channels, names, strict=False):
+        channel["label"] = label
+    if dtype is not None and dtype.kind in "iu":
+        # Of fractions nobody knows the range; a viewer that is told none looks for it.
+        low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        for channel in channels:
+            channel["window"] = {"min": low, "max": high, "start": low, "end": high}
+    return channels
