@@ -1020,6 +1020,22 @@ def test_a_whole_stack_fills_slice_by_slice(viewer, dock, click, idle, engine, q
     assert names(viewer) == ["stack", "stack · MS-DIP"]
 
 
+def test_steps_that_a_busy_window_left_waiting_are_shown_one_after_the_other(
+    viewer, dock, click, idle
+):
+    data = cells((60, 8, 9))
+    viewer.add_image(data, name="stack")
+    widget = dock()
+    widget.slices.value = "whole stack"
+    click(widget.button)
+    assert QThreadPool.globalInstance().waitForDone(10_000)
+    idle(widget)
+    np.testing.assert_array_equal(viewer.layers["stack · MS-DIP"].data, data // 2)
+    assert viewer.layers["stack · MS-DIP"].metadata["napari_msdip"]["role"] == "result"
+    assert widget.copy.enabled
+    assert not progress._all_instances
+
+
 def test_a_range_of_slices_lies_at_its_place(viewer, dock, click, idle):
     data = cells((6, 40, 51))
     source = viewer.add_image(data, name="stack", scale=(2, 1, 1), translate=(5, 0, 0))

@@ -124,6 +124,7 @@ class Run:
         self._handshake = Handshake()
         self._worker: RunWorker | None = None
         self._activity: Any = None
+        self._untold: Progress | None = None
         self._message = ""
         self._finished: Finished | None = None
 
@@ -188,7 +189,7 @@ class Run:
             self._show_scale(step.scale, step.preview, step)
         words = text.running(step, self._shapes.get(step.scale))
         self.progressed.emit(words, step.fraction)
-        self._advance(step)
+        self._advance_later(step)
 
     def _on_returned(self, outcome: Finished | Failure) -> None:
         if isinstance(outcome, Failure):
@@ -232,16 +233,29 @@ class Run:
             if (movie := label.movie()) is not None:
                 movie.setPaused(paused)
 
-    def _advance(self, step: Progress) -> None:
-        """Move the bar in the activity dock; the run may have ended on return.
+    def _advance_later(self, step: Progress) -> None:
+        """Move the bar in the activity dock once this step is shown.
 
-        Each change of the bar lets napari process events, later steps and the end
-        of this run among them.
+        Each change of the bar lets napari process events. Within this call, those would
+        show the next step, and each of the steps that a busy window has left waiting
+        inside the one before it.
         """
-        self._activity.set_description(text.brief(self.job.source.name, step))
-        ticks = int(step.fraction * TICKS) - self._activity.n
-        if self._worker is not None and ticks > 0:
-            self._activity.update(ticks)
+        waiting, self._untold = self._untold, step
+        if waiting is None:
+            QTimer.singleShot(0, self._advance)
+
+    def _advance(self) -> None:
+        """Move the bar to the latest step; the run may have ended before and on return."""
+        step = self._untold
+        if step is not None and not self._over():
+            self._activity.set_description(text.brief(self.job.source.name, step))
+            ticks = int(step.fraction * TICKS) - self._activity.n
+            if ticks > 0 and not self._over():
+                self._activity.update(ticks)
+        self._untold = None
+
+    def _over(self) -> bool:
+        return self._worker is None
 
     def _show_scale(self, scale: int, image: Any, step: Progress) -> None:
         rows, columns = self._shapes[scale] = self._image_shape(image)
