@@ -219,6 +219,65 @@ def test_scales_of_different_slices_are_refused(viewer, engine, click, qtbot, ro
     assert "shows another slice" in widget.status.value
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"translate": (20, 0)},
+        {"translate": (1000, 1000), "scale": (2, 2)},
+        {"scale": (2, 1)},
+        {"scale": (2, 2), "rotate": 90},
+    ],
+)
+def test_layers_of_other_areas_are_refused_by_name(viewer, engine, click, place):
+    viewer.add_image(cells((40, 52)), name="whole")
+    viewer.add_image(cells((20, 26)), name="part", **place)
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    widget.scales.value = list(viewer.layers)
+    click(widget.button)
+    assert "part covers another area than whole" in widget.status.value
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"scale": (2, 2)},
+        {"scale": (2, 2), "translate": (1, 1)},
+        {"scale": (2000, 2000), "units": ("nm", "nm")},
+        {"scale": (2, 2), "units": ("pixel", "pixel")},
+    ],
+)
+def test_layers_less_than_a_coarse_pixel_apart_are_fused(
+    viewer, engine, click, qtbot, place
+):
+    viewer.add_image(cells((40, 51)), name="fine", units=("um", "um"))
+    viewer.add_image(cells((20, 26)), name="coarse", **place)
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    widget.scales.value = list(viewer.layers)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "Fused 2" in widget.status.value, timeout=5000)
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"scale": (3, 0.5, 0.4), "rotate": (10, 20, 30), "shear": (0.5, 0.1, 0.2)},
+        {"affine": np.array([[1, 0.1, 0, 2], [0, 1, 0, 5], [0, 0.2, 1, 6], [0, 0, 0, 1]])},
+    ],
+)
+def test_the_scales_of_a_tilted_layer_cover_the_same_area(
+    viewer, engine, click, qtbot, place
+):
+    viewer.add_image(cells((3, 41, 53)), name="stack", **place)
+    denoised_slices(viewer, engine, click, qtbot, 1)
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    click(widget.button)
+    qtbot.waitUntil(lambda: "Fused 3" in widget.status.value, timeout=5000)
+
+
 @pytest.mark.parametrize("widget", [NoiseWidget, EnsembleWidget])
 def test_a_long_name_does_not_widen_the_dock(viewer, engine, widget):
     viewer.add_image(cells(), name="cells")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from napari_msdip._gui.picker import image_layers
 from napari_msdip._gui.worker import Failure, in_background
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import napari.viewer
 
@@ -166,10 +167,16 @@ class _Fusion:
                     f"{order[0].name} has {_colours(order[0], axes[order[0]])}; choose "
                     "layers with the same channels"
                 )
-            if not _lies_in_plane_of(layer, order[0], axes[order[0]]):
+            away = _distance(layer, order[0], axes)
+            if any(away[axis] >= 0.5 for axis in axes[order[0]].plane_axes):
                 raise ValueError(
                     f"{layer.name} shows another slice than {order[0].name}; choose layers "
                     "of the same slice"
+                )
+            if any(away[axis] > 1 for axis in axes[order[0]].spatial_axes):
+                raise ValueError(
+                    f"{layer.name} covers another area than {order[0].name}; choose layers "
+                    "whose edges lie on each other, or set their scale and translate so"
                 )
         return cls(
             finest=order[0],
@@ -262,9 +269,32 @@ def _latest_run(layers: Sequence[Image]) -> list[Image]:
     return list(latest.values())
 
 
-def _lies_in_plane_of(layer: Image, finest: Image, axes: Axes) -> bool:
-    """Return whether a layer shows the slice that the finest one shows."""
-    shape = full_resolution_data(layer).shape[: layer.ndim]
-    centre = layer.data_to_world([(length - 1) / 2 for length in shape])
-    position = finest.world_to_data(centre)
-    return all(abs(position[axis]) < 0.5 for axis in axes.plane_axes)
+def _distance(
+    layer: Image, finest: Image, axes: Mapping[Image, Axes]
+) -> npt.NDArray[np.float64]:
+    """Return how far a layer's edges lie from the finest one's, in the layer's pixels."""
+    pixel = np.divide(
+        full_resolution_data(finest).shape, full_resolution_data(layer).shape
+    )[: layer.ndim]
+    # napari's coordinates are plain numbers, but it draws them with their units.
+    unit = [
+        (1 * own).to(other).magnitude if own.is_compatible_with(other) else 1.0
+        for own, other in zip(layer.units, finest.units, strict=True)
+    ]
+    pairs = zip(_corners(layer, axes[layer]), _corners(finest, axes[finest]), strict=True)
+    away = [
+        finest.world_to_data(np.multiply(layer.data_to_world(here), unit)) - there
+        for here, there in pairs
+    ]
+    return np.asarray(np.abs(away).max(axis=0) / pixel)
+
+
+def _corners(layer: Image, axes: Axes) -> list[npt.NDArray[np.float64]]:
+    """Return the outer corners of a layer's image, in its own pixels."""
+    shape = np.array(full_resolution_data(layer).shape[: layer.ndim])
+    corners = []
+    for ends in product((-0.5, 0.5), repeat=len(axes.spatial_axes)):
+        corner = (shape - 1) / 2
+        corner[list(axes.spatial_axes)] += ends * shape[list(axes.spatial_axes)]
+        corners.append(corner)
+    return corners
