@@ -206,6 +206,28 @@ def test_the_scales_of_one_run_are_chosen(viewer, engine, click, qtbot, cancelle
     assert viewer.layers["stack · MS-DIP · fused"].translate[0] == 2
 
 
+def test_a_fuse_dock_opened_before_a_run_chooses_its_scales_until_a_person_does(
+    viewer, engine, click, qtbot
+):
+    viewer.add_image(cells((3, 40, 51)), name="stack")
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    assert widget.scales.value == []
+    denoise = denoised_slices(viewer, engine, click, qtbot, 0)
+    assert len(widget.scales.value) == 3
+    chosen = widget.scales.value[1:]
+    widget.scales.value = chosen
+    viewer.window.remove_dock_widget(denoise.native)
+    denoised_slices(viewer, engine, click, qtbot, 2)
+    assert widget.scales.value == chosen
+    for layer in chosen:
+        viewer.layers.remove(layer)
+    last = viewer.layers["stack · MS-DIP [1]"].metadata["napari_msdip"]["run"]
+    assert [layer.metadata["napari_msdip"]["run"] for layer in widget.scales.value] == (
+        [last] * 3
+    )
+
+
 @pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
 @pytest.mark.parametrize("rotate", [(0, 0, 0), (20, 10, 5)])
 def test_scales_of_different_slices_are_refused(viewer, engine, click, qtbot, rotate):

@@ -89,8 +89,9 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
         super().__init__(widgets=[self._form, self.button, self.status], labels=False)
         wrap(self.status)
         self._aligner = align_on_show(self.native, self._form)
+        self._by_hand = False
         self.reset_choices()
-        self.scales.value = _latest_run(image_layers(viewer))
+        self.scales.changed.connect(self._on_chosen)
         self.button.changed.connect(self.fuse)
 
     def fuse(self) -> None:
@@ -129,8 +130,15 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
         self.status.value = f"Fused {len(fusion.images)} scales."
 
     def reset_choices(self, *_: Any) -> None:
-        """Offer the layers that there are now."""
-        self._form.reset_choices()
+        """Offer the layers that there are now, and choose if no person has chosen."""
+        with self.scales.changed.blocked():
+            self._form.reset_choices()
+            self._by_hand = self._by_hand and bool(self.scales.value)
+            if not self._by_hand:
+                self.scales.value = _latest_run(image_layers(self._viewer))
+
+    def _on_chosen(self) -> None:
+        self._by_hand = True
 
 
 @dataclass(frozen=True, eq=False)
