@@ -7,7 +7,13 @@ import pytest
 from napari.layers import Image, Layer
 
 from napari_msdip._gui.axes import guess_axes, parse_axes
-from napari_msdip._gui.layers import Source, full_resolution_data, image_tuple, scale_name
+from napari_msdip._gui.layers import (
+    Source,
+    full_resolution_data,
+    image_tuple,
+    move,
+    scale_name,
+)
 
 AFFINE = np.array([[1.0, 0.1, 3.0], [0.0, 1.2, -2.0], [0.0, 0.0, 1.0]])
 
@@ -127,6 +133,21 @@ def test_everything_about_the_source_survives():
     assert out.dtype == np.uint16
     assert out.metadata == {"objective": "63x", "napari_msdip": {"seed": 3}}
     assert layer.metadata == {"objective": "63x"}
+
+
+def test_a_layer_moved_to_another_lies_there_in_its_units():
+    layer = layer_2d()
+    other = Image(np.asarray(layer.data))
+    move(other, source_of(layer).state)
+    assert other.units == layer.units
+    assert other.axis_labels == layer.axis_labels
+    np.testing.assert_allclose(
+        world_corners(other, (24, 31)), world_corners(layer, (24, 31)), atol=1e-9
+    )
+    heard = []
+    other.events.connect(heard.append)
+    move(other, source_of(layer).state)
+    assert not heard
 
 
 def test_a_layer_colormap_of_the_user_survives():

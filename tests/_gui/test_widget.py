@@ -215,10 +215,12 @@ def test_the_result_takes_what_its_source_is_at_the_end(
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=10_000)
     source.contrast_limits = (200, 500)
     source.colormap = "green"
+    source.units = ("um", "um")
     source.scale = (0.5, 0.25)
     source.name = "nuclei"
     idle(widget)
     for layer in viewer.layers:
+        assert layer.units == source.units
         np.testing.assert_allclose(
             layer.data_to_world(np.array(layer.data.shape) - 0.5),
             source.data_to_world((39.5, 50.5)),

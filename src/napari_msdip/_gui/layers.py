@@ -45,8 +45,16 @@ _IN_PIXELS = ("plane", "experimental_clipping_planes")
 _ADDING_UP = ("additive", "minimum", "multiplicative")
 """Blending modes in which a result over its source would count twice."""
 
-_GEOMETRY = ("scale", "translate", "rotate", "shear", "affine")
-"""State that says where a layer lies."""
+_GEOMETRY = (
+    "units",
+    "axis_labels",
+    "scale",
+    "translate",
+    "rotate",
+    "shear",
+    "affine",
+)
+"""State that says where a layer lies; the numbers mean what the units say."""
 
 
 @dataclass(frozen=True)
