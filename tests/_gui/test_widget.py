@@ -408,6 +408,26 @@ def test_a_blending_that_adds_up_hides_the_original(viewer, dock, click, idle):
     assert shown == ["cells · MS-DIP"]
 
 
+@pytest.mark.parametrize("ending", ["result", "error"])
+def test_a_blending_that_adds_up_from_now_on_hides_the_original_from_now_on(
+    viewer, dock, click, idle, engine, qtbot, ending
+):
+    source = viewer.add_image(cells(), name="cells")
+    widget = dock()
+    engine.pace = 0.05
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10_000)
+    source.blending = "additive"
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=10_000)
+    assert [layer.visible for layer in viewer.layers] == [False, False, True]
+    if ending == "error":
+        engine.broken.set()
+    idle(widget)
+    shown = [layer.name for layer in viewer.layers if layer.visible]
+    assert shown == ["cells · MS-DIP" if ending == "result" else "cells"]
+    notification_manager.records.clear()
+
+
 @pytest.mark.parametrize("chosen", [["mine"], ["cells"], ["cells", "mine"], []])
 def test_a_run_leaves_the_selection_alone(viewer, dock, click, idle, engine, chosen):
     viewer.add_image(cells(), name="cells")

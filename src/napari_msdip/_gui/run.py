@@ -333,11 +333,11 @@ class Run:
             limits = self._source().contrast_limits_range
             if limits is not None:
                 layer.contrast_limits_range = limits
-            if not self._scales and not self._live:
-                others = self._viewer.layers
-                sources = (self._source().name,)
-                self._hidden = adding_to(others, state["blending"], sources, self.job.box)
-                self._hide(self._hidden)
+            others = self._viewer.layers
+            sources = (self._source().name,)
+            hidden = adding_to(others, state["blending"], sources, self.job.box)
+            self._hide(hidden)
+            self._hidden += hidden
             self._add(layer)
         elif layer in self._viewer.layers:
             layer.data = data
@@ -363,9 +363,9 @@ class Run:
     def _bring_back_original(self) -> None:
         """Show what drafts stood in for, and not them on top: both would add up."""
         if self._hidden and self._alive():
-            self._hide(layer for layer in (*self._scales.values(), self._live) if layer)
             for layer in self._hidden:
                 layer.visible = True
+            self._hide(layer for layer in (*self._scales.values(), self._live) if layer)
 
     def _mark_drafts(self) -> bool:
         """Tell apart by name what the run leaves half done; return whether there is any."""
