@@ -20,7 +20,6 @@ from napari_msdip._gui.layers import (
     result_name,
     scale_name,
 )
-from napari_msdip.options import Options
 from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     import napari.layers
 
     from napari_msdip.events import Progress
+    from napari_msdip.options import Options
 
 __all__ = ["denoise_layer"]
 
@@ -81,9 +81,9 @@ def denoise_layer(
     TypeError, ValueError
         If an argument cannot be right, before any long work.
     """
+    from napari_msdip.image import as_options
+
     _check(layer)
-    if options is None or isinstance(options, str):
-        options = Options.preset(options or "fast")
     data = full_resolution_data(layer)
     rgb = bool(layer.rgb)
     layout = (
@@ -95,7 +95,7 @@ def denoise_layer(
         data=data,
         source=Source.of(layer, layout),
         box=_box(layout, planes),
-        options=options,
+        options=as_options(options),
         data_code="layer.data[0]" if layer.multiscale else "layer.data",
     )
     steps = job.run(engine or MsDip(), job.buffer(), should_stop or _never)

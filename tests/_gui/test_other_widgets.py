@@ -7,6 +7,7 @@ import pytest
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Qt, QThreadPool
 
+from napari_msdip import denoise
 from napari_msdip._gui.ensemble_widget import EnsembleWidget
 from napari_msdip._gui.noise_widget import NoiseWidget
 from napari_msdip._gui.widget import DenoiseWidget, State
@@ -470,6 +471,20 @@ def test_denoise_layer_refuses_planes_that_are_not_there(engine, planes, message
 def test_denoise_layer_refuses_what_is_no_image_layer(engine, layer, message):
     with pytest.raises(TypeError, match=message):
         denoise_layer(layer, engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"), [(5, TypeError, "options=5"), ("", ValueError, "preset")]
+)
+def test_denoise_layer_refuses_options_in_the_words_of_denoise(
+    engine, options, error, words
+):
+    for call in (
+        lambda: denoise(cells(), options),
+        lambda: denoise_layer(Image(cells()), options, engine=engine),
+    ):
+        with pytest.raises(error, match=words):
+            call()
 
 
 @pytest.mark.parametrize("planes", ["2", 1.5, (None,)])
