@@ -323,6 +323,27 @@ def test_layers_that_cannot_be_fused_are_refused_with_the_reason(viewer, engine,
     assert "3 slices" in widget.status.value
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype", "words"),
+    [
+        (True, bool, "mask holds bool values"),
+        (np.nan, np.float32, "mask has 520 values that are NaN"),
+    ],
+)
+def test_pixels_that_cannot_be_fused_are_refused_by_the_name_of_their_layer(
+    viewer, engine, click, qtbot, value, dtype, words
+):
+    viewer.add_image(cells(), name="cells")
+    viewer.add_image(np.full((20, 26), value, dtype), name="mask", scale=(2, 2))
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    widget.scales.value = list(viewer.layers)
+    click(widget.button)
+    qtbot.waitUntil(lambda: words in widget.status.value, timeout=5000)
+    assert widget.button.enabled
+    assert not engine.calls
+
+
 def test_opacity_is_not_fused_but_kept(viewer, engine, click, qtbot):
     data = cells((40, 51, 4), np.uint8)
     viewer.add_image(data, rgb=True, name="result")

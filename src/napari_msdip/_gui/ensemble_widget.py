@@ -15,6 +15,7 @@ from qtpy.compat import isalive
 from napari_msdip._gui import text
 from napari_msdip._gui.axes import Axes, as_box, guess_axes, parse_axes
 from napari_msdip._gui.engine import Engine, MsDip
+from napari_msdip._gui.job import check_dtype, check_finite
 from napari_msdip._gui.layers import (
     METADATA_KEY,
     Source,
@@ -103,7 +104,7 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
         }
         try:
             fusion = _Fusion.of(self.scales.value, settings)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             self.status.value = str(error)
             return
         self.button.enabled = False
@@ -159,6 +160,7 @@ class _Fusion:
         axes = {layer: _axes(layer) for layer in layers}
         order = sorted(layers, key=lambda layer: axes[layer].image_shape, reverse=True)
         for layer in order:
+            check_dtype(full_resolution_data(layer), layer.name)
             if axes[layer].n_planes > 1:
                 raise ValueError(
                     f"{layer.name} has {axes[layer].n_planes} slices; choose layers of "
@@ -198,6 +200,8 @@ class _Fusion:
     def run(self, engine: Engine) -> tuple[_Fusion, npt.NDArray[Any]]:
         axes = self.source.axes
         scales = [np.asarray(image).squeeze(axis=axes.plane_axes) for image in self.images]
+        for name, scale in zip(self.names, scales, strict=True):
+            check_finite(scale, name)
         fused = engine.ensemble(scales, channel_axis=axes.channel_axis, **self.settings)
         dtype = np.dtype(self.images[0].dtype)
         if self.source.rgb and dtype.kind == "u":

@@ -29,6 +29,8 @@ __all__ = [
     "DRAFT",
     "Finished",
     "Job",
+    "check_dtype",
+    "check_finite",
     "draft_provenance",
     "options_code",
     "scale_provenance",
@@ -136,15 +138,9 @@ class Job:
             If it holds what cannot be measured or denoised. Said here, as the engine
             speaks of arrays, and each of its functions in other words.
         """
-        self._check_dtype()
+        check_dtype(self.data, "The layer")
         image = np.asarray(self.data[self._first_plane(slice(None, 3))])
-        bad = image.size - int(np.count_nonzero(np.isfinite(image)))
-        if bad:
-            raise ValueError(
-                f"The image has {bad} values that are NaN or infinite: replace them first, "
-                "in napari's console for example with "
-                "layer.data = np.nan_to_num(layer.data, posinf=0, neginf=0)"
-            )
+        check_finite(image, "The image")
         return image
 
     def buffer(self) -> Array:
@@ -239,7 +235,7 @@ class Job:
     def _run_stack(
         self, engine: Engine, buffer: Array, should_stop: Callable[[], bool]
     ) -> Generator[Progress, None, Finished]:
-        self._check_dtype()
+        check_dtype(self.data, "The layer")
         axes = self.source.axes
         flat = buffer.reshape(self.n_planes, *buffer.shape[len(self.box) :])
         stack = transposed(self.data, axes.order)
@@ -345,14 +341,6 @@ class Job:
 
         return self.options.replace(seed=plane_seed(self.options.seed, plane))
 
-    def _check_dtype(self) -> None:
-        dtype = np.dtype(self.data.dtype)
-        if dtype.kind not in "iuf":
-            raise TypeError(
-                f"The layer holds {dtype} values: choose one with integers or "
-                "floating-point numbers"
-            )
-
     def _first_plane(self, colours: slice) -> tuple[int | slice, ...]:
         index = self._plane([start for start, _ in self.box])
         return (*index[:-1], colours) if self.has_alpha else index
@@ -389,6 +377,43 @@ class Job:
                 code = f"da.from_array({code})"
             code += f".transpose({order})"
         return code + ("[..., :3]" if self.has_alpha else "")
+
+
+def check_dtype(data: Any, name: str) -> None:
+    """Raise TypeError unless a layer holds real numbers.
+
+    Parameters
+    ----------
+    data : array-like
+        Its data.
+    name : str
+        What to call it.
+    """
+    dtype = np.dtype(data.dtype)
+    if dtype.kind not in "iuf":
+        raise TypeError(
+            f"{name} holds {dtype} values: choose one with integers or "
+            "floating-point numbers"
+        )
+
+
+def check_finite(image: Array, name: str) -> None:
+    """Raise ValueError if an image holds what is no number.
+
+    Parameters
+    ----------
+    image : ndarray
+        The image.
+    name : str
+        What to call it.
+    """
+    bad = image.size - int(np.count_nonzero(np.isfinite(image)))
+    if bad:
+        raise ValueError(
+            f"{name} has {bad} values that are NaN or infinite: replace them first, "
+            "in napari's console for example with "
+            "layer.data = np.nan_to_num(layer.data, posinf=0, neginf=0)"
+        )
 
 
 def options_code(options: Options) -> str:
