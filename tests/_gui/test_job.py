@@ -187,6 +187,20 @@ def test_more_slices_than_memory_holds_are_refused(engine):
     assert job_on(data, "ZYX", ((3, 5),)).buffer().shape == (2, 4096, 4096)
 
 
+@pytest.mark.parametrize(
+    ("output_dtype", "words"), [("input", "12 MB"), ("float32", "24 MB")]
+)
+def test_the_forecast_of_a_stack_counts_what_its_result_takes(engine, output_dtype, words):
+    data = da.zeros((6, 1000, 1000), dtype=np.uint16)
+    stack = job_on(data, "ZYX", options=Options(output_dtype=output_dtype))
+    assert stack.result_bytes == stack.buffer().nbytes
+    known = forecast(stack, engine)
+    said = text.forecast(stack, known.sigma, known.cost)
+    assert f"for 6 slices and 2.0 GB on cpu, and {words} for the result" in said
+    single = dataclasses.replace(stack, box=((2, 3),))
+    assert "for the result" not in text.forecast(single, known.sigma, known.cost)
+
+
 def test_a_judgement_that_fails_does_not_cost_the_result(engine, caplog):
     def failing(*args, **kwargs):
         raise MemoryError("no room to look")

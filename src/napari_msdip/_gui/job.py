@@ -129,6 +129,22 @@ class Job:
         """Number of channels to denoise."""
         return self.source.axes.channels - self.has_alpha
 
+    @property
+    def result_bytes(self) -> int:
+        """Memory that all planes of the box take once they are denoised."""
+        return math.prod(self._result_shape) * self._result_dtype.itemsize
+
+    @property
+    def _result_shape(self) -> tuple[int, ...]:
+        axes = self.source.axes
+        image = tuple(axes.shape[n] for n in axes.image_axes)
+        return axes.box_shape(self.box) + image
+
+    @property
+    def _result_dtype(self) -> np.dtype[Any]:
+        keep = self.options.output_dtype == "input"
+        return np.dtype(self.data.dtype if keep else np.float32)
+
     def image(self) -> Array:
         """Read the first plane of the box, without opacity.
 
@@ -152,18 +168,14 @@ class Job:
             If they would fill the memory. The system hands out more than it has, and
             ends the whole window once that is used.
         """
-        axes = self.source.axes
-        shape = axes.box_shape(self.box) + tuple(axes.shape[n] for n in axes.image_axes)
-        keep = self.options.output_dtype == "input"
-        dtype = np.dtype(self.data.dtype if keep else np.float32)
-        needed, free = math.prod(shape) * dtype.itemsize, psutil.virtual_memory().available
+        needed, free = self.result_bytes, psutil.virtual_memory().available
         if needed > free:
             raise ValueError(
                 f"{self.n_planes} slices need {memory(needed)}, and {memory(free)} are "
                 "free: choose fewer slices, or denoise the file with the command line, "
                 "which writes slice by slice"
             )
-        return np.zeros(shape, dtype)
+        return np.zeros(self._result_shape, self._result_dtype)
 
     def run(
         self, engine: Engine, buffer: Array, should_stop: Callable[[], bool]

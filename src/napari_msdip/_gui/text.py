@@ -80,12 +80,16 @@ def forecast(job: Job, sigma: float, cost: Cost) -> str:
     """Return what is known about a run before it starts."""
     scales = ", ".join(size(level.shape) for level in cost.scales)
     count = len(cost.scales)
-    slices = f" for {job.n_planes} slices" if job.n_planes > 1 else ""
+    slices = result = ""
+    if job.n_planes > 1:
+        slices = f" for {job.n_planes} slices"
+        # Said apart: the device may have memory of its own.
+        result = f", and {memory(job.result_bytes)} for the result"
     return (
         f"Noise level σ ≈ {sigma:.3g}\n"
         f"{count} {'scale' if count == 1 else 'scales'}: {scales}\n"
         f"About {duration(cost.seconds * job.n_planes)}{slices} and "
-        f"{memory(cost.memory_bytes)} on {cost.device}"
+        f"{memory(cost.memory_bytes)} on {cost.device}{result}"
     )
 
 
