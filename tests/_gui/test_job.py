@@ -12,6 +12,7 @@ import zarr
 from napari.layers import Image
 
 import napari_msdip
+from napari_msdip import devices
 from napari_msdip._gui import text
 from napari_msdip._gui.axes import parse_axes
 from napari_msdip._gui.job import Job, options_code
@@ -185,6 +186,15 @@ def test_more_slices_than_memory_holds_are_refused(engine):
     with pytest.raises(ValueError, match="choose fewer slices"):
         job_on(data, "ZYX").buffer()
     assert job_on(data, "ZYX", ((3, 5),)).buffer().shape == (2, 4096, 4096)
+
+
+def test_a_stack_has_the_memory_that_the_engine_has(monkeypatch):
+    job = job_on(np.zeros((3, 8, 9)), "ZYX")
+    monkeypatch.setattr(devices, "available_memory", lambda device: job.result_bytes - 1)
+    with pytest.raises(ValueError, match="choose fewer slices"):
+        job.buffer()
+    monkeypatch.setattr(devices, "available_memory", lambda device: job.result_bytes)
+    assert job.buffer().shape == (3, 8, 9)
 
 
 @pytest.mark.parametrize(

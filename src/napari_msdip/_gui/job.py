@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 from napari_msdip._gui.axes import Box, as_box, transposed
 from napari_msdip._gui.text import memory
@@ -168,14 +167,21 @@ class Job:
             If they would fill the memory. The system hands out more than it has, and
             ends the whole window once that is used.
         """
-        needed, free = self.result_bytes, psutil.virtual_memory().available
+        # A single plane comes from the engine as an array of its own.
+        if self.n_planes > 1:
+            self._check_room()
+        return np.zeros(self._result_shape, self._result_dtype)
+
+    def _check_room(self) -> None:
+        from napari_msdip.devices import available_memory
+
+        needed, free = self.result_bytes, available_memory("cpu")
         if needed > free:
             raise ValueError(
                 f"{self.n_planes} slices need {memory(needed)}, and {memory(free)} are "
                 "free: choose fewer slices, or denoise the file with the command line, "
                 "which writes slice by slice"
             )
-        return np.zeros(self._result_shape, self._result_dtype)
 
     def run(
         self, engine: Engine, buffer: Array, should_stop: Callable[[], bool]
