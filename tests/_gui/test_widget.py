@@ -10,6 +10,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
 from napari.utils.progress import progress
 from qtpy.QtCore import QPoint, Qt, QThreadPool
@@ -24,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_msdip._gui import run
+from napari_msdip._gui.ensemble_widget import EnsembleWidget
 from napari_msdip._gui.noise_widget import NoiseWidget
 from napari_msdip._gui.widget import DenoiseWidget, State
 from napari_msdip.options import Options
@@ -622,6 +624,43 @@ def test_a_window_slow_to_draw_is_asked_less_often(
     assert np.diff(drawn).min() > 1.0
 
 
+def cut_off(native):
+    """Return the numbers in a dock that are wider than their boxes."""
+    boxes = [box for box in native.findChildren(QAbstractSpinBox) if box.isVisible()]
+    assert boxes
+    edits = [box.findChild(QLineEdit) for box in boxes]
+    return [
+        edit.text()
+        for edit in edits
+        if edit.fontMetrics().horizontalAdvance(edit.text()) + 4 > edit.width()
+    ]
+
+
+def in_font(monkeypatch, size):
+    monkeypatch.setattr(get_settings().appearance, "font_size", size)
+    for _ in range(5):
+        QApplication.processEvents()
+
+
+def test_numbers_are_not_cut_off_in_a_larger_font(
+    make_napari_viewer_proxy, dock, idle, engine, monkeypatch
+):
+    viewer = make_napari_viewer_proxy(strict_qt="raise", show=True)
+    viewer.add_image(cells(), name="cells")
+    widget = dock(viewer=viewer)
+    widget.form.unfold(True)
+    fuse = EnsembleWidget(viewer, engine=engine)
+    fuse.sigma_spatial.value = 12.25
+    viewer.window.add_dock_widget(fuse)
+    for size in (20, 9):
+        in_font(monkeypatch, size)
+        for native in (widget.native, fuse.native):
+            native.setFixedWidth(native.minimumSizeHint().width())
+            QApplication.processEvents()
+            assert cut_off(native) == []
+    idle(widget)
+
+
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_nothing_is_cut_off_in_the_narrowest_dock(
     make_napari_viewer_proxy, dock, idle, theme
@@ -642,11 +681,7 @@ def test_nothing_is_cut_off_in_the_narrowest_dock(
         QApplication.processEvents()
     assert area.verticalScrollBar().isVisible()
     assert area.widget().width() <= area.viewport().width()
-    for child in area.widget().findChildren(QAbstractSpinBox):
-        if child.isVisible():
-            edit = child.findChild(QLineEdit)
-            needed = edit.fontMetrics().horizontalAdvance(edit.text())
-            assert needed + 4 <= edit.width(), child.text()
+    assert cut_off(area.widget()) == []
     idle(widget)
 
 

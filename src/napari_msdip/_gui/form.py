@@ -28,7 +28,6 @@ __all__ = ["CUSTOM", "OptionsForm"]
 CUSTOM = "custom"
 
 _AUTO = "auto"
-_STEP_BUTTONS_WIDTH = 50
 _NOT_METHOD = "General"
 """Group of the options that say where and what to compute, not how."""
 
@@ -221,11 +220,7 @@ def _widget_for(option: Option) -> ValueWidget[Any]:
         return SpinBox(min=int(low), max=int(high), value=int(low), **common)
     # The box for whole numbers cannot show a word in place of a value.
     box = FloatSpinBox(min=low, max=high, value=low, step=_step(option), **common)
-    decimals = _decimals(option)
-    box.native.setDecimals(decimals)
-    digits = box.native.fontMetrics().horizontalAdvance("0" * decimals + "0.")
-    # napari's style sets a minimum for a few digits, which only a style can raise.
-    box.native.setStyleSheet(f"min-width: {digits + _STEP_BUTTONS_WIDTH}px")
+    box.native.setDecimals(_decimals(option))
     # The range was rounded to the decimals that the box had before.
     box.min, box.max = low, high
     if option.optional:

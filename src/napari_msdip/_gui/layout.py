@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QComboBox,
+    QDoubleSpinBox,
     QFrame,
     QLabel,
     QListView,
@@ -40,6 +41,7 @@ __all__ = [
 _LEAST_WIDTH = 280
 _LEAST_CHOICE_WIDTH = 80
 _HANDLE_HEIGHT = 24
+_STEP_BUTTONS_WIDTH = 50
 _SLACK = 4
 """Room for the border that a style sheet may draw inside the area."""
 
@@ -221,6 +223,17 @@ def align_labels(*columns: Container[Any]) -> None:
         label.setMinimumWidth(width)
 
 
+def _fit_numbers(column: Container[Any]) -> None:
+    """Make a column's boxes wide enough for the decimals, in the font they really have."""
+    for box in column.native.findChildren(QDoubleSpinBox):
+        box.ensurePolished()
+        digits = box.fontMetrics().horizontalAdvance("00." + "0" * box.decimals())
+        # napari's style sets a minimum for a few digits, which only a style can raise.
+        style = f"min-width: {digits + _STEP_BUTTONS_WIDTH}px"
+        if box.styleSheet() != style:
+            box.setStyleSheet(style)
+
+
 class _Aligner(QObject):
     def __init__(self, columns: tuple[Container[Any], ...]) -> None:
         super().__init__()
@@ -233,18 +246,20 @@ class _Aligner(QObject):
             QEvent.Type.FontChange,
         ):
             align_labels(*self._columns)
+            for column in self._columns:
+                _fit_numbers(column)
         return bool(super().eventFilter(watched, event))
 
 
 def align_on_show(widget: QWidget, *columns: Container[Any]) -> QObject:
-    """Align the labels of columns whenever their widget gets its style.
+    """Fit the labels and numbers of columns whenever their widget gets its style.
 
     Parameters
     ----------
     widget : QWidget
         What holds the columns.
     *columns : Container
-        Columns whose labels get one width.
+        Columns whose labels get one width, and whose numbers are not cut off.
 
     Returns
     -------
