@@ -137,4 +137,6 @@ def _line(length: int, side: int, rng: torch.Generator) -> tuple[int, int]:
 
 def _evenly(order: Tensor, count: int) -> Tensor:
     """Choose some of a line, its last one included."""
-    return order[torch.linspace(len(order) - 1, 0, count).round().long()]
+    return order[
+        torch.linspace(len(order) - 1, 0, count, dtype=torch.float32).round().long()
+    ]

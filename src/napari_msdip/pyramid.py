@@ -91,5 +91,5 @@ def _weights(old: int, new: int, shrinks: bool, device: torch.device) -> torch.T
     Older versions of PyTorch lack the gradients of antialiased resampling on MPS, or all
     of it; a product of matrices is the same, and everywhere.
     """
-    unit = torch.eye(old)[None, None]
+    unit = torch.eye(old, dtype=torch.float32)[None, None]
     return _interpolated(unit, (new, old), shrinks)[0, 0].to(device)
