@@ -293,8 +293,9 @@ def _channels(metadata: Metadata, dtype: np.dtype[Any] | None) -> list[dict[str,
     ]
     for channel, label in zip(channels, names, strict=False):
         channel["label"] = label
-    if dtype is not None and dtype.kind in "iu":
-        # Of fractions nobody knows the range; a viewer that is told none looks for it.
+    if dtype is not None and dtype.kind in "iu" and dtype.itemsize == 1:
+        # Wider integers seldom fill their range, fractions have none: shown in all of it
+        # they would be black. A viewer that is told none looks for it.
         low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
         for channel in channels:
             channel["window"] = {"min": low, "max": high, "start": low, "end": high}
