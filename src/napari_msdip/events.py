@@ -109,7 +109,8 @@ class Progress:
     finished_scale : ScaleResult or None
         Set on the one step at which a scale is done.
     finished_plane : ndarray or None
-        Set on the one step of a stack at which a plane is done.
+        Set on the one step of a stack at which a plane is done, unless a worker of a
+        cluster has written it to a store already.
     """
 
     scale: int
