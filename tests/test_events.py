@@ -56,7 +56,7 @@ def test_provenance_tells_settings_machine_and_outcome() -> None:
     assert told["status"] == "completed"
     assert told["sigma"] == 2.5
     (scale,) = told["scales"]
-    assert scale["shape"] == [64, 64]
+    assert (scale["scale"], scale["shape"]) == (0, [64, 64])
     assert scale["stop_reason"] == "settled"
     assert (scale["weight"], scale["iterations"]) == (0.25, 7)
 

@@ -1085,6 +1085,7 @@ def test_cancelled_early_in_a_scale_falls_back_on_the_coarser_one() -> None:
     )
     assert result.status is Status.CANCELLED
     assert result.image.shape == noisy.shape
+    assert [scale.scale for scale in result.scales] == [1]
     assert rms(result.image - clean) < 0.8 * rms(noisy - clean)
 
 

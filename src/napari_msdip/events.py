@@ -71,6 +71,8 @@ class ScaleResult:
         Why the fit ended.
     seconds : float
         Time spent on this scale.
+    scale : int
+        Its number, 0 for the finest: a cancelled run may lack that.
     """
 
     image: Array
@@ -81,6 +83,7 @@ class ScaleResult:
     iterations: int
     stop_reason: StopReason
     seconds: float
+    scale: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +174,7 @@ class Result:
             "versions": dict(self.versions),
             "scales": [
                 {
+                    "scale": scale.scale,
                     "shape": list(scale.shape),
                     "zoom": list(scale.zoom),
                     "sigma": scale.sigma,

@@ -155,7 +155,7 @@ class Run:
             if self._usable(scale.result):
                 yield self._progress(n, scale.result.iterations, 1.0, scale=scale.result)
             if scale.result.stop_reason is StopReason.CANCELLED:
-                return self._cancelled(finished, noisy)
+                return self._cancelled(finished)
         image, status = yield from self._refined(
             self._fused(finished, noisy, fields).to(noisy.device), noisy
         )
@@ -276,6 +276,7 @@ class Run:
             iterations=fit.iterations,
             stop_reason=fit.reason,
             seconds=time.perf_counter() - started,
+            scale=n,
         )
 
     def _problem(
@@ -451,7 +452,7 @@ class Run:
         is_white = self.measured.noise.is_white
         return with_local_means(image, noisy, sigma, is_white=is_white)
 
-    def _cancelled(self, finished: list[_Scale], noisy: Tensor) -> Result:
+    def _cancelled(self, finished: list[_Scale]) -> Result:
         """Return the best there is: the scales that got far enough, or the noisy image."""
         kept = [scale for scale in finished if self._usable(scale.result)]
         if kept:
@@ -467,8 +468,8 @@ class Run:
         """Whether the fit of a scale got far enough to show its image."""
         if result.stop_reason is not StopReason.CANCELLED:
             return True
-        planned = next(s for s in self.plan.scales if s.shape == result.shape)
-        return result.iterations >= _USABLE_SHARE * planned.iterations
+        planned = self.plan.scales[result.scale].iterations
+        return result.iterations >= _USABLE_SHARE * planned
 
     def _as_it_was(self) -> Array:
         if self.given is None:

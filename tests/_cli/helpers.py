@@ -127,9 +127,10 @@ def result(image: np.ndarray, options: Options, status: Status) -> Result:
         seed=0,
         sigma=float("nan"),
     )
-    scale = ScaleResult(
-        image, shape, (1.0, 1.0), 1.0, 0.0, STEPS, StopReason.ITERATIONS, 1.0
-    )
+    reason = StopReason.ITERATIONS
+    # A run that is cancelled does not get to its finest scale.
+    number = int(status is Status.CANCELLED)
+    scale = ScaleResult(image, shape, (1.0, 1.0), 1.0, 0.0, STEPS, reason, 1.0, number)
     return Result(image, (scale,), 3.0, plan, status, 1.0, {})
 
 

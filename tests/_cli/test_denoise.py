@@ -725,6 +725,16 @@ class TestCancel:
         assert not (tmp_path / "out.tif").exists()
         assert "best image so far" in capsys.readouterr().out
 
+    def test_scales_keep_their_numbers_where_the_finest_is_missing(
+        self, image_file: Path, tmp_path: Path
+    ) -> None:
+        words = ["denoise", image_file, "-o", tmp_path / "out.tif", "--save-scales"]
+
+        assert run(FakeEngine(interrupts_at=2), *words) == 130
+
+        assert (tmp_path / "out.unfinished.scale1.tif").exists()
+        assert not (tmp_path / "out.unfinished.scale0.tif").exists()
+
     def test_stack_can_be_resumed(self, stack_file: Path, tmp_path: Path) -> None:
         command = ["denoise", stack_file, "-o", tmp_path / "out.tif"]
 

@@ -97,6 +97,7 @@ class FakeEngine:
                     iterations=iteration,
                     stop_reason=StopReason.ITERATIONS,
                     seconds=0.1,
+                    scale=scale,
                 )
                 if last:
                     scales.insert(0, result)

@@ -111,8 +111,8 @@ def _write(
         provenance=provenance,
     )
     scales = []
-    for number, scale in enumerate(result.scales):
-        path = scale_path(targets["denoised.tif"], number)
+    for scale in result.scales:
+        path = scale_path(targets["denoised.tif"], scale.scale)
         resampled = metadata.resampled(scale.zoom)
         io.save_image(path, scale.image, resampled, overwrite=overwrite)
         scales.append(path)

@@ -168,8 +168,8 @@ class _Run:
         """Write an image, after its scales: what is there has all that belongs to it."""
         overwrite, scales = self.parsed.overwrite, []
         before = self._scales_before(target) if overwrite else []
-        for number, scale in enumerate(result.scales if self.parsed.save_scales else ()):
-            scales.append(scale_path(target, number))
+        for scale in result.scales if self.parsed.save_scales else ():
+            scales.append(scale_path(target, scale.scale))
             io.save_image(
                 scales[-1],
                 scale.image,

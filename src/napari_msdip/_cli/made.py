@@ -85,8 +85,8 @@ def scales_made_with(target: Path, made: Mapping[str, Any]) -> list[Path]:
 
 def has_scales(target: Path, made: Mapping[str, Any]) -> bool:
     """Whether every scale of the run that tells ``made`` is there, one if none tells."""
-    numbers = range(len(made.get("scales") or [0]))
-    expected = {scale_path(target, number) for number in numbers}
+    scales = enumerate(made.get("scales") or [{}])
+    expected = {scale_path(target, each.get("scale", n)) for n, each in scales}
     return expected <= {*scales_made_with(target, made)}
 
 

@@ -279,7 +279,7 @@ class Job:
             planes=as_box(image, self.box),
             box=self.box,
             status=result.status,
-            scales=_numbered(result),
+            scales={scale.scale: scale for scale in result.scales},
             n_done=int(bool(result.scales) or result.status is Status.COMPLETED),
             failed={},
             seconds=result.seconds,
@@ -499,15 +499,6 @@ def _judged(
     except Exception as error:
         _log.error("%s", "".join(traceback.format_exception(error)))
         return undecided(error)
-
-
-def _numbered(result: Result) -> dict[int, ScaleResult]:
-    """Return the scales by number; an image in tiles has only its finest one."""
-    shapes = [level.shape for level in result.plan.scales]
-    return {
-        shapes.index(scale.shape) if scale.shape in shapes else 0: scale
-        for scale in result.scales
-    }
 
 
 def _planes_code(planes: Sequence[int]) -> str:
