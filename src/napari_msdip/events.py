@@ -85,6 +85,19 @@ class ScaleResult:
     seconds: float
     scale: int = 0
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but the image as plain JSON types."""
+        return {
+            "scale": self.scale,
+            "shape": list(self.shape),
+            "zoom": list(self.zoom),
+            "sigma": self.sigma,
+            "weight": self.weight,
+            "iterations": self.iterations,
+            "stop_reason": self.stop_reason.value,
+            "seconds": self.seconds,
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Progress:
@@ -172,19 +185,7 @@ class Result:
             "sigma": self.sigma,
             "plan": self.plan.to_dict(),
             "versions": dict(self.versions),
-            "scales": [
-                {
-                    "scale": scale.scale,
-                    "shape": list(scale.shape),
-                    "zoom": list(scale.zoom),
-                    "sigma": scale.sigma,
-                    "weight": scale.weight,
-                    "iterations": scale.iterations,
-                    "stop_reason": scale.stop_reason.value,
-                    "seconds": scale.seconds,
-                }
-                for scale in self.scales
-            ],
+            "scales": [scale.to_dict() for scale in self.scales],
         }
 
     def to_json(self, *, indent: int | None = None) -> str:

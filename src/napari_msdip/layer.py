@@ -135,7 +135,7 @@ def _scales(job: Job, finished: Finished) -> list[LayerTuple]:
             name=scale_name(job.source.name, n, scale.shape, n_scales),
             box=job.box,
             zoom=scale.zoom,
-            provenance=scale_provenance(job, n, scale),
+            provenance=scale_provenance(job, scale),
         )
         for n, scale in finished.scales.items()
     ]

@@ -452,20 +452,9 @@ def options_code(options: Options) -> str:
     return f"{preset}.replace({arguments})" if arguments else preset
 
 
-def scale_provenance(job: Job, scale: int, result: ScaleResult) -> dict[str, Any]:
+def scale_provenance(job: Job, result: ScaleResult) -> dict[str, Any]:
     """Return how one scale came about, as plain JSON types."""
-    return {
-        "role": "scale",
-        **_origin(job, job.box),
-        "scale": scale,
-        "shape": list(result.shape),
-        "zoom": list(result.zoom),
-        "sigma": result.sigma,
-        "weight": result.weight,
-        "iterations": result.iterations,
-        "stop_reason": result.stop_reason.value,
-        "seconds": result.seconds,
-    }
+    return {"role": "scale", **_origin(job, job.box), **result.to_dict()}
 
 
 def draft_provenance(job: Job) -> dict[str, Any]:

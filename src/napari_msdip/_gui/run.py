@@ -268,7 +268,7 @@ class Run:
             else result_name(source.name),
             box=self.job.box,
             zoom=self._zoom(scale),
-            provenance=scale_provenance(self.job, scale, step.finished_scale)
+            provenance=scale_provenance(self.job, step.finished_scale)
             if self._scale_layers and step.finished_scale is not None
             else draft_provenance(self.job),
         )
