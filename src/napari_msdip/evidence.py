@@ -200,19 +200,18 @@ def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
     return Kind.RESAMPLED_AMONG_SPOTS if among_spots else Kind.WHITE
 
 
-def kind_among_spots(everywhere: Evidence, calm: Evidence, planar: Planar) -> Kind:
+def kind_among_spots(kind: Kind, calm: Evidence, planar: Planar) -> Kind:
     """Weigh the evidence of an image with spots, which are not at all intensities.
 
     Parameters
     ----------
-    everywhere : Evidence
-        What all blocks show, spotted.
+    kind : Kind
+        What all blocks speak for.
     calm : Evidence
         What those show that vary least.
     planar : ndarray
         ``(C, Y, X)``, the image itself.
     """
-    kind = kind_of_noise(everywhere, planar)
     if kind not in (Kind.WHITE, Kind.CORRELATED):
         return kind
     if not calm.is_spotted:

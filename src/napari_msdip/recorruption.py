@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,9 @@ from napari_msdip.evidence import (
 )
 from napari_msdip.noise import cautious_sigma, estimate_sigma
 from napari_msdip.noise_model import NoiseModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["measure_noise"]
 
@@ -132,11 +135,17 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     wide, fine = cut_blocks(planar, side), cut_blocks(planar, LEVEL_BLOCK)
     if min(len(wide.variances), len(fine.variances)) < _BLOCKS_PER_BIN:
         return _white(planar, sigma)
-    seen = _Sight.of(planar, sigma, wide, fine)
+    whole = {
+        "white": sigma,
+        "highest": cautious_sigma(planar),
+        "contrast": _contrast(planar),
+        "step": _step(planar),
+    }
+    seen = _Sight.of(planar, whole, wide, fine)
     kind = kind_of_noise(seen.evidence, planar)
     if seen.evidence.is_spotted:
-        calm = _Sight.of(planar, sigma, _calmest(wide), _calmest(fine), is_calm=True)
-        kind = kind_among_spots(seen.evidence, calm.evidence, planar)
+        calm = _Sight.of(planar, whole, _calmest(wide), _calmest(fine), is_calm=True)
+        kind = kind_among_spots(kind, calm.evidence, planar)
         if kind in (Kind.CORRELATED, Kind.RESAMPLED):
             seen = calm
     if kind is Kind.CORRELATED:
@@ -172,13 +181,14 @@ class _Sight:
     def of(
         cls,
         planar: Planar,
-        sigma: float,
+        whole: Mapping[str, float],
         wide: Blocks,
         fine: Blocks,
         *,
         is_calm: bool = False,
     ) -> _Sight:
-        model = _with_correlations(wide, sigma)
+        """Look at blocks; ``whole`` is the part of the evidence that needs none."""
+        model = _with_correlations(wide, whole["white"])
         simulated = simulated_variances(model)
         by_intensity = _with_levels(model, fine, simulated)
         levelled = _levelled(by_intensity) if is_calm else by_intensity
@@ -186,13 +196,10 @@ class _Sight:
             correlation=model.neighbour_correlation,
             anisotropy=model.anisotropy,
             level=levelled.overall(planar),
-            white=sigma,
-            highest=cautious_sigma(planar),
             excess=_spread_of(fine) - _spread(simulated),
             unevenness=_unevenness(wide, model),
             skewness=_rise(by_intensity) * _skewness(fine, by_intensity.sigmas),
-            contrast=_contrast(planar),
-            step=_step(planar),
+            **whole,
         )
         return cls(wide, fine, levelled, evidence, is_calm)
 
