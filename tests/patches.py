@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_msdip.noise_model import NoiseModel
+from napari_msdip._noise.model import NoiseModel
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -12,8 +12,8 @@ import torch
 from tests.samples import clean_picture, driven, noisy_picture, rms
 
 from napari_msdip import Options, Status, denoise, fit
+from napari_msdip._fit.descent import Descent
 from napari_msdip.cost import expected_cost, expected_memory
-from napari_msdip.descent import Descent
 from napari_msdip.tiling import iter_denoise_fitting
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from tests.samples import TINY, clean_picture
 from torch import Tensor, nn
 
 from napari_msdip import StopReason, devices, fit
-from napari_msdip.crops import Crops
-from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale
+from napari_msdip._fit.crops import Crops
+from napari_msdip._fit.noise_bank import NoiseBank
+from napari_msdip.fit import Fit, Problem, Step, fit_scale
 from napari_msdip.generator import Generator, GeneratorConfig
 from napari_msdip.losses import ScaleConsistency
 from napari_msdip.pyramid import resize

@@ -31,8 +31,9 @@ from napari_msdip import (
     shared,
 )
 from napari_msdip import run as engine
-from napari_msdip.features import Vgg16Features, WeightsNotFoundError
+from napari_msdip.features import Vgg16Features
 from napari_msdip.pyramid import scale_shapes
+from napari_msdip.vgg_weights import WeightsNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ import pytest
 
 from napari_msdip import Options, Plan, resolve
 from napari_msdip import devices as machine
-from napari_msdip.features import WeightsNotFoundError
 from napari_msdip.pyramid import scale_shapes
+from napari_msdip.vgg_weights import WeightsNotFoundError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from skimage import data
 from tests.patches import SIGMA, error, finished
 from torch import Tensor
 
-from napari_msdip.collaborative import collaborative_filter
-from napari_msdip.noise_model import NoiseModel
+from napari_msdip._noise.model import NoiseModel
+from napari_msdip._refinement.collaborative import collaborative_filter
 from napari_msdip.refinement import refined
 
 WHITE = NoiseModel.separable(

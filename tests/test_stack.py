@@ -23,9 +23,9 @@ from tests.samples import TINY
 from napari_msdip import Options, Progress, Status, tiling
 from napari_msdip import image as front
 from napari_msdip import stack as stack_module
+from napari_msdip._stack.planes import PlaneLayout, chunked, plane_seed, select
+from napari_msdip._stack.sinks import JOURNAL, ZarrOut, ZarrSink
 from napari_msdip.io import Metadata
-from napari_msdip.planes import PlaneLayout, chunked, plane_seed, select
-from napari_msdip.sinks import JOURNAL, ZarrOut, ZarrSink
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 from napari_msdip.steps import drive
 

@@ -137,9 +137,9 @@ def test_constant_channels_are_left_out_of_tiles(monkeypatch: pytest.MonkeyPatch
         return result
 
     use(monkeypatch, inverting)
-    image, memories = textured(150, 210, 3), {}
+    image, warm_starts = textured(150, 210, 3), {}
     image[..., 1] = 7
-    arguments = {"channel_axis": -1, "tile": 128, "memories": memories}
+    arguments = {"channel_axis": -1, "tile": 128, "warm_starts": warm_starts}
     result, steps = drive(iter_denoise_fitting(image, OPTIONS, **arguments))
     for shown in (result.image, result.scales[0].image, steps[-1].preview):
         np.testing.assert_array_equal(shown[..., 1], 7)
@@ -242,13 +242,13 @@ def test_every_tile_starts_from_its_own_predecessor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     use(monkeypatch, fake_denoise)
-    image, memories = textured(150, 210), {}
+    image, warm_starts = textured(150, 210), {}
     for _ in range(2):
-        drive(iter_denoise_fitting(image, OPTIONS, tile=128, memories=memories))
-    drive(iter_denoise_fitting(image, OPTIONS, memories=memories))
+        drive(iter_denoise_fitting(image, OPTIONS, tile=128, warm_starts=warm_starts))
+    drive(iter_denoise_fitting(image, OPTIONS, warm_starts=warm_starts))
     tiles = len(tile_grid(image.shape, 128))
-    assert len(memories) == tiles + 1
-    seen = [memory.weights[0]["rank"] for memory in memories.values()]
+    assert len(warm_starts) == tiles + 1
+    seen = [memory.weights[0]["rank"] for memory in warm_starts.values()]
     assert seen == [2] * tiles + [1]
 
 

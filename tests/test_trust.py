@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from napari_msdip.fit import NoiseBank
+from napari_msdip._fit.noise_bank import NoiseBank
 from napari_msdip.trust import Candidate, Trust, guarded, weigh, with_local_means
 
 SIZE = 48

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_msdip.features import vgg16_maps
+from napari_msdip.measured import measure
 from napari_msdip.pixels import Layout
 from napari_msdip.plan import Plan, ScalePlan, resolve, scale_plans
 from napari_msdip.run import Run
-from napari_msdip.shared import measure
 
 if TYPE_CHECKING:
+    from napari_msdip.measured import Measured
     from napari_msdip.options import Options
-    from napari_msdip.shared import Measured
 
 __all__ = ["Cost", "expected_cost", "expected_memory"]
 

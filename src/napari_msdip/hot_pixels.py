@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_msdip._noise.flattest import measure_noise
 from napari_msdip.noise import estimate_sigma
-from napari_msdip.recorruption import measure_noise
 
 __all__ = ["without_hot_pixels"]
 

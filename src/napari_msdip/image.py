@@ -11,16 +11,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip.hot_pixels import without_hot_pixels
+from napari_msdip.measured import Measured, measure
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.options import Options
 from napari_msdip.pixels import Constants, as_planar, checked_image, equalised
 from napari_msdip.plan import resolve
 from napari_msdip.run import Run
-from napari_msdip.shared import Measured, Memory, measure
 from napari_msdip.steps import changed, drive
 
 if TYPE_CHECKING:
     from napari_msdip.events import Progress, Result, ScaleResult
+    from napari_msdip.warm_start import WarmStart
 
 __all__ = [
     "as_options",
@@ -124,13 +125,13 @@ def iter_denoise_part(
     channel_axis: int | None = None,
     should_stop: ShouldStop | None = None,
     measured: Measured | None = None,
-    memory: Memory | None = None,
+    warm_start: WarmStart | None = None,
 ) -> Generator[Progress, None, Result]:
     """Denoise an image, or a tile with what was measured on the whole image.
 
     Parameters are those of :func:`denoise`; no channel of the whole image is constant.
-    ``measured`` comes from :func:`napari_msdip.shared.measure`, ``memory`` from an image
-    of the same size and options.
+    ``measured`` comes from :func:`napari_msdip.measured.measure`, ``warm_start`` from an
+    image of the same size and options.
     """
     array, layout = checked_image(image, channel_axis)
     planar = as_planar(array, layout)
@@ -139,12 +140,12 @@ def iter_denoise_part(
     if measured is None:
         planar, layout = equalised(planar, layout)
     sigma = estimate_sigma(planar, channel_axis=0)
-    if memory is not None:
-        options = memory.adapted(options)
+    if warm_start is not None:
+        options = warm_start.adapted(options)
     plan = resolve(options, planar.shape[1:], sigma, channels=len(planar))
     found = measured or measure(planar, sigma)
     given = None if options.remove_hot_pixels else array
-    return Run(planar, layout, plan, found, should_stop, memory, given=given).steps()
+    return Run(planar, layout, plan, found, should_stop, warm_start, given=given).steps()
 
 
 def with_constants(

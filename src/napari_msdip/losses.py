@@ -14,7 +14,7 @@ from napari_msdip.pyramid import resize
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_msdip.crops import Crops
+    from napari_msdip._fit.crops import Crops
 
 __all__ = ["ScaleConsistency", "adaptive_weight", "reconstruction_loss"]
 

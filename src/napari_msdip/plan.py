@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip import devices
-from napari_msdip.crops import CROP_SIDE, FINAL_PASSES, STEPS_PER_PASS
-from napari_msdip.features import check_weight_file
+from napari_msdip._fit.crops import CROP_SIDE, FINAL_PASSES, STEPS_PER_PASS
 from napari_msdip.generator import usable_depth
 from napari_msdip.pixels import SMALLEST_SIDE
 from napari_msdip.pyramid import scale_shapes
+from napari_msdip.vgg_weights import check_weight_file
 
 if TYPE_CHECKING:
     from napari_msdip.options import Options

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_msdip._noise.flattest import measure_noise
 from napari_msdip.noise import checked_axis, estimate_sigma
 from napari_msdip.pixels import Layout, as_array, as_planes, equalised
-from napari_msdip.recorruption import measure_noise
 
 __all__ = ["QualityReport", "Verdict", "assess"]
 

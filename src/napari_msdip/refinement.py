@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_msdip.bayes import bayes_filter
-from napari_msdip.collaborative import collaborative_filter
+from napari_msdip._refinement.bayes import bayes_filter
+from napari_msdip._refinement.collaborative import collaborative_filter
 from napari_msdip.steps import changed
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_msdip.noise_model import NoiseModel
+    from napari_msdip._noise.model import NoiseModel
 
 __all__ = ["refined"]
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from napari_msdip import __version__
+from napari_msdip._fit.noise_bank import NoiseBank
+from napari_msdip._noise.removed import measure_again
 from napari_msdip.devices import limited_threads, memory_format, uninfluenced
 from napari_msdip.events import (
     Progress,
@@ -25,8 +27,8 @@ from napari_msdip.events import (
     StopReason,
     time_left,
 )
-from napari_msdip.features import DerivativeBank, Vgg16Features, load_vgg16
-from napari_msdip.fit import Fit, NoiseBank, Problem, Step, fit_scale
+from napari_msdip.features import DerivativeBank, Vgg16Features
+from napari_msdip.fit import Fit, Problem, Step, fit_scale
 from napari_msdip.fusion import ensemble, joint_bilateral_upsample
 from napari_msdip.generator import Generator as Network
 from napari_msdip.generator import GeneratorConfig
@@ -35,14 +37,15 @@ from napari_msdip.noise import estimate_sigma
 from napari_msdip.pixels import Layout, restored
 from napari_msdip.pyramid import resize
 from napari_msdip.refinement import refined
-from napari_msdip.residual import measure_again
 from napari_msdip.steps import changed
 from napari_msdip.trust import Candidate, Trust, guarded, weigh, with_local_means
+from napari_msdip.vgg_weights import load_vgg16
 
 if TYPE_CHECKING:
+    from napari_msdip.measured import Measured
     from napari_msdip.options import Options
     from napari_msdip.plan import Plan
-    from napari_msdip.shared import Measured, Memory
+    from napari_msdip.warm_start import WarmStart
 
 __all__ = ["Run"]
 
@@ -91,7 +94,7 @@ class Run:
         Range and noise.
     should_stop : callable or None
         Asked before every step.
-    memory : Memory or None
+    warm_start : WarmStart or None
         Generators to start from, replaced by those of this image.
     given : ndarray or None
         The image as it came, for a run that ends before there is anything better: its
@@ -104,7 +107,7 @@ class Run:
     plan: Plan
     measured: Measured
     should_stop: ShouldStop | None = None
-    memory: Memory | None = None
+    warm_start: WarmStart | None = None
     given: Array | None = None
     _started: float = field(default=0.0, init=False)
     _shown: float = field(default=0.0, init=False)
@@ -141,16 +144,16 @@ class Run:
             problem = self._problem(n, noisy, fields, finished)
             if network is None or not self._starts_warm:
                 network = self._network(problem, rng)
-            if self.memory is not None:
-                self.memory.recall(n, network)
+            if self.warm_start is not None:
+                self.warm_start.recall(n, network)
             if n == 0 and self._measures_again:
                 scale, fields = yield from self._fit_twice(
                     problem, network, rng, finished, noisy, fields
                 )
             else:
                 scale = yield from self._fit(n, problem, network, rng)
-            if self.memory is not None:
-                self.memory.keep(n, network)
+            if self.warm_start is not None:
+                self.warm_start.keep(n, network)
             finished.insert(0, scale)
             if self._usable(scale.result):
                 yield self._progress(n, scale.result.iterations, 1.0, scale=scale.result)

@@ -19,10 +19,7 @@ import torch
 
 from napari_msdip import __version__, tiling
 from napari_msdip import image as front
-from napari_msdip.events import Progress, Result, StackResult, Status
-from napari_msdip.pixels import SMALLEST_SIDE, checked_image
-from napari_msdip.plan import Plan, resolve
-from napari_msdip.planes import (
+from napari_msdip._stack.planes import (
     PlaneLayout,
     chunked,
     digest,
@@ -32,7 +29,10 @@ from napari_msdip.planes import (
     select,
     spread,
 )
-from napari_msdip.sinks import Sink, ZarrOut, open_sink
+from napari_msdip._stack.sinks import Sink, ZarrOut, open_sink
+from napari_msdip.events import Progress, Result, StackResult, Status
+from napari_msdip.pixels import SMALLEST_SIDE, checked_image
+from napari_msdip.plan import Plan, resolve
 from napari_msdip.steps import changed, drive
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _on_cluster(client: Any) -> tuple[Any, Any]:
             f"client={client!r}: give a distributed.Client, such as "
             "Client('tcp://head-node:8786'), or None"
         )
-    from napari_msdip import cluster
+    from napari_msdip._stack import cluster
 
     return partial(cluster.survey, client), partial(cluster.run, client)
 
@@ -662,11 +662,11 @@ def iter_plane(
     read: Callable[[], Array],
     task: PlaneTask,
     should_stop: Callable[[], bool] | None,
-    memories: tiling.Memories,
+    warm_starts: tiling.WarmStarts,
 ) -> Generator[Progress, None, Outcome]:
     """Read and denoise one plane; whatever is wrong with it ends up in the outcome.
 
-    ``memories`` holds the generators of the last plane of the chunk, and then those
+    ``warm_starts`` holds the generators of the last plane of the chunk, and then those
     of this one.
     """
     try:
@@ -693,7 +693,7 @@ def iter_plane(
         channel_axis=task.channel_axis,
         should_stop=should_stop,
         tile=task.tile,
-        memories=memories,
+        warm_starts=warm_starts,
     )
     with closing(steps):
         while True:
@@ -730,14 +730,14 @@ def _one_by_one(
         if full and no_room(job):
             yield from skipped(job, chunk, wanted, tally)
             continue
-        memories: tiling.Memories = {}
+        warm_starts: tiling.WarmStarts = {}
         for position in chunk:
             if should_stop is not None and should_stop():
                 return Status.CANCELLED
             index = job.planes[position]
             again = position not in wanted
             read = partial(read_plane, job.source, job.layout, index)
-            steps = iter_plane(read, plane_task(job, index), should_stop, memories)
+            steps = iter_plane(read, plane_task(job, index), should_stop, warm_starts)
             step = tally.again if again else tally.step
             outcome = yield from changed(steps, partial(step, position))
             if outcome.status is Status.CANCELLED:

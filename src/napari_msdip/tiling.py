@@ -22,8 +22,10 @@ import torch
 
 from napari_msdip import cost, devices
 from napari_msdip import image as front
+from napari_msdip._stack.planes import PlaneLayout, plane_seed
 from napari_msdip.events import Progress, Result, ScaleResult, Status, time_left
 from napari_msdip.hot_pixels import without_hot_pixels
+from napari_msdip.measured import measure
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.pixels import (
     Constants,
@@ -35,16 +37,15 @@ from napari_msdip.pixels import (
     restored,
 )
 from napari_msdip.plan import Plan, resolve
-from napari_msdip.planes import PlaneLayout, plane_seed
-from napari_msdip.shared import Memory, measure
 from napari_msdip.steps import changed
+from napari_msdip.warm_start import WarmStart
 
 if TYPE_CHECKING:
     from napari_msdip.options import Options
 
 __all__ = [
-    "Memories",
     "Tile",
+    "WarmStarts",
     "choose_tile",
     "iter_denoise_fitting",
     "iter_denoise_within_memory",
@@ -56,7 +57,7 @@ Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
 Steps = Generator[Progress, None, Result]
 # By which channels vary, side of the tiles (None for the whole image) and number.
-Memories = dict[tuple[tuple[bool, ...], int | None, int], Memory]
+WarmStarts = dict[tuple[tuple[bool, ...], int | None, int], WarmStart]
 
 # Sides tried from large to small; a ladder rather than any number, so that a
 # little more or less free memory seldom changes the answer.
@@ -217,7 +218,7 @@ def iter_denoise_fitting(
     channel_axis: int | None = None,
     should_stop: Callable[[], bool] | None = None,
     tile: int | None = None,
-    memories: Memories | None = None,
+    warm_starts: WarmStarts | None = None,
 ) -> Steps:
     """Denoise an image in as large pieces as memory allows.
 
@@ -238,7 +239,7 @@ def iter_denoise_fitting(
     tile : int or None
         Side of the tiles in pixels; None for the whole image in one piece. See
         :func:`choose_tile`.
-    memories : dict or None
+    warm_starts : dict or None
         Generators to start from; changed to those fitted here. Begin with an empty
         one, and give it to the next of a series of similar images of one size.
 
@@ -266,7 +267,7 @@ def iter_denoise_fitting(
     while True:
         try:
             steps = steps or _attempt(
-                array, options, channel_axis, should_stop, tile, memories
+                array, options, channel_axis, should_stop, tile, warm_starts
             )
             progress = next(steps)
         except StopIteration as end:
@@ -334,17 +335,17 @@ def _attempt(
     channel_axis: int | None,
     should_stop: Callable[[], bool] | None,
     tile: int | None,
-    memories: Memories | None,
+    warm_starts: WarmStarts | None,
 ) -> Steps:
     array, layout = checked_image(image, channel_axis)
     axis = layout.channel_axis
     constants = Constants.of(array, axis)
     array = constants.left_out(array)
 
-    def memory_of(side: int | None, number: int) -> Memory | None:
-        if memories is None:
+    def warm_start_of(side: int | None, number: int) -> WarmStart | None:
+        if warm_starts is None:
             return None
-        return memories.setdefault((constants.varying, side, number), Memory())
+        return warm_starts.setdefault((constants.varying, side, number), WarmStart())
 
     if tile is None or tile >= max(_extent(image, channel_axis)[:2]):
         steps = front.iter_denoise_part(
@@ -352,10 +353,10 @@ def _attempt(
             options,
             channel_axis=axis,
             should_stop=should_stop,
-            memory=memory_of(None, 0),
+            warm_start=warm_start_of(None, 0),
         )
     else:
-        steps = _iter_tiles(array, axis, options, should_stop, tile, memory_of)
+        steps = _iter_tiles(array, axis, options, should_stop, tile, warm_start_of)
     return front.with_constants(steps, constants)
 
 
@@ -365,7 +366,7 @@ def _iter_tiles(
     options: Options,
     should_stop: Callable[[], bool] | None,
     side: int,
-    memory_of: Callable[[int, int], Memory | None],
+    warm_start_of: Callable[[int, int], WarmStart | None],
 ) -> Steps:
     started = time.monotonic()
     image, layout = checked_image(image, channel_axis)
@@ -394,7 +395,7 @@ def _iter_tiles(
             channel_axis=0,
             should_stop=should_stop,
             measured=measured,
-            memory=memory_of(side, number),
+            warm_start=warm_start_of(side, number),
         )
         part = _Part(number, len(tiles), started)
         result = yield from changed(steps, part.step)

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from napari_msdip._fit.symmetry import SYMMETRIES, turned, turned_back
 from napari_msdip.devices import limited_threads, memory_format
 from napari_msdip.pyramid import resize
-from napari_msdip.symmetry import SYMMETRIES, turned, turned_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from napari_msdip.fit import NoiseBank
+    from napari_msdip._fit.noise_bank import NoiseBank
 
 __all__ = ["Candidate", "Trust", "guarded", "weigh", "with_local_means"]
 

@@ -18,8 +18,8 @@ from napari_msdip._gui.axes import parse_axes
 from napari_msdip._gui.job import Job, options_code
 from napari_msdip._gui.layers import Source
 from napari_msdip._gui.worker import forecast
+from napari_msdip._stack.planes import plane_seed
 from napari_msdip.options import PRESETS, Options
-from napari_msdip.planes import plane_seed
 
 RANDOM = np.random.default_rng(0)
 

@@ -80,7 +80,7 @@ def test_a_fit_loads_no_second_compiler(consistency, tmp_path):
 import sys
 import numpy
 import napari_msdip
-from napari_msdip.features import WeightsNotFoundError
+from napari_msdip.vgg_weights import WeightsNotFoundError
 
 options = napari_msdip.Options(
     iterations=2, coarsest_iterations=2, device="cpu", min_size=32,

@@ -46,13 +46,13 @@ def load_engine() -> Engine:
 
 
 def _check(options: Options) -> None:
-    from napari_msdip import devices, features
+    from napari_msdip import devices, vgg_weights
 
     devices.select(options.device)
     if options.vgg_weights is not None:
-        features.check_weight_file(options.vgg_weights)
+        vgg_weights.check_weight_file(options.vgg_weights)
     if options.consistency == "vgg16":
-        features.load_vgg16(options.vgg_weights)
+        vgg_weights.load_vgg16(options.vgg_weights)
 
 
 def ready(load: Callable[[], Engine], options: Options) -> Engine:

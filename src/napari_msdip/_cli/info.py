@@ -54,7 +54,7 @@ def _version(name: str) -> str | None:
 def _torch_info() -> dict[str, Any]:
     import torch
 
-    from napari_msdip import devices, features
+    from napari_msdip import devices, vgg_weights
 
     cores = devices.cpu_count()
     found = {"cpu": "1 core" if cores == 1 else f"{cores} cores"}
@@ -69,7 +69,7 @@ def _torch_info() -> dict[str, Any]:
         "auto device": chosen,
         "auto precision": devices.select_precision("auto", chosen),
         "free memory": free,
-        "VGG-16 weights": features.weights_info(),
+        "VGG-16 weights": vgg_weights.weights_info(),
     }
 
 

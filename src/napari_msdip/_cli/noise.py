@@ -10,7 +10,7 @@ from napari_msdip import io
 from napari_msdip._cli.exits import Exit, abort, naming, refusing
 from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
-from napari_msdip.planes import read_plane, select
+from napari_msdip._stack.planes import read_plane, select
 
 if TYPE_CHECKING:
     import argparse

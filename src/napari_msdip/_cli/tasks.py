@@ -18,9 +18,9 @@ from napari_msdip._cli.selection import (
     metadata_of,
     parse_planes,
 )
+from napari_msdip._stack.planes import PlaneLayout
+from napari_msdip._stack.sinks import Leftover
 from napari_msdip.io import FileError
-from napari_msdip.planes import PlaneLayout
-from napari_msdip.sinks import Leftover
 
 if TYPE_CHECKING:
     import argparse

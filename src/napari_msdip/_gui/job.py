@@ -355,7 +355,7 @@ class Job:
         (plane,) = self.source.axes.planes(self.box)
         if plane == 0:
             return self.options
-        from napari_msdip.planes import plane_seed
+        from napari_msdip._stack.planes import plane_seed
 
         return self.options.replace(seed=plane_seed(self.options.seed, plane))
 

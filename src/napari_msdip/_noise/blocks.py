@@ -11,15 +11,19 @@ import numpy.typing as npt
 from scipy.fft import dctn
 
 if TYPE_CHECKING:
-    from napari_msdip.noise_model import NoiseModel
+    from napari_msdip._noise.model import NoiseModel
 
 __all__ = [
+    "BLOCKS_PER_BIN",
     "LEVEL_BLOCK",
+    "LEVEL_SHARE",
     "Blocks",
     "autocorrelation",
     "cross_covariance",
     "cut_blocks",
     "energies",
+    "flattest",
+    "least",
     "simulated_fields",
     "simulated_variances",
     "spread_blocks",
@@ -27,8 +31,11 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
-# Levels need blocks small enough to lie within flat areas.
+# Levels need blocks small enough to lie within flat areas, and the flattest of those.
 LEVEL_BLOCK = 8
+LEVEL_SHARE = 0.1
+BLOCKS_PER_BIN = 12
+_INTENSITY_BINS = 8
 _SIMULATED_SIDE = 128
 _SIMULATIONS = 3
 # Texture is weakest in the corner of the cosine transform of a block, where both
@@ -94,6 +101,23 @@ def energies(blocks: Blocks, side: int) -> tuple[Array, Array]:
     order = np.add.outer(np.arange(side), np.arange(side))
     high = order >= _CORNER * order.max()
     return powers[:, ~high].mean(axis=1), powers[:, high].mean(axis=1)
+
+
+def flattest(blocks: Blocks, share: float) -> list[npt.NDArray[np.intp]]:
+    """Return the indices of the least varied blocks of each intensity range."""
+    return least(blocks, blocks.variances, share)
+
+
+def least(blocks: Blocks, measure: Array, share: float) -> list[npt.NDArray[np.intp]]:
+    """Return the indices of the blocks of least measure in each intensity range."""
+    count = len(blocks.means)
+    bins = int(np.clip(count // BLOCKS_PER_BIN, 1, _INTENSITY_BINS))
+    groups = []
+    for members in np.array_split(np.argsort(blocks.means, kind="stable"), bins):
+        kept = max(3, int(share * len(members)))
+        order = np.argsort(measure[members], kind="stable")
+        groups.append(members[order[:kept]])
+    return groups
 
 
 def _unrest(means: Array, apart: int) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_msdip.symmetry import SYMMETRIES, turned, turned_back
+from napari_msdip._fit.symmetry import SYMMETRIES, turned, turned_back
 
 
 @pytest.mark.parametrize("turn", range(SYMMETRIES))

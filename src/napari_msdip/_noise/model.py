@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["NoiseModel"]
+__all__ = ["NoiseModel", "uncorrelated"]
 
 Array = npt.NDArray[np.float64]
 Planar = npt.NDArray[np.float32]
@@ -75,6 +76,23 @@ class NoiseModel:
             intensities=intensities,
             sigmas=sigmas,
         )
+
+    @classmethod
+    def white(cls, channels: int, sigma: float, reach: int) -> NoiseModel:
+        """Model noise of one level, independent from pixel to pixel and channel."""
+        return cls.separable(
+            uncorrelated(reach), np.eye(channels), np.zeros(1), np.array([sigma])
+        )
+
+    @classmethod
+    def unit(cls, correlation: Array) -> NoiseModel:
+        """Model noise of one channel and of variance 1, correlated like this."""
+        return cls.separable(correlation, np.eye(1), np.zeros(1), np.ones(1))
+
+    def levelled(self) -> NoiseModel:
+        """Return a model with the same level, root mean square, at all intensities."""
+        level = math.sqrt(np.mean(np.square(self.sigmas)))
+        return replace(self, sigmas=np.full_like(self.sigmas, level))
 
     @property
     def channels(self) -> Array:
@@ -181,6 +199,13 @@ class NoiseModel:
         if spread > 0:
             drawn /= spread
         return drawn
+
+
+def uncorrelated(reach: int) -> Array:
+    """Return the autocorrelation ``(2r+1, 2r+1)`` of white noise."""
+    correlation = np.zeros((2 * reach + 1,) * 2)
+    correlation[reach, reach] = 1.0
+    return correlation
 
 
 def _wrapped(correlation: Array, shape: tuple[int, int]) -> Array:

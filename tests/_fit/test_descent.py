@@ -10,9 +10,9 @@ import torch
 from tests.samples import check_that_no_compiler_is_loaded
 from torch import Tensor
 
-from napari_msdip.descent import CapturedDescent, Descent
+from napari_msdip._fit.descent import CapturedDescent, Descent
+from napari_msdip._fit.symmetry import SYMMETRIES, turned
 from napari_msdip.generator import Generator, GeneratorConfig
-from napari_msdip.symmetry import SYMMETRIES, turned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +138,6 @@ def test_inputs_are_left_alone() -> None:
 
 def test_captured_steps_import_nothing_that_ends_a_process_with_a_window() -> None:
     check_that_no_compiler_is_loaded(
-        "from tests.test_descent import CapturedDescent, Repeater, loss, network, taken\n"
+        "from tests._fit.test_descent import *\n"
         "taken(CapturedDescent(network(), loss, Repeater()))"
     )

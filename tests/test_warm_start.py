@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from napari_msdip.options import LEAST_RATE, Options
-from napari_msdip.shared import Memory
+from napari_msdip.warm_start import WarmStart
 
 
 @pytest.mark.parametrize("rate", [LEAST_RATE, 1.5 * LEAST_RATE, 0.003])
 def test_any_learning_rate_can_be_handed_on(rate: float) -> None:
-    remembered = Memory({0: {}})
+    remembered = WarmStart({0: {}})
     adapted = remembered.adapted(Options(learning_rate=rate))
     assert LEAST_RATE <= adapted.learning_rate <= rate
 
 
 def test_the_first_plane_is_fitted_as_always() -> None:
-    assert Memory().adapted(Options()) == Options()
+    assert WarmStart().adapted(Options()) == Options()

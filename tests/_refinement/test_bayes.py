@@ -10,11 +10,11 @@ import torch
 from tests.patches import SIGMA, clean, error, finished, model, noise
 from torch import Tensor
 
-from napari_msdip import bayes
-from napari_msdip.bayes import bayes_filter
+from napari_msdip._refinement import bayes
+from napari_msdip._refinement.bayes import bayes_filter
 
 if TYPE_CHECKING:
-    from napari_msdip.noise_model import NoiseModel
+    from napari_msdip._noise.model import NoiseModel
 
 
 def filtered(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_msdip import Options, resolve
-from napari_msdip.crops import CROP_SIDE, Crops
+from napari_msdip._fit.crops import CROP_SIDE, Crops
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -24,9 +24,9 @@ import distributed.scheduler
 import numpy as np
 import numpy.typing as npt
 
+from napari_msdip._stack.planes import native, read_plane
+from napari_msdip._stack.sinks import ZarrSink, ZarrWriter
 from napari_msdip.events import Progress, Status
-from napari_msdip.planes import native, read_plane
-from napari_msdip.sinks import ZarrSink, ZarrWriter
 from napari_msdip.stack import (
     Job,
     Outcome,
@@ -46,8 +46,8 @@ from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     from napari_msdip import tiling
+    from napari_msdip._stack.planes import PlaneLayout
     from napari_msdip.options import Options
-    from napari_msdip.planes import PlaneLayout
 
 __all__ = ["run", "survey"]
 
@@ -310,18 +310,18 @@ def _denoise(
     planes: Sequence[_Plane], writer: ZarrWriter | None, stop: str
 ) -> list[Outcome]:
     """Denoise a chunk on a worker, and write it where the worker can."""
-    memories: tiling.Memories = {}
+    warm_starts: tiling.WarmStarts = {}
     should_stop = _asking(stop)
-    return [_denoise_one(plane, writer, should_stop, memories) for plane in planes]
+    return [_denoise_one(plane, writer, should_stop, warm_starts) for plane in planes]
 
 
 def _denoise_one(
     plane: _Plane,
     writer: ZarrWriter | None,
     should_stop: Callable[[], bool],
-    memories: tiling.Memories,
+    warm_starts: tiling.WarmStarts,
 ) -> Outcome:
-    outcome = drive(iter_plane(plane.read, plane.task, should_stop, memories))
+    outcome = drive(iter_plane(plane.read, plane.task, should_stop, warm_starts))
     if not plane.wanted:
         return replace(outcome, image=None)
     if writer is None or outcome.status is Status.CANCELLED:

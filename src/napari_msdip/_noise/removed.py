@@ -17,13 +17,13 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip.blocks import (
+from napari_msdip._noise.blocks import (
     LEVEL_BLOCK,
     cross_covariance,
     simulated_variances,
     spread_blocks,
 )
-from napari_msdip.noise_model import NoiseModel
+from napari_msdip._noise.model import NoiseModel, uncorrelated
 
 __all__ = ["measure_again"]
 
@@ -138,17 +138,12 @@ def _normalised(covariance: Array) -> Array:
     """Return the correlation; that of white noise where there is hardly any noise."""
     middle = len(covariance) // 2
     variance = covariance[middle, middle]
-    if variance > 0:
-        correlation: Array = covariance / variance
-        return correlation
-    white = np.zeros_like(covariance)
-    white[middle, middle] = 1.0
-    return white
+    return covariance / variance if variance > 0 else uncorrelated(middle)
 
 
 def _share_seen(correlation: Array, side: int) -> float:
     """Share of the variance of noise with this correlation that blocks show."""
-    alike = NoiseModel.separable(correlation, np.eye(1), np.zeros(1), np.ones(1))
+    alike = NoiseModel.unit(correlation)
     return float(simulated_variances(alike, side, degree=1).mean())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_msdip.blocks import (
+from napari_msdip._noise.blocks import (
     autocorrelation,
     cross_covariance,
     cut_blocks,

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_msdip.similar import PatchGrid
+from napari_msdip._refinement.similar import PatchGrid
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from torch import Tensor
 
-    from napari_msdip.noise_model import NoiseModel
+    from napari_msdip._noise.model import NoiseModel
 
 __all__ = ["bayes_filter"]
 

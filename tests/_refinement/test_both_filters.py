@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.patches import SIGMA, clean, error, finished, model, noise
 
-from napari_msdip import bayes, collaborative, similar
+from napari_msdip._refinement import bayes, collaborative, similar
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_msdip import Options, Progress, Status, sinks, tiling
+from napari_msdip import Options, Progress, Status, tiling
 from napari_msdip import stack as stack_module
-from napari_msdip.planes import PlaneLayout, plane_seed
+from napari_msdip._stack import sinks
+from napari_msdip._stack.planes import PlaneLayout, plane_seed
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 distributed = pytest.importorskip("distributed")
-cluster = pytest.importorskip("napari_msdip.cluster")
+cluster = pytest.importorskip("napari_msdip._stack.cluster")
 
 OPTIONS = Options(
     device="cpu",

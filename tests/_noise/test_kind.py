@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_msdip.evidence import (
+from napari_msdip._noise.kind import (
     Evidence,
     Kind,
     fall_in_channels,

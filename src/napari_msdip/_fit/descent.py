@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch.optim.adam import adam
 
+from napari_msdip._fit.symmetry import turned_back
 from napari_msdip.devices import available_memory, release_cached_memory
-from napari_msdip.symmetry import turned_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

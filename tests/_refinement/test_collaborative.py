@@ -8,8 +8,8 @@ import torch
 from tests.patches import SIGMA, clean, error, finished, model, noise
 from torch import Tensor
 
-from napari_msdip.collaborative import collaborative_filter
-from napari_msdip.noise_model import NoiseModel
+from napari_msdip._noise.model import NoiseModel
+from napari_msdip._refinement.collaborative import collaborative_filter
 
 
 def filtered(

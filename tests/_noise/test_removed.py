@@ -9,8 +9,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from tests.samples import clean_picture, rms
 
-from napari_msdip.noise_model import NoiseModel
-from napari_msdip.residual import measure_again
+from napari_msdip._noise.model import NoiseModel
+from napari_msdip._noise.removed import measure_again
 
 SHAPE = (160, 144)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from napari_msdip._stack.journal import Journal, begun_by, sync_directory
 from napari_msdip.io import (
     Metadata,
     annotate_zarr,
@@ -22,12 +23,11 @@ from napari_msdip.io import (
     ngff_order,
     split_suffix,
 )
-from napari_msdip.journal import Journal, begun_by, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from napari_msdip.planes import PlaneLayout
+    from napari_msdip._stack.planes import PlaneLayout
 
 __all__ = [
     "ArraySink",
@@ -291,7 +291,7 @@ class ZarrSink:
     dtype : dtype
         Its dtype.
     header : mapping
-        What the run is; see :class:`napari_msdip.journal.Journal`.
+        What the run is; see :class:`napari_msdip._stack.journal.Journal`.
 
     Raises
     ------

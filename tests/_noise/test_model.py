@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.samples import neighbour_correlation, rms
 
-from napari_msdip.noise_model import NoiseModel
+from napari_msdip._noise.model import NoiseModel
 
 
 def made_model(width: float, channels: Any) -> NoiseModel:

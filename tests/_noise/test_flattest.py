@@ -14,8 +14,8 @@ from scipy.ndimage import shift as registered
 from skimage import data
 from tests.samples import clean_picture, neighbour_correlation, rms
 
+from napari_msdip._noise.flattest import measure_noise
 from napari_msdip.noise import estimate_sigma
-from napari_msdip.recorruption import measure_noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable

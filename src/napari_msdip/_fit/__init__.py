@@ -1,0 +1,1 @@
+"""Parts of a step of a fit: what it sees, and how it goes down the gradient."""

@@ -1,0 +1,292 @@
+"""Measure the noise of an image in the flattest parts of it.
+
+Variance by intensity, correlation between channels, and for each of the combinations of
+channels that these leave independent (in a camera's picture brightness and two
+differences of colour) its own variance and correlation between neighbouring pixels.
+Nothing is assumed about their form. Where the noise is independent from pixel to pixel
+its third moment is measured, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_msdip._noise import levels, signs
+from napari_msdip._noise.blocks import (
+    BLOCKS_PER_BIN,
+    LEVEL_BLOCK,
+    Blocks,
+    autocorrelation,
+    cut_blocks,
+    flattest,
+    simulated_fields,
+    simulated_variances,
+)
+from napari_msdip._noise.channels import channel_covariance, told_apart, white_channels
+from napari_msdip._noise.kind import (
+    Evidence,
+    Kind,
+    fall_in_channels,
+    kind_among_spots,
+    kind_of_noise,
+)
+from napari_msdip._noise.model import NoiseModel, uncorrelated
+from napari_msdip.noise import cautious_sigma, estimate_sigma
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["measure_noise"]
+
+Array = npt.NDArray[np.float64]
+Planar = npt.NDArray[np.float32]
+
+# Correlations need room.
+_CORRELATION_BLOCK = 16
+# Real noise is correlated over one to three pixels; beyond, the estimate is noise.
+_REACH = 4
+_FLATTEST_SHARE = 0.25
+# White noise this weak, by the image's range, is measured with caution where the flattest
+# blocks are uneven, or slightly so without a crowd of spots within, or where it falls off
+# like texture: that may pass for most of it, but hardly for more than two thirds.
+_FAINT = 0.05
+_UNEVEN_BLOCKS = 0.1
+_SLIGHTLY_UNEVEN_BLOCKS = 0.05
+_LEAST_CAUTIOUS = 1 / 3
+# Below these shares of the range even that may be mostly texture. Error and noise are
+# nearly independent then, so that this much of the noisy image costs little where the
+# level is right, and saves much where it is not.
+_FAINTEST = (0.015, 0.03)
+_NOISY_SHARE = 0.3
+# Crowded spots make blocks uneven within.
+_CROWDED = 2.0
+# Where the flattest blocks differ no more than this beyond what noise explains, hardly
+# anything but noise is in them.
+_EVEN = 0.15
+# Between neighbours in blurred noise, simulated: by the fall of its level towards the
+# highest frequencies. Beyond what is seen of resampled noise the line ends.
+_CORRELATION_BY_FALL = (0.72, -0.03)
+_MOST_BLURRED = 0.6
+
+
+def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
+    """Measure the second moments of an image's noise in its flattest blocks.
+
+    Parameters
+    ----------
+    planar : ndarray
+        ``(C, Y, X)``.
+    sigma : float
+        Level of white noise in the image, in its units; taken unless the flat
+        blocks agree that there is much more noise, and that it is correlated.
+    """
+    side = min(_CORRELATION_BLOCK, min(planar.shape[1:]) // 2)
+    if side < LEVEL_BLOCK:
+        return NoiseModel.white(len(planar), sigma, _REACH)
+    wide, fine = cut_blocks(planar, side), cut_blocks(planar, LEVEL_BLOCK)
+    if min(len(wide.variances), len(fine.variances)) < BLOCKS_PER_BIN:
+        return NoiseModel.white(len(planar), sigma, _REACH)
+    whole = {
+        "white": sigma,
+        "highest": cautious_sigma(planar),
+        "contrast": signs.contrast(planar),
+        "step": signs.step(planar),
+    }
+    seen = _Sight.of(planar, whole, wide, fine)
+    kind = kind_of_noise(seen.evidence, planar)
+    if seen.evidence.is_spotted:
+        calm = _Sight.of(
+            planar, whole, signs.calmest(wide), signs.calmest(fine), is_calm=True
+        )
+        kind = kind_among_spots(kind, calm.evidence, planar)
+        if kind in (Kind.CORRELATED, Kind.RESAMPLED):
+            seen = calm
+    if kind is Kind.CORRELATED:
+        return _correlated(seen, planar)
+    if kind is Kind.WHITE:
+        return _white_by_intensity(seen, planar)
+    return _resampled(kind, seen, planar, fine)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sight:
+    """What blocks of an image show of its noise.
+
+    Attributes
+    ----------
+    wide, fine : Blocks
+        For correlations, and for levels.
+    model : NoiseModel
+        Correlations and levels by intensity.
+    evidence : Evidence
+        Of what kind the noise is.
+    is_calm : bool
+        Whether these are the calmest ones only, whose level stands for all intensities.
+    """
+
+    wide: Blocks
+    fine: Blocks
+    model: NoiseModel
+    evidence: Evidence
+    is_calm: bool
+
+    @classmethod
+    def of(
+        cls,
+        planar: Planar,
+        whole: Mapping[str, float],
+        wide: Blocks,
+        fine: Blocks,
+        *,
+        is_calm: bool = False,
+    ) -> _Sight:
+        """Look at blocks; ``whole`` is the part of the evidence that needs none."""
+        model = _with_correlations(wide, whole["white"])
+        simulated = simulated_variances(model)
+        by_intensity = levels.with_levels(model, fine, simulated)
+        levelled = by_intensity.levelled() if is_calm else by_intensity
+        evidence = Evidence(
+            correlation=model.neighbour_correlation,
+            anisotropy=model.anisotropy,
+            level=levelled.overall(planar),
+            excess=signs.excess(fine, simulated),
+            unevenness=signs.unevenness(wide, model),
+            skewness=signs.rise(by_intensity) * signs.skewness(fine, by_intensity.sigmas),
+            **whole,
+        )
+        return cls(wide, fine, levelled, evidence, is_calm)
+
+
+def _with_correlations(blocks: Blocks, sigma: float) -> NoiseModel:
+    """Model noise of this level, correlated as the flattest blocks are."""
+    chosen = np.concatenate(flattest(blocks, _FLATTEST_SHARE))
+    spread = np.sqrt(blocks.variances[chosen])
+    unit = blocks.residuals[chosen] / spread[:, np.newaxis, np.newaxis]
+    square = unit.reshape(*unit.shape[:2], blocks.side, blocks.side)
+    return NoiseModel.separable(
+        correlation=autocorrelation(square, _REACH),
+        channels=channel_covariance(unit),
+        intensities=np.array([0.0]),
+        sigmas=np.array([sigma]),
+    )
+
+
+def _correlated(seen: _Sight, planar: Planar) -> NoiseModel:
+    apart = dataclasses.replace(told_apart(seen.model, planar), is_certain=False)
+    found = levels.with_levels(apart, seen.fine, simulated_variances(apart))
+    if seen.is_calm:
+        return found.levelled()
+    sigmas = levels.bounded(found.intensities, found.sigmas)
+    return dataclasses.replace(found, sigmas=sigmas)
+
+
+def _white_by_intensity(seen: _Sight, planar: Planar) -> NoiseModel:
+    evidence = seen.evidence
+    doubtful = _may_be_texture(evidence)
+    sigma = _with_caution(evidence) if doubtful else evidence.white
+    channels, sigma = _channels_and_level(seen, planar, sigma)
+    asymmetry = levels.asymmetry(seen.fine)
+    fine = levels.with_fine_levels(seen.model, seen.fine)
+    line = levels.line_of_photons(fine, asymmetry)
+    sigmas = levels.steadied(fine.sigmas) if line is None else line
+    steady = dataclasses.replace(fine, sigmas=sigmas)
+    # Both see texture as noise, each in other places.
+    level = steady.overall(planar)
+    sigma = float(np.clip(level, _LEAST_CAUTIOUS * sigma, sigma))
+    noise = _scaled(steady, planar, sigma, uncorrelated(_REACH), channels)
+    # Texture that channels share does not pass for noise.
+    insured = doubtful and len(planar) == 1
+    share = _insurance(sigma, evidence.contrast) if insured else 0.0
+    return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
+
+
+def _resampled(kind: Kind, seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
+    channels, sigma = _channels_and_level(seen, planar, seen.evidence.white)
+    if kind is Kind.RESAMPLED:
+        correlation = _unbiased(seen.model.correlation, seen.wide.side)
+        # Texture adds to the level of blocks; of skewed noise the estimator finds less.
+        sigma = math.sqrt(seen.evidence.level * sigma / _seen_as_white(correlation))
+    else:
+        correlation = _blurred(fall_in_channels(seen.evidence.highest, planar))
+        sigma /= _seen_as_white(correlation)
+    fine = levels.with_fine_levels(seen.model, blocks)
+    steady = dataclasses.replace(fine, sigmas=levels.steadied(fine.sigmas))
+    noise = _scaled(steady, planar, sigma, correlation, channels)
+    return dataclasses.replace(noise, asymmetry=levels.asymmetry(blocks))
+
+
+def _channels_and_level(seen: _Sight, planar: Planar, sigma: float) -> tuple[Array, float]:
+    """Return the covariance between channels, and the level if they share noise."""
+    if len(planar) > 1 and seen.evidence.excess < _EVEN:
+        return white_channels(seen.model, planar, sigma)
+    return np.eye(len(planar)), sigma
+
+
+def _scaled(
+    model: NoiseModel, planar: Planar, sigma: float, correlation: Array, channels: Array
+) -> NoiseModel:
+    """Model noise of this overall level that depends on the intensity as given."""
+    level = model.overall(planar)
+    return NoiseModel.separable(
+        correlation=correlation,
+        channels=channels,
+        intensities=model.intensities,
+        sigmas=model.sigmas * (sigma / level if level else 1.0),
+    )
+
+
+def _unbiased(found: Array, side: int) -> Array:
+    """Make up for what the trends of blocks have taken from a correlation.
+
+    By as much as noise with this correlation loses in the same way. Repeating that would
+    come nearer to the noise's own, but takes texture in the blocks for more and more.
+    """
+    shown = [
+        cut_blocks(f, side).residuals for f in simulated_fields(NoiseModel.unit(found))
+    ]
+    blocks = np.concatenate(shown).reshape(-1, 1, side, side)
+    corrected: Array = 2 * found - autocorrelation(blocks, _REACH)
+    return corrected
+
+
+def _blurred(fall: float) -> Array:
+    """Return the correlation of white noise that a Gaussian blur made fall off so much."""
+    slope, start = _CORRELATION_BY_FALL
+    neighbours = min(slope * fall + start, _MOST_BLURRED)
+    squares = np.square(np.arange(-_REACH, _REACH + 1.0))
+    correlation: Array = neighbours ** np.add.outer(squares, squares)
+    return correlation
+
+
+def _seen_as_white(correlation: Array) -> float:
+    """Share of the level of noise that the estimator for white noise finds."""
+    fields = simulated_fields(NoiseModel.unit(correlation))
+    return float(np.mean([estimate_sigma(field[0]) / field.std() for field in fields]))
+
+
+def _may_be_texture(evidence: Evidence) -> bool:
+    """Whether texture may have passed for white noise, or have added to it."""
+    return (
+        evidence.excess > _UNEVEN_BLOCKS
+        or (evidence.excess > _SLIGHTLY_UNEVEN_BLOCKS and evidence.unevenness < _CROWDED)
+        or evidence.falls_like_texture
+    )
+
+
+def _with_caution(evidence: Evidence) -> float:
+    """Return a level for faint white noise to which texture has added less."""
+    sigma = evidence.white
+    if sigma > _FAINT * evidence.contrast:
+        return sigma
+    return float(np.clip(evidence.highest, _LEAST_CAUTIOUS * sigma, sigma))
+
+
+def _insurance(sigma: float, contrast: float) -> float:
+    """Return the share of the noisy image to keep where its noise may be texture."""
+    return float(np.interp(sigma, np.multiply(_FAINTEST, contrast), (_NOISY_SHARE, 0.0)))

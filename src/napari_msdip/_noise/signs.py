@@ -1,0 +1,132 @@
+"""What blocks of noise show otherwise than those with texture or spots in them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import spearmanr
+
+from napari_msdip._noise.blocks import (
+    LEVEL_SHARE,
+    Blocks,
+    cut_blocks,
+    flattest,
+    least,
+    simulated_fields,
+)
+
+if TYPE_CHECKING:
+    from napari_msdip._noise.model import NoiseModel
+
+__all__ = ["calmest", "contrast", "excess", "rise", "skewness", "step", "unevenness"]
+
+Array = npt.NDArray[np.float64]
+Planar = npt.NDArray[np.float32]
+
+_ROBUST_RANGE = (0.5, 99.5)
+_MOST_VALUES = 2**16
+_CELL = 4
+_GAUSSIAN_KURTOSIS = 3.0
+# Where spots raise the level, only this share of the intensities, that of the lowest
+# levels, tells of the noise.
+_CALMEST = 0.25
+# Skewness by chance: independent values in a block of correlated noise, simulated, and how
+# many standard errors count.
+_INDEPENDENT = 20
+_CLEARLY = 3.5
+_LEAST_LEVELS = 4
+
+
+def contrast(planar: Planar) -> float:
+    """Return how far apart all but the darkest and brightest values of an image are."""
+    low, high = np.percentile(planar, _ROBUST_RANGE)
+    return float(high - low)
+
+
+def step(planar: Planar) -> float:
+    """Return the smallest difference between values of an image."""
+    sample = planar.ravel()[:: 1 + planar.size // _MOST_VALUES]
+    return float(np.diff(np.unique(sample)).min(initial=np.ptp(sample)))
+
+
+def excess(blocks: Blocks, simulated: Array) -> float:
+    """Return how far the flattest blocks differ, at the median intensity, beyond noise.
+
+    ``simulated`` are the variances, rising, that blocks show of noise alone.
+    """
+    groups = flattest(blocks, 1.0)
+    found = np.median([_spread(blocks.variances[group]) for group in groups])
+    return float(found) - _spread(simulated)
+
+
+def _spread(variances: Array) -> float:
+    flattest, flat = np.quantile(variances, (LEVEL_SHARE / 10, LEVEL_SHARE))
+    return float(np.log(flat / flattest))
+
+
+def unevenness(blocks: Blocks, model: NoiseModel) -> float:
+    """Return how far the flattest blocks are from noise inside; 1 is Gaussian noise.
+
+    Texture, unlike noise, has outliers, and its energy is patchy within a block.
+    """
+    side = blocks.side
+    chosen = np.concatenate(flattest(blocks, LEVEL_SHARE))
+    patchiness = _patchiness(blocks.residuals[chosen], side)
+    expected = np.mean(
+        [
+            _patchiness(cut_blocks(field, side).residuals, side)
+            for field in simulated_fields(model)
+        ]
+    )
+    unit = blocks.residuals[chosen] / np.sqrt(blocks.variances[chosen])[:, None, None]
+    kurtosis = float(np.mean(unit**4) / np.mean(unit**2) ** 2)
+    return float(kurtosis / _GAUSSIAN_KURTOSIS * patchiness / expected)
+
+
+def _patchiness(residuals: Array, side: int) -> float:
+    """Return the relative spread of energy between the cells of a block."""
+    cells = side // _CELL
+    cut = residuals[..., : (cells * _CELL) * side].reshape(
+        *residuals.shape[:2], cells, _CELL, side
+    )[..., : cells * _CELL]
+    energies = np.square(cut).reshape(*cut.shape[:4], cells, _CELL).mean(axis=(1, 3, 5))
+    energies = energies.reshape(len(energies), -1)
+    return float(np.mean(energies.std(axis=1) / energies.mean(axis=1)))
+
+
+def skewness(blocks: Blocks, sigmas: Array) -> float:
+    """Return how skewed the blocks that tell the higher levels are; 0 by chance."""
+    groups = flattest(blocks, LEVEL_SHARE)
+    noisier = [groups[n] for n in np.argsort(sigmas, kind="stable")[len(groups) // 2 :]]
+    skewed = float(np.mean([_third_moment(blocks.residuals[g]) for g in noisier]))
+    values = _INDEPENDENT * sum(len(group) for group in noisier)
+    return skewed if abs(skewed) > _CLEARLY * math.sqrt(6 / values) else 0.0
+
+
+def _third_moment(residuals: Array) -> float:
+    """Third moment of blocks ``(B, C, side²)`` in units of their spread.
+
+    Of the mean of the channels: a dark one by itself is skewed where 0 cuts its noise off.
+    """
+    values = residuals.mean(axis=1)
+    spread = math.sqrt(np.mean(np.square(values)))
+    return float(np.mean((values / spread) ** 3)) if spread else 0.0
+
+
+def rise(model: NoiseModel) -> float:
+    """Return how steadily levels rise with the intensity, from -1 to 1."""
+    if len(model.sigmas) < _LEAST_LEVELS or not np.ptp(model.sigmas):
+        return 0.0
+    return float(spearmanr(model.intensities, model.sigmas).statistic)
+
+
+def calmest(blocks: Blocks) -> Blocks:
+    """Return the blocks of those intensities at which the flattest vary least."""
+    ranges = least(blocks, blocks.variances, 1.0)
+    groups = flattest(blocks, LEVEL_SHARE)
+    order = np.argsort([blocks.variances[g].mean() for g in groups], kind="stable")
+    count = max(1, round(_CALMEST * len(ranges)))
+    return blocks.of(np.concatenate([ranges[n] for n in order[:count]]))

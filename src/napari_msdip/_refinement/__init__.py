@@ -1,0 +1,1 @@
+"""Parts of refinement: which patches are alike, and how a group of them is filtered."""
