@@ -23,15 +23,15 @@ def fake_denoise(
     channel_axis: int | None = None,
     should_stop: Callable[[], bool] | None = None,
     measured: Any = None,
-    memory: Any = None,
+    warm_start: Any = None,
 ) -> Generator[Progress, None, Result]:
     """Pull every pixel towards the mean and add noise that depends on the seed.
 
-    The result is higher by one for every predecessor that the memory holds.
+    The result is higher by one for every predecessor that the warm start holds.
     """
     started = time.monotonic()
     noisy = np.asarray(image)
-    rank = remembered(memory)
+    rank = remembered(warm_start)
     options = options if isinstance(options, Options) else Options.preset(options or "fast")
     last = noisy if channel_axis is None else np.moveaxis(noisy, channel_axis, -1)
     shape = last.shape[:2]
@@ -68,12 +68,12 @@ def fake_denoise(
     )
 
 
-def remembered(memory: Any) -> int:
-    """Return how many images the memory has seen in a row before this one."""
-    if memory is None:
+def remembered(warm_start: Any) -> int:
+    """Return how many images the warm start has seen in a row before this one."""
+    if warm_start is None:
         return 0
-    rank: int = memory.weights[0]["rank"] if memory.weights else 0
-    memory.weights[0] = {"rank": rank + 1}
+    rank: int = warm_start.weights[0]["rank"] if warm_start.weights else 0
+    warm_start.weights[0] = {"rank": rank + 1}
     return rank
 
 

@@ -20,9 +20,8 @@ import zarr
 from tests.fakes import fake_denoise
 from tests.samples import TINY
 
-from napari_msdip import Options, Progress, Status, tiling
+from napari_msdip import Options, Progress, Status, devices, tiling
 from napari_msdip import image as front
-from napari_msdip import stack as stack_module
 from napari_msdip._stack.planes import PlaneLayout, chunked, plane_seed, select
 from napari_msdip._stack.sinks import JOURNAL, ZarrOut, ZarrSink
 from napari_msdip.io import Metadata
@@ -955,7 +954,7 @@ def test_other_versions_are_warned_about(
     stack = random_stack(2, 16, 18)
     out = tmp_path / "o.zarr"
     denoise_stack(stack, OPTIONS, out=out)
-    monkeypatch.setattr(stack_module, "versions", lambda: {"torch": "0.0"})
+    monkeypatch.setattr(devices, "versions", lambda: {"torch": "0.0"})
     with pytest.warns(UserWarning, match="pixels may differ"):
         denoise_stack(stack, OPTIONS, out=out)
 

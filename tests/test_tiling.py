@@ -130,7 +130,7 @@ def test_constant_channels_are_left_out_of_tiles(monkeypatch: pytest.MonkeyPatch
     seen = []
 
     def inverting(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
-        seen.append((len(image), kwargs["memory"]))
+        seen.append((len(image), kwargs["warm_start"]))
         result, steps = drive(fake_denoise(image, options, **without(kwargs)))
         yield from steps
         result.image[:] = 5000 - image
@@ -147,8 +147,8 @@ def test_constant_channels_are_left_out_of_tiles(monkeypatch: pytest.MonkeyPatch
     assert result.plan.channels == 3
     assert {channels for channels, _ in seen} == {2}
     drive(iter_denoise_fitting(textured(150, 210, 3), OPTIONS, **arguments))
-    memory = [id(memory) for _, memory in seen]
-    assert not {*memory[:4]} & {*memory[4:]}
+    starts = [id(start) for _, start in seen]
+    assert not {*starts[:4]} & {*starts[4:]}
 
 
 def test_all_tiles_share_what_was_measured_on_the_image(copying: list[Any]) -> None:
@@ -248,7 +248,7 @@ def test_every_tile_starts_from_its_own_predecessor(
     drive(iter_denoise_fitting(image, OPTIONS, warm_starts=warm_starts))
     tiles = len(tile_grid(image.shape, 128))
     assert len(warm_starts) == tiles + 1
-    seen = [memory.weights[0]["rank"] for memory in warm_starts.values()]
+    seen = [start.weights[0]["rank"] for start in warm_starts.values()]
     assert seen == [2] * tiles + [1]
 
 

@@ -1,4 +1,4 @@
-"""Where to compute: device, precision, threads and free memory."""
+"""Where to compute, and with what: device, precision, threads, free memory, versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+
+from napari_msdip import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +31,7 @@ __all__ = [
     "select",
     "select_precision",
     "uninfluenced",
+    "versions",
 ]
 
 _PROBE_CHANNELS = 64
@@ -311,3 +315,12 @@ def _room(limit: Path, usage: Path, stat: Path) -> int | None:
     # The kernel drops cached files before it kills.
     cached = int(entries.get("total_inactive_file", entries.get("inactive_file", 0)))
     return max(most - max(used - cached, 0), 0)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the pixels depend on."""
+    return {
+        "napari-msdip": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }

@@ -20,7 +20,7 @@ from napari_msdip._gui.layers import (
     result_name,
     scale_name,
 )
-from napari_msdip.steps import drive
+from napari_msdip.steps import drive, never
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,7 +98,7 @@ def denoise_layer(
         options=as_options(options),
         data_code="layer.data[0]" if layer.multiscale else "layer.data",
     )
-    steps = job.run(engine or MsDip(), job.buffer(), should_stop or _never)
+    steps = job.run(engine or MsDip(), job.buffer(), should_stop or never)
     finished = drive(steps, on_progress)
     if not finished.n_done:
         return []
@@ -169,7 +169,3 @@ def _extent(part: SupportsIndex | slice, length: int) -> tuple[int, int]:
     if not -length <= index < length:
         raise ValueError(f"planes={index}: there are {length} planes")
     return index % length, index % length + 1
-
-
-def _never() -> bool:
-    return False

@@ -15,10 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_msdip import __version__
 from napari_msdip._fit.noise_bank import NoiseBank
 from napari_msdip._noise.removed import measure_again
-from napari_msdip.devices import limited_threads, memory_format, uninfluenced
+from napari_msdip.devices import limited_threads, memory_format, uninfluenced, versions
 from napari_msdip.events import (
     Progress,
     Result,
@@ -37,7 +36,7 @@ from napari_msdip.noise import estimate_sigma
 from napari_msdip.pixels import Layout, restored
 from napari_msdip.pyramid import resize
 from napari_msdip.refinement import refined
-from napari_msdip.steps import changed
+from napari_msdip.steps import changed, never
 from napari_msdip.trust import Candidate, Trust, guarded, weigh, with_local_means
 from napari_msdip.vgg_weights import load_vgg16
 
@@ -248,7 +247,7 @@ class Run:
             rng,
             precision=self.plan.precision,
             threads=self.plan.threads,
-            should_stop=self.should_stop or _never,
+            should_stop=self.should_stop or never,
         )
 
         def progress(step: Step) -> Progress:
@@ -507,7 +506,7 @@ class Run:
             plan=self.plan,
             status=status,
             seconds=time.perf_counter() - self._started,
-            versions=_versions(),
+            versions=versions(),
         )
 
     def _progress(
@@ -585,18 +584,6 @@ def _placed(module: M, device: str) -> M:
     """Move a network to a device, in the order in memory that suits it."""
     target = torch.device(device)
     return module.to(target).to(memory_format=memory_format(target))
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "napari-msdip": __version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-
-
-def _never() -> bool:
-    return False
 
 
 def _same(progress: Progress) -> Progress:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
-__all__ = ["changed", "drive"]
+__all__ = ["changed", "drive", "never"]
 
 Step = TypeVar("Step")
 NewStep = TypeVar("NewStep")
@@ -55,3 +55,8 @@ def changed(
                 outcome: Outcome = end.value
                 return outcome
             yield change(step)
+
+
+def never() -> bool:
+    """Answer whether to stop where nobody asks for that."""
+    return False

@@ -19,8 +19,7 @@ import pytest
 import zarr
 
 from napari_msdip import Options, Progress, Status, tiling
-from napari_msdip import stack as stack_module
-from napari_msdip._stack import sinks
+from napari_msdip._stack import plane, sinks
 from napari_msdip._stack.planes import PlaneLayout, plane_seed
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 
@@ -142,13 +141,13 @@ def test_planes_of_dask_are_read_without_touching_its_settings(
     source: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    digested = stack_module.digest
+    digested = plane.digest
 
     def spy(plane: Any) -> str:
         seen.append(dask.config.get("scheduler", None))
         return digested(plane)
 
-    monkeypatch.setattr(stack_module, "digest", spy)
+    monkeypatch.setattr(plane, "digest", spy)
     with started(1, processes=False) as client:
         before = dask.config.get("scheduler", None)
         result = denoise_stack(source, OPTIONS, client=client)

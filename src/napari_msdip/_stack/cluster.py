@@ -24,16 +24,10 @@ import distributed.scheduler
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip._stack.planes import native, read_plane
-from napari_msdip._stack.sinks import ZarrSink, ZarrWriter
-from napari_msdip.events import Progress, Status
-from napari_msdip.stack import (
+from napari_msdip._stack.job import (
     Job,
-    Outcome,
-    PlaneTask,
     Surroundings,
     Tally,
-    iter_plane,
     look_around,
     no_room,
     plane_task,
@@ -42,6 +36,10 @@ from napari_msdip.stack import (
     settle,
     skipped,
 )
+from napari_msdip._stack.plane import Outcome, PlaneTask, iter_plane
+from napari_msdip._stack.planes import native, read_plane
+from napari_msdip._stack.sinks import ZarrSink, ZarrWriter
+from napari_msdip.events import Progress, Status
 from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ _LARGEST_DESCRIPTION = 2**20
 def survey(
     client: distributed.Client, options: Options, size_yx: tuple[int, int], channels: int
 ) -> Surroundings:
-    """Ask a worker what :func:`napari_msdip.stack.look_around` asks this machine.
+    """Ask a worker what :func:`napari_msdip._stack.job.look_around` asks this machine.
 
     Every plane gets one thread unless the options say otherwise: the workers of a
     machine share its cores, and threads that wait for each other are slow.
