@@ -26,8 +26,8 @@ import numpy as np
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_msdip import _sample_data
-from napari_msdip._gui.engine import MsDip
 from napari_msdip._gui.widget import DenoiseWidget, State
+from napari_msdip._layer.engine import MsDip
 from napari_msdip.options import Options
 
 if TYPE_CHECKING:

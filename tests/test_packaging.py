@@ -13,27 +13,6 @@ import pytest
 import napari_msdip
 
 HEAVY = ["torch", "torchvision", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "zarr"]
-GUI = ["napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt"]
-ENGINE = [
-    "devices",
-    "events",
-    "features",
-    "fit",
-    "fusion",
-    "generator",
-    "image",
-    "io",
-    "losses",
-    "noise",
-    "options",
-    "plan",
-    "pyramid",
-    "quality",
-    "stack",
-    "stopping",
-    "tiling",
-    "_cli.program",
-]
 
 
 def loaded_by(*modules: str) -> set[str]:
@@ -59,13 +38,6 @@ def test_import_is_light(module: str) -> None:
 
 def test_entry_point_is_there_before_anything_slow() -> None:
     assert loaded_by("napari_msdip.cli").isdisjoint([*HEAVY, "numpy", "argparse"])
-
-
-def test_engine_loads_no_gui() -> None:
-    loaded = loaded_by(*(f"napari_msdip.{name}" for name in ENGINE))
-
-    assert "torch" in loaded
-    assert loaded.isdisjoint(GUI)
 
 
 def test_cluster_is_loaded_only_when_used() -> None:

@@ -9,10 +9,10 @@ import operator
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, SupportsIndex
 
-from napari_msdip._gui.axes import Axes, Box, as_box, guess_axes, parse_axes
-from napari_msdip._gui.engine import Engine, MsDip
-from napari_msdip._gui.job import Finished, Job, scale_provenance
-from napari_msdip._gui.layers import (
+from napari_msdip._layer.axes import Axes, Box, as_box, guess_axes, parse_axes
+from napari_msdip._layer.engine import Engine, MsDip
+from napari_msdip._layer.job import Finished, Job, scale_provenance
+from napari_msdip._layer.layers import (
     LayerTuple,
     Source,
     full_resolution_data,

@@ -13,10 +13,6 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_msdip._gui import text
-from napari_msdip._gui.axes import parse_axes
-from napari_msdip._gui.job import Finished, Job
-from napari_msdip._gui.layers import Source
 from napari_msdip._gui.worker import (
     Failure,
     Handshake,
@@ -25,6 +21,10 @@ from napari_msdip._gui.worker import (
     ms_dip_run,
     start_worker,
 )
+from napari_msdip._layer import text
+from napari_msdip._layer.axes import parse_axes
+from napari_msdip._layer.job import Finished, Job
+from napari_msdip._layer.layers import Source
 from napari_msdip.events import Status
 from napari_msdip.options import Options
 

@@ -12,11 +12,14 @@ from magicgui.widgets import Container, FloatSpinBox, Label, PushButton, Select,
 from napari.layers import Image, Layer
 from qtpy.compat import isalive
 
-from napari_msdip._gui import text
-from napari_msdip._gui.axes import Axes, as_box, guess_axes, parse_axes
-from napari_msdip._gui.engine import Engine, MsDip
-from napari_msdip._gui.job import check_dtype, check_finite
-from napari_msdip._gui.layers import (
+from napari_msdip._gui.layout import align_on_show, let_shrink, wrap
+from napari_msdip._gui.picker import image_layers
+from napari_msdip._gui.worker import Failure, in_background
+from napari_msdip._layer import text
+from napari_msdip._layer.axes import Axes, as_box, guess_axes, parse_axes
+from napari_msdip._layer.engine import Engine, MsDip
+from napari_msdip._layer.job import check_dtype, check_finite
+from napari_msdip._layer.layers import (
     METADATA_KEY,
     Source,
     adding_to,
@@ -25,9 +28,6 @@ from napari_msdip._gui.layers import (
     original_name,
     result_name,
 )
-from napari_msdip._gui.layout import align_on_show, let_shrink, wrap
-from napari_msdip._gui.picker import image_layers
-from napari_msdip._gui.worker import Failure, in_background
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,12 +8,12 @@ import numpy as np
 from magicgui.widgets import Container, Label, PushButton
 from qtpy.compat import isalive
 
-from napari_msdip._gui import text
-from napari_msdip._gui.engine import Engine, MsDip
-from napari_msdip._gui.job import Job
 from napari_msdip._gui.layout import Docking, align_on_show, wrap
 from napari_msdip._gui.picker import LayerPicker
 from napari_msdip._gui.worker import Failure, in_background
+from napari_msdip._layer import text
+from napari_msdip._layer.engine import Engine, MsDip
+from napari_msdip._layer.job import Job
 from napari_msdip.options import Options
 
 if TYPE_CHECKING:

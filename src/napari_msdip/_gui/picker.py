@@ -9,9 +9,9 @@ from magicgui.widgets import ComboBox, Container, LineEdit
 from napari.layers import Image
 from psygnal import Signal
 
-from napari_msdip._gui.axes import Axes, Box, guess_axes, parse_axes
-from napari_msdip._gui.layers import METADATA_KEY, Source, full_resolution_data
 from napari_msdip._gui.layout import WheelGuard, let_shrink
+from napari_msdip._layer.axes import Axes, Box, guess_axes, parse_axes
+from napari_msdip._layer.layers import METADATA_KEY, Source, full_resolution_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

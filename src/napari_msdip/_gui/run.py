@@ -14,16 +14,18 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel
 
-from napari_msdip._gui import text
-from napari_msdip._gui.axes import as_box
-from napari_msdip._gui.job import (
+from napari_msdip._gui.picker import unwrapped
+from napari_msdip._gui.worker import Failure, Handshake, RunWorker, start_worker
+from napari_msdip._layer import text
+from napari_msdip._layer.axes import as_box
+from napari_msdip._layer.job import (
     DRAFT,
     Finished,
     Job,
     draft_provenance,
     scale_provenance,
 )
-from napari_msdip._gui.layers import (
+from napari_msdip._layer.layers import (
     METADATA_KEY,
     LayerTuple,
     Source,
@@ -33,8 +35,6 @@ from napari_msdip._gui.layers import (
     result_name,
     scale_name,
 )
-from napari_msdip._gui.picker import unwrapped
-from napari_msdip._gui.worker import Failure, Handshake, RunWorker, start_worker
 from napari_msdip.events import Progress, Status
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import napari.viewer
     from qtpy.QtWidgets import QWidget
 
-    from napari_msdip._gui.engine import Engine
+    from napari_msdip._layer.engine import Engine
 
 __all__ = ["ADVICE", "TICKS", "Run"]
 

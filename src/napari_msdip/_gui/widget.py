@@ -20,10 +20,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
-from napari_msdip._gui import text
-from napari_msdip._gui.engine import Engine, MsDip
 from napari_msdip._gui.form import OptionsForm
-from napari_msdip._gui.job import Finished, Job
 from napari_msdip._gui.layout import (
     Docking,
     DoubleClickGuard,
@@ -36,14 +33,18 @@ from napari_msdip._gui.layout import (
 from napari_msdip._gui.picker import LayerPicker, unwrapped
 from napari_msdip._gui.run import ADVICE, TICKS, Run
 from napari_msdip._gui.settings import preferred_options
-from napari_msdip._gui.worker import Failure, Forecast, forecast, in_background
+from napari_msdip._gui.worker import Failure, in_background
+from napari_msdip._layer import text
+from napari_msdip._layer.engine import Engine, MsDip
+from napari_msdip._layer.forecast import Forecast, forecast
+from napari_msdip._layer.job import Finished, Job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import napari.viewer
 
-    from napari_msdip._gui.axes import Axes, Box
+    from napari_msdip._layer.axes import Axes, Box
 
 __all__ = ["DenoiseWidget", "State"]
 

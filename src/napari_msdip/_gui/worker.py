@@ -18,21 +18,19 @@ from napari.qt.threading import (
     create_worker,
 )
 
-from napari_msdip._gui import text
+from napari_msdip._layer import text
 from napari_msdip.events import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from napari_msdip._gui.engine import Cost, Engine
-    from napari_msdip._gui.job import Array, Finished, Job
+    from napari_msdip._layer.engine import Engine
+    from napari_msdip._layer.job import Array, Finished, Job
 
 __all__ = [
     "Failure",
-    "Forecast",
     "Handshake",
     "RunWorker",
-    "forecast",
     "in_background",
     "start_worker",
 ]
@@ -211,35 +209,6 @@ def _next(
         return finished
     except Exception as error:
         return Failure.of(error)
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What is known before a run.
-
-    Attributes
-    ----------
-    job : Job
-        What it is about.
-    sigma : float
-        Noise level in the layer's units.
-    cost : Cost
-        Expected time and memory of one plane.
-    """
-
-    job: Job
-    sigma: float
-    cost: Cost
-
-
-def forecast(job: Job, engine: Engine) -> Forecast:
-    """Measure what a run would take."""
-    axes = job.source.axes
-    return Forecast(
-        job,
-        sigma=engine.estimate_sigma(job.image(), channel_axis=axes.channel_axis),
-        cost=engine.expected_cost(axes.image_shape, job.options, job.channels),
-    )
 
 
 def in_background(

@@ -13,11 +13,11 @@ from napari.layers import Image
 
 import napari_msdip
 from napari_msdip import devices
-from napari_msdip._gui import text
-from napari_msdip._gui.axes import parse_axes
-from napari_msdip._gui.job import Job, options_code
-from napari_msdip._gui.layers import Source
-from napari_msdip._gui.worker import forecast
+from napari_msdip._layer import text
+from napari_msdip._layer.axes import parse_axes
+from napari_msdip._layer.forecast import forecast
+from napari_msdip._layer.job import Job, options_code
+from napari_msdip._layer.layers import Source
 from napari_msdip._stack.planes import plane_seed
 from napari_msdip.options import PRESETS, Options
 

@@ -12,17 +12,17 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip._gui.axes import Box, as_box, transposed
-from napari_msdip._gui.text import memory
 from napari_msdip._judgement import in_words, judgement, undecided
+from napari_msdip._layer.axes import Box, as_box, transposed
+from napari_msdip._layer.text import memory
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
-    from napari_msdip._gui.engine import Engine
-    from napari_msdip._gui.layers import Source
+    from napari_msdip._layer.engine import Engine
+    from napari_msdip._layer.layers import Source
 
 __all__ = [
     "DRAFT",

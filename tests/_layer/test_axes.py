@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_msdip._gui.axes import guess_axes, parse_axes, transposed
+from napari_msdip._layer.axes import guess_axes, parse_axes, transposed
 
 
 @pytest.mark.parametrize(

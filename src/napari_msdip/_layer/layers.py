@@ -15,7 +15,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from napari_msdip._gui.axes import Axes, Box
+    from napari_msdip._layer.axes import Axes, Box
 
 __all__ = [
     "METADATA_KEY",

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from napari.layers import Image, Layer
 
-from napari_msdip._gui.axes import guess_axes, parse_axes
-from napari_msdip._gui.layers import (
+from napari_msdip._layer.axes import guess_axes, parse_axes
+from napari_msdip._layer.layers import (
     Source,
     full_resolution_data,
     image_tuple,
