@@ -28,7 +28,7 @@ from napari_msdip import (
     estimate_sigma,
     image,
     iter_denoise,
-    shared,
+    measured,
 )
 from napari_msdip import run as engine
 from napari_msdip.features import Vgg16Features
@@ -816,12 +816,12 @@ def test_where_faint_noise_may_be_texture_a_share_of_the_image_stays(
 ) -> None:
     noisy = noisy_picture(SHAPE, sigma=0.02)
     plain = denoise(noisy, TINY).image
-    measured = shared.measure_noise
+    as_it_is = measured.measure_noise
 
     def doubtful(*image: Any) -> Any:
-        return dataclasses.replace(measured(*image), noisy_share=0.3)
+        return dataclasses.replace(as_it_is(*image), noisy_share=0.3)
 
-    monkeypatch.setattr(shared, "measure_noise", doubtful)
+    monkeypatch.setattr(measured, "measure_noise", doubtful)
 
     insured = denoise(noisy, TINY).image
 

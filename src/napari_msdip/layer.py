@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, SupportsIndex
 
 from napari_msdip._layer.axes import Axes, Box, as_box, guess_axes, parse_axes
-from napari_msdip._layer.engine import Engine, MsDip
+from napari_msdip._layer.engine import Engine
 from napari_msdip._layer.job import Finished, Job, scale_provenance
 from napari_msdip._layer.layers import (
     LayerTuple,
@@ -98,7 +98,7 @@ def denoise_layer(
         options=as_options(options),
         data_code="layer.data[0]" if layer.multiscale else "layer.data",
     )
-    steps = job.run(engine or MsDip(), job.buffer(), should_stop or never)
+    steps = job.run(engine or Engine(), job.buffer(), should_stop or never)
     finished = drive(steps, on_progress)
     if not finished.n_done:
         return []

@@ -17,7 +17,7 @@ from napari_msdip._gui.picker import image_layers
 from napari_msdip._gui.worker import Failure, in_background
 from napari_msdip._layer import text
 from napari_msdip._layer.axes import Axes, as_box, guess_axes, parse_axes
-from napari_msdip._layer.engine import Engine, MsDip
+from napari_msdip._layer.engine import Engine
 from napari_msdip._layer.job import check_dtype, check_finite
 from napari_msdip._layer.layers import (
     METADATA_KEY,
@@ -56,7 +56,7 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
 
     def __init__(self, viewer: napari.viewer.Viewer, engine: Engine | None = None) -> None:
         self._viewer = viewer
-        self._engine = engine or MsDip()
+        self._engine = engine or Engine()
         self.scales = Select(
             label="Scales",
             choices=lambda _widget: image_layers(viewer),

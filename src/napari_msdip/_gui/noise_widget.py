@@ -12,7 +12,7 @@ from napari_msdip._gui.layout import Docking, align_on_show, wrap
 from napari_msdip._gui.picker import LayerPicker
 from napari_msdip._gui.worker import Failure, in_background
 from napari_msdip._layer import text
-from napari_msdip._layer.engine import Engine, MsDip
+from napari_msdip._layer.engine import Engine
 from napari_msdip._layer.job import Job
 from napari_msdip.options import Options
 
@@ -40,7 +40,7 @@ class NoiseWidget(Container):  # type: ignore[type-arg]
     """
 
     def __init__(self, viewer: napari.viewer.Viewer, engine: Engine | None = None) -> None:
-        self._engine = engine or MsDip()
+        self._engine = engine or Engine()
         self.picker = LayerPicker(viewer)
         self.button = PushButton(text="Estimate")
         self.answer = Label()

@@ -35,7 +35,7 @@ from napari_msdip._gui.run import ADVICE, TICKS, Run
 from napari_msdip._gui.settings import preferred_options
 from napari_msdip._gui.worker import Failure, in_background
 from napari_msdip._layer import text
-from napari_msdip._layer.engine import Engine, MsDip
+from napari_msdip._layer.engine import Engine
 from napari_msdip._layer.forecast import Forecast, forecast
 from napari_msdip._layer.job import Finished, Job
 
@@ -76,7 +76,7 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
 
     def __init__(self, viewer: napari.viewer.Viewer, engine: Engine | None = None) -> None:
         self._viewer = viewer
-        self._engine = engine or MsDip()
+        self._engine = engine or Engine()
         self._run: Run | None = None
         self._measuring = False
         self._outdated = False

@@ -1,8 +1,8 @@
-"""What the widgets ask of the engine: the seam at which tests put a fake one."""
+"""What is asked of the engine: the seam at which tests put a fake one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,80 +10,21 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from napari_msdip.cost import Cost
     from napari_msdip.events import Progress, Result, StackResult
     from napari_msdip.options import Options
-    from napari_msdip.plan import ScalePlan
     from napari_msdip.quality import QualityReport
 
-__all__ = ["Cost", "Engine", "MsDip"]
+__all__ = ["Engine"]
 
 Array = npt.NDArray[Any]
 
 
-class Cost(Protocol):
-    """What a run is expected to take; see :func:`napari_msdip.cost.expected_cost`."""
+class Engine:
+    """The functions that are called, none of them on the GUI thread.
 
-    @property
-    def seconds(self) -> float:
-        """Duration."""
-
-    @property
-    def memory_bytes(self) -> int:
-        """Peak of additional memory."""
-
-    @property
-    def scales(self) -> tuple[ScalePlan, ...]:
-        """Levels of the pyramid, finest first."""
-
-    @property
-    def device(self) -> str:
-        """Where it would run."""
-
-
-class Engine(Protocol):
-    """The functions that the widgets call, all of them off the GUI thread."""
-
-    def iter_denoise(
-        self,
-        image: Array,
-        options: Options,
-        *,
-        channel_axis: int | None,
-        should_stop: Callable[[], bool],
-    ) -> Generator[Progress, None, Result]:
-        """Denoise one image step by step."""
-
-    def iter_denoise_stack(
-        self,
-        stack: Any,
-        options: Options,
-        *,
-        channel_axis: int | None,
-        planes: Sequence[int],
-        out: Array,
-        should_stop: Callable[[], bool],
-    ) -> Generator[Progress, None, StackResult]:
-        """Denoise planes of a stack step by step."""
-
-    def expected_cost(
-        self, image_shape: tuple[int, int], options: Options, channels: int
-    ) -> Cost:
-        """Measure what one image of this shape will take."""
-
-    def estimate_sigma(self, image: Array, *, channel_axis: int | None) -> float:
-        """Estimate the noise level of an image, in its units."""
-
-    def assess(
-        self, noisy: Array, denoised: Array, *, channel_axis: int | None
-    ) -> QualityReport:
-        """Judge a denoised image without the clean one."""
-
-    def ensemble(self, scales: Sequence[Array], **settings: Any) -> Array:
-        """Fuse the results of several scales, finest first."""
-
-
-class MsDip:
-    """The real engine, imported when first used so that the dock opens at once."""
+    Each is imported when first used, so that the dock opens at once.
+    """
 
     def iter_denoise(
         self,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_msdip._layer.engine import Cost, Engine
+    from napari_msdip._layer.engine import Engine
     from napari_msdip._layer.job import Job
+    from napari_msdip.cost import Cost
 
 __all__ = ["Forecast", "forecast"]
 

@@ -10,8 +10,8 @@ from napari_msdip.events import Progress, Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from napari_msdip._layer.engine import Cost
     from napari_msdip._layer.job import Finished, Job
+    from napari_msdip.cost import Cost
 
 __all__ = [
     "REFUSALS",
