@@ -42,6 +42,7 @@ def weighed(
         recorruption=1.0,
         margin=1.0,
         level_is_known=level_is_known,
+        precision="float32",
         threads=1,
     )
 
@@ -90,6 +91,33 @@ def test_shares_lie_between_nothing_and_all() -> None:
         assert share.shape == (1, 1, SIZE, SIZE)
         assert share.min() >= 0
         assert share.max() <= 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_generators_compute_as_precisely_as_they_were_fitted(precision: str) -> None:
+    kernel = torch.full((1, 1, 3, 3), 1 / 9)
+    seen = []
+
+    def generate(image: torch.Tensor) -> torch.Tensor:
+        output = torch.nn.functional.conv2d(image, kernel, padding=1)
+        seen.append(output.dtype)
+        return output
+
+    noisy = stripes() + SIGMA * torch.randn((1, 1, SIZE, SIZE), generator=seeded(2))
+    trust = weigh(
+        [Candidate(stripes(), generate)],
+        noisy,
+        noise(),
+        seeded(3),
+        recorruption=1.0,
+        margin=1.0,
+        level_is_known=True,
+        precision=precision,
+        threads=1,
+    )
+
+    assert set(seen) == {getattr(torch, precision)}
+    assert trust.denoised.dtype == torch.float32
 
 
 def guarded_parts(error: float, kept: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:

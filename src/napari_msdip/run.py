@@ -423,6 +423,7 @@ class Run:
             recorruption=self.plan.options.recorruption,
             margin=_RISK_MARGIN,
             level_is_known=certain and self.plan.options.guard,
+            precision=self.plan.precision,
             threads=self.plan.threads,
         )
 

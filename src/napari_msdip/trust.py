@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_msdip._fit.symmetry import SYMMETRIES, turned, turned_back
-from napari_msdip.devices import limited_threads, memory_format
+from napari_msdip.devices import casting, limited_threads, memory_format
 from napari_msdip.pyramid import resize
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def weigh(
     recorruption: float,
     margin: float,
     level_is_known: bool,
+    precision: str,
     threads: int,
 ) -> Trust:
     """Weigh the scales against each other, and their fusion against the noisy image.
@@ -107,11 +108,15 @@ def weigh(
     level_is_known : bool
         Whether the noise level can be relied on; if not, the noisy image is not
         weighed in, because too low a level would bring the noise back.
+    precision : {"float32", "bfloat16"}
+        Of the generators.
     threads : int
         CPU threads.
     """
     with torch.no_grad(), limited_threads(threads):
-        covariances = _noise_covariances(candidates, noisy, noise, rng, recorruption)
+        covariances = _noise_covariances(
+            candidates, noisy, noise, rng, recorruption, precision
+        )
         size = (noisy.shape[-2], noisy.shape[-1])
         blend = resize(candidates[-1].image, size)
         through = covariances[-1] * margin
@@ -140,6 +145,7 @@ def _noise_covariances(
     noise: NoiseBank,
     rng: torch.Generator,
     recorruption: float,
+    precision: str,
 ) -> list[Tensor]:
     """Covariance of each result with the noise, pixel by pixel, at the finest size."""
     size = (noisy.shape[-2], noisy.shape[-1])
@@ -152,7 +158,9 @@ def _noise_covariances(
             own_size = (candidate.image.shape[-2], candidate.image.shape[-1])
             shown = turned(resize(corrupted, own_size), turn)
             shown = shown.contiguous(memory_format=memory_format(shown.device))
-            output = turned_back(candidate.generate(shown).float(), turn)
+            with casting(shown.device, precision):
+                found = candidate.generate(shown)
+            output = turned_back(found.float(), turn)
             total.addcmul_(drawn, resize(output, size), value=1 / (_DRAWS * recorruption))
     return sums
 
