@@ -22,8 +22,9 @@ from tests.samples import TINY
 
 from napari_msdip import Options, Progress, Status, devices, tiling
 from napari_msdip import image as front
+from napari_msdip._stack.journal import JOURNAL
 from napari_msdip._stack.planes import PlaneLayout, chunked, plane_seed, select
-from napari_msdip._stack.sinks import JOURNAL, ZarrOut, ZarrSink
+from napari_msdip._stack.zarr_sink import ZarrOut, ZarrSink
 from napari_msdip.io import Metadata
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 from napari_msdip.steps import drive

@@ -35,7 +35,8 @@ from napari_msdip._stack.planes import (
     select,
     spread,
 )
-from napari_msdip._stack.sinks import ZarrOut, open_sink
+from napari_msdip._stack.sinks import open_sink
+from napari_msdip._stack.zarr_sink import ZarrOut
 from napari_msdip.events import Progress, StackResult, Status
 from napari_msdip.pixels import SMALLEST_SIDE
 from napari_msdip.steps import changed, drive

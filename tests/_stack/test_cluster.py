@@ -19,8 +19,10 @@ import pytest
 import zarr
 
 from napari_msdip import Options, Progress, Status, tiling
-from napari_msdip._stack import plane, sinks
+from napari_msdip._stack import plane
 from napari_msdip._stack.planes import PlaneLayout, plane_seed
+from napari_msdip._stack.zarr_planes import ZarrWriter
+from napari_msdip._stack.zarr_sink import ZarrSink
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 
 if TYPE_CHECKING:
@@ -185,14 +187,14 @@ def test_a_store_that_workers_cannot_reach_is_refused_before_any_plane(
     client: Any, stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = PlaneLayout.of((2, 8, 8), None)
-    writer = sinks.ZarrWriter(str(tmp_path / "elsewhere"), layout, (0, 1, 2), None)
-    prepared = sinks.ZarrSink.__init__
+    writer = ZarrWriter(str(tmp_path / "elsewhere"), layout, (0, 1, 2), None)
+    prepared = ZarrSink.__init__
 
     def unshared(self: Any, *args: Any) -> None:
         prepared(self, *args)
         self.writer = writer
 
-    monkeypatch.setattr(sinks.ZarrSink, "__init__", unshared)
+    monkeypatch.setattr(ZarrSink, "__init__", unshared)
     with pytest.raises(OSError, match=r"out: a worker cannot write to .*elsewhere.*share"):
         denoise_stack(stack, OPTIONS, out=tmp_path / "o.zarr", client=client)
 

@@ -20,8 +20,9 @@ from napari_msdip._cli.names import free_name, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip._cli.tasks import prepare, report_on
 from napari_msdip._judgement import in_words, judgement, undecided
+from napari_msdip._stack.notes import noting_copy
 from napari_msdip._stack.planes import PlaneLayout, read_plane
-from napari_msdip._stack.sinks import ZarrOut, noting_copy
+from napari_msdip._stack.zarr_sink import ZarrOut
 from napari_msdip.events import Status
 from napari_msdip.io import FileError
 from napari_msdip.steps import drive

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from napari_msdip import io
 from napari_msdip._cli.names import scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
+from napari_msdip._stack.journal import JOURNAL
 from napari_msdip._stack.planes import PlaneLayout, digest, read_plane, select, spread
-from napari_msdip._stack.sinks import JOURNAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,8 +18,8 @@ from napari_msdip._cli.selection import (
     metadata_of,
     parse_planes,
 )
+from napari_msdip._stack.notes import Leftover
 from napari_msdip._stack.planes import PlaneLayout
-from napari_msdip._stack.sinks import Leftover
 from napari_msdip.io import FileError
 
 if TYPE_CHECKING:

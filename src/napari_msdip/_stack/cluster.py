@@ -38,13 +38,14 @@ from napari_msdip._stack.job import (
 )
 from napari_msdip._stack.plane import Outcome, PlaneTask, iter_plane
 from napari_msdip._stack.planes import native, read_plane
-from napari_msdip._stack.sinks import ZarrSink, ZarrWriter
+from napari_msdip._stack.zarr_sink import ZarrSink
 from napari_msdip.events import Progress, Status
 from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     from napari_msdip import tiling
     from napari_msdip._stack.planes import PlaneLayout
+    from napari_msdip._stack.zarr_planes import ZarrWriter
     from napari_msdip.options import Options
 
 __all__ = ["run", "survey"]

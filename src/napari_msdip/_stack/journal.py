@@ -15,10 +15,15 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_msdip._stack.durable import sync_directory
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Journal", "begun_by", "sync_directory"]
+__all__ = ["JOURNAL", "Journal", "begun_by"]
+
+JOURNAL = ".napari-msdip.jsonl"
+"""What it is called, in the folder of the array that it is of."""
 
 # What a difference is called in the refusal.
 _NAMES = {
@@ -167,14 +172,3 @@ def begun_by(path: Path) -> str | None:
 
 def _line(entry: Mapping[str, Any]) -> bytes:
     return json.dumps(entry).encode() + b"\n"
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a folder durable; a no-op where the system cannot."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

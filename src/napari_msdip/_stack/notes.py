@@ -1,0 +1,121 @@
+"""What is noted in a store: how its planes came about, and which file is a copy of it."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_msdip._stack.durable import sync_description
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["Leftover", "note_outcome", "noting_copy"]
+
+_OUTCOME = "napari_msdip"
+_COPY = "napari_msdip_copy"
+
+
+def note_outcome(store: Path, provenance: Mapping[str, Any]) -> None:
+    """Note in a store how its planes came about; warn if that fails.
+
+    Parameters
+    ----------
+    store : Path
+        Folder of the store.
+    provenance : mapping
+        How they came about, as plain JSON types. What is None leaves what was noted
+        before: a run that finds nothing to do has no plan, say.
+    """
+    import zarr
+
+    group = zarr.open_group(str(store), mode="r+")
+    before: Any = group.attrs.get(_OUTCOME, {})
+    known = {key: value for key, value in provenance.items() if value is not None}
+    try:
+        group.attrs[_OUTCOME] = before | known
+        sync_description(store)
+    except OSError as error:
+        # The planes are what matters, and they are written.
+        warnings.warn(
+            f"out: how the planes came about could not be noted in {store}: {error}",
+            stacklevel=3,
+        )
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A store in which an earlier run left planes to do.
+
+    Attributes
+    ----------
+    store : Path
+        Its folder.
+    complete : bool
+        Whether nothing is left after all; a store without a note is taken for that.
+    copy : str
+        Name of the file that the store was copied to, failed planes included.
+    failed : mapping of str to str or None
+        Those failed planes, with the reason; None if it is not known to be a copy of
+        what is in the store now, as a kill came in between.
+    """
+
+    store: Path
+    complete: bool
+    copy: str
+    failed: Mapping[str, str] | None
+
+    @classmethod
+    def of(cls, store: Path) -> Leftover:
+        """Read what is noted in a store."""
+        import zarr
+
+        try:
+            notes: dict[str, Any] = dict(zarr.open_group(store, mode="r").attrs)
+        except Exception:  # Whatever zarr raises for a damaged store.
+            notes = {}
+        copy = notes.get(_COPY, {})
+        return cls(
+            store=store,
+            complete=notes.get(_OUTCOME, {}).get("complete", True),
+            copy=copy.get("name", ""),
+            failed=copy.get("failed"),
+        )
+
+    def gave(self, result: Path) -> bool:
+        """Whether a file that is there came of the store."""
+        return result == self.store or result.name == self.copy
+
+
+@contextmanager
+def noting_copy(store: Path, name: str, failed: Mapping[str, str]) -> Iterator[None]:
+    """Note in a store that it is being copied to a file, and afterwards that it was.
+
+    A kill in between leaves a file that is known to be the store's; a failure leaves
+    what was noted before.
+
+    Parameters
+    ----------
+    store : Path
+        Folder of the store.
+    name : str
+        Name of the file.
+    failed : mapping of str to str
+        The planes that both lack then, with the reason.
+    """
+    import zarr
+
+    notes = zarr.open_group(store, mode="r+").attrs
+    before = notes.get(_COPY, {})
+    notes[_COPY] = {"name": name, "failed": None}
+    sync_description(store)
+    try:
+        yield
+    except Exception:
+        notes[_COPY] = before
+        raise
+    notes[_COPY] = {"name": name, "failed": dict(failed)}
+    sync_description(store)

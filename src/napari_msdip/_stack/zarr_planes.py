@@ -1,0 +1,155 @@
+"""Planes of an array in a zarr store: written durably, and seen in any order of axes."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_msdip._stack.durable import sweep, sync_directory, sync_file
+from napari_msdip._stack.journal import JOURNAL, begun_by
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_msdip._stack.planes import PlaneLayout
+
+__all__ = ["Reordered", "ZarrWriter", "open_array"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ZarrWriter:
+    """Writes planes into one array of a store on disk; cheap to send to a worker.
+
+    Attributes
+    ----------
+    path : str
+        Absolute path of the array's folder.
+    layout : PlaneLayout
+        Layout of the output.
+    order : tuple of int
+        The output's axes in the order in which the array has them.
+    run : str or None
+        Id of the run, as its journal has it.
+    """
+
+    path: str
+    layout: PlaneLayout
+    order: tuple[int, ...]
+    run: str | None
+
+    def prove(self) -> None:
+        """Open the array for writing and write beside it; raise OSError if it fails."""
+        open_array(self.path)
+        proof = Path(self.path) / f"{uuid.uuid4().hex}.partial"
+        proof.write_bytes(b"")
+        proof.unlink(missing_ok=True)
+
+    def __call__(self, position: int, plane: Array) -> None:
+        """Write the plane at ``position`` and wait until it is on disk.
+
+        Raises
+        ------
+        OSError
+            If that fails, or another run has begun the store anew.
+        """
+        # A worker goes on when its caller is killed, and does not know of the next one.
+        if begun_by(Path(self.path) / JOURNAL) != self.run:
+            raise OSError(f"another run has begun {self.path} anew")
+        array = open_array(self.path)
+        key = self.layout.key(position)
+        stored = tuple(key[axis] for axis in self.order)
+        files = self._files(array, stored)
+        for folder in {file.parent for file in files}:
+            sweep(folder)
+        array[stored] = plane.transpose(np.argsort(_kept(key, self.order)).argsort())
+        self._sync(files)
+
+    def _files(self, array: Any, key: tuple[int | slice, ...]) -> list[Path]:
+        grid = (
+            range(-(-size // chunk)) if isinstance(index, slice) else (index,)
+            for size, chunk, index in zip(array.shape, array.chunks, key, strict=True)
+        )
+        encode = array.metadata.encode_chunk_key
+        return [Path(self.path) / encode(chunk) for chunk in itertools.product(*grid)]
+
+    def _sync(self, files: Sequence[Path]) -> None:
+        folders: set[Path] = set()
+        for file in files:
+            folders.update(_parents(file, Path(self.path)))
+            # A chunk of nothing but zeros is not stored.
+            if file.exists():
+                sync_file(file)
+        for folder in folders:
+            if folder.exists():
+                sync_directory(folder)
+
+
+@dataclass(frozen=True)
+class Reordered:
+    """An array on disk, seen with its axes in another order.
+
+    Attributes
+    ----------
+    array : zarr.Array
+        The array.
+    order : tuple of int
+        Axes of this view in the order in which the array has them.
+    """
+
+    array: Any
+    order: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the view."""
+        return tuple(self.array.shape[self.order.index(a)] for a in range(self.ndim))
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.order)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the array."""
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
+
+    def __getitem__(self, key: Any) -> Array:
+        """Read what a whole number or a slice for each of the first axes selects."""
+        key = key if isinstance(key, tuple) else (key,)
+        if Ellipsis in key:
+            place = key.index(Ellipsis)
+            left_out = self.ndim - len(key) + 1
+            key = (*key[:place], *[slice(None)] * left_out, *key[place + 1 :])
+        key = (*key, *[slice(None)] * (self.ndim - len(key)))
+        found: Array = self.array[tuple(key[axis] for axis in self.order)]
+        return np.transpose(found, np.argsort(_kept(key, self.order)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Read everything."""
+        return np.array(self[...], dtype=dtype)
+
+
+def open_array(folder: str | Path) -> Any:
+    """Open an array to write to."""
+    import zarr
+
+    return zarr.open_array(str(folder), mode="r+")
+
+
+def _kept(key: tuple[Any, ...], order: tuple[int, ...]) -> list[int]:
+    """Return the axes that an index keeps, in the order in which they are stored."""
+    return [axis for axis in order if isinstance(key[axis], slice)]
+
+
+def _parents(file: Path, root: Path) -> list[Path]:
+    return [parent for parent in file.parents if parent == root or root in parent.parents]
