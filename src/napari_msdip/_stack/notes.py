@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip._stack.durable import sync_description
+from napari_msdip.io import PROVENANCE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Leftover", "note_outcome", "noting_copy"]
 
-_OUTCOME = "napari_msdip"
-_COPY = "napari_msdip_copy"
+_COPY = f"{PROVENANCE_KEY}_copy"
 
 
 def note_outcome(store: Path, provenance: Mapping[str, Any]) -> None:
@@ -33,10 +33,10 @@ def note_outcome(store: Path, provenance: Mapping[str, Any]) -> None:
     import zarr
 
     group = zarr.open_group(str(store), mode="r+")
-    before: Any = group.attrs.get(_OUTCOME, {})
+    before: Any = group.attrs.get(PROVENANCE_KEY, {})
     known = {key: value for key, value in provenance.items() if value is not None}
     try:
-        group.attrs[_OUTCOME] = before | known
+        group.attrs[PROVENANCE_KEY] = before | known
         sync_description(store)
     except OSError as error:
         # The planes are what matters, and they are written.
@@ -80,7 +80,7 @@ class Leftover:
         copy = notes.get(_COPY, {})
         return cls(
             store=store,
-            complete=notes.get(_OUTCOME, {}).get("complete", True),
+            complete=notes.get(PROVENANCE_KEY, {}).get("complete", True),
             copy=copy.get("name", ""),
             failed=copy.get("failed"),
         )

@@ -31,6 +31,7 @@ from napari_msdip.io._paths import (
 from napari_msdip.io._picture import check_png, open_picture, save_png
 from napari_msdip.io._tiff import check_tiff, open_tiff, save_tiff, tiff_provenance
 from napari_msdip.io._zarr import (
+    PROVENANCE_KEY,
     annotate_zarr,
     ngff_names,
     ngff_order,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "PROVENANCE_KEY",
     "READABLE",
     "WRITABLE",
     "FileError",

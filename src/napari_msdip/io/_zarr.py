@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "PROVENANCE_KEY",
     "annotate_zarr",
     "ngff_names",
     "ngff_order",
@@ -30,6 +31,9 @@ __all__ = [
     "save_zarr",
     "zarr_provenance",
 ]
+
+PROVENANCE_KEY = "napari_msdip"
+"""Attribute of a zarr that says how its pixels came about."""
 
 
 @contextmanager
@@ -185,7 +189,7 @@ def zarr_provenance(path: Path) -> Any:
     """Return what :func:`save_zarr` stored as provenance, None if nothing."""
     import zarr
 
-    return zarr.open(path, mode="r").attrs.get("napari_msdip")
+    return zarr.open(path, mode="r").attrs.get(PROVENANCE_KEY)
 
 
 def annotate_zarr(
@@ -221,7 +225,7 @@ def annotate_zarr(
     else:
         group.attrs["ome"] = {"version": "0.5", **described}
     if provenance:
-        group.attrs["napari_msdip"] = dict(provenance)
+        group.attrs[PROVENANCE_KEY] = dict(provenance)
 
 
 def ngff_order(axes: str) -> tuple[int, ...]:
