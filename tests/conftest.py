@@ -20,3 +20,13 @@ def _few_threads() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() > 2:
         torch.set_num_threads(2)
+
+
+@pytest.fixture
+def quick_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put an engine that takes milliseconds in the place of the real one."""
+    from tests.fakes import fake_denoise
+
+    from napari_msdip import image
+
+    monkeypatch.setattr(image, "iter_denoise_part", fake_denoise)

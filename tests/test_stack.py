@@ -17,15 +17,15 @@ import pytest
 import tifffile
 import torch
 import zarr
+from tests._stack.helpers import OPTIONS, random_stack
 from tests.fakes import fake_denoise
 from tests.samples import TINY
 
-from napari_msdip import Options, Progress, Status, devices, tiling
+from napari_msdip import Options, Progress, Status, tiling
 from napari_msdip import image as front
 from napari_msdip._stack.journal import JOURNAL
 from napari_msdip._stack.planes import PlaneLayout, chunked, plane_seed, select
 from napari_msdip._stack.zarr_sink import ZarrOut, ZarrSink
-from napari_msdip.io import Metadata
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 from napari_msdip.steps import drive
 
@@ -33,16 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-OPTIONS = Options(device="cpu", precision="float32", threads=1)
-
-
-@pytest.fixture(autouse=True)
-def engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "iter_denoise_part", fake_denoise)
-
-
-def random_stack(*shape: int, dtype: str = "uint16") -> Any:
-    return np.random.default_rng(0).integers(0, 60_000, shape).astype(dtype)
+pytestmark = pytest.mark.usefixtures("quick_engine")
 
 
 def alone(stack: Any, index: int, channel_axis: int | None = None) -> Any:
@@ -354,212 +345,7 @@ def test_warm_planes_begin_near_the_end_and_take_half_the_steps(
     assert [scale.iterations for scale in result.plan.scales] == [10, 20]
 
 
-# --- outputs -----------------------------------------------------------------------
-
-
-def test_given_array_is_written_into() -> None:
-    stack = random_stack(2, 16, 18)
-    out = np.zeros_like(stack)
-    result = denoise_stack(stack, OPTIONS, out=out)
-    assert result.image is out
-    np.testing.assert_array_equal(out, denoise_stack(stack, OPTIONS).image)
-
-
-@pytest.mark.parametrize(("order", "other"), [(">u2", "<u2"), ("<u2", ">u2")])
-def test_output_may_have_another_byte_order(order: str, other: str) -> None:
-    stack = random_stack(2, 16, 18, dtype=order)
-    out = np.zeros(stack.shape, other)
-    denoise_stack(stack, OPTIONS, out=out)
-    np.testing.assert_array_equal(out, denoise_stack(stack, OPTIONS).image)
-
-
-def test_a_stack_can_be_overwritten_in_place_only() -> None:
-    stack = random_stack(4, 16, 18)
-    expected = denoise_stack(stack, OPTIONS).image
-    for planes, out in (([2, 0, 1, 3], stack), (None, stack[::-1]), ([1, 2], stack[:2])):
-        with pytest.raises(ValueError, match="out: shares memory with the stack"):
-            denoise_stack(stack, OPTIONS, planes=planes, out=out)
-    denoise_stack(stack, OPTIONS, out=stack)
-    np.testing.assert_array_equal(stack, expected)
-
-
-@pytest.mark.parametrize("kind", ["zarr", "in a group", "in memory", "memmap", "view"])
-def test_a_file_can_be_overwritten_in_place_only(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stack = random_stack(4, 16, 18)
-    monkeypatch.chdir(tmp_path)
-    group = zarr.create_group("g.zarr")
-    group.create_array("0", data=stack, chunks=(1, 16, 18))
-    store = zarr.storage.MemoryStore()
-    zarr.create_array(store, data=stack, chunks=(1, 16, 18))
-    np.concatenate([stack[:1], stack]).tofile("a.raw")
-
-    def mapped(mode: Any) -> Any:
-        return np.memmap("a.raw", "u2", mode, stack[0].nbytes, stack.shape)
-
-    def from_start() -> Any:
-        return np.memmap(tmp_path / "a.raw", "u2", "r+", 0, (5, 16, 18))[1:]
-
-    opened = {
-        "zarr": lambda: (zarr.open("g.zarr/0", mode="r"), zarr.open(tmp_path / "g.zarr/0")),
-        "in a group": lambda: (tmp_path / "g.zarr", zarr.open_group("g.zarr")["0"]),
-        "in memory": lambda: (zarr.open(store, mode="r"), zarr.open(store)),
-        "memmap": lambda: (mapped("r"), mapped("r+")),
-        "view": lambda: (np.asarray(mapped("r")), from_start()),
-    }
-    source, out = opened[kind]()
-    with pytest.raises(ValueError, match=r"out: shares its (zarr|file) with the stack"):
-        denoise_stack(source, OPTIONS, planes=[3, 2, 1, 0], out=out)
-    np.testing.assert_array_equal(out[:], stack)
-    denoise_stack(source, OPTIONS, out=out)
-    np.testing.assert_array_equal(out[:], denoise_stack(stack, OPTIONS).image)
-
-
-@pytest.mark.parametrize("kind", ["zarr", "inlined", "tifffile", "tifffile in dask"])
-def test_lazy_views_of_the_output_are_refused(tmp_path: Path, kind: str) -> None:
-    stack = random_stack(4, 16, 18)
-    stored = zarr.create_array(str(tmp_path / "a.zarr"), data=stack, chunks=(1, 16, 18))
-    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
-    mapped = tifffile.memmap(tmp_path / "a.tif", mode="r+")
-    tiff = tifffile.imread(tmp_path / "a.tif", aszarr=True)
-    source, out = {
-        "zarr": lambda: (da.from_zarr(str(tmp_path / "a.zarr"))[::-1], stored),
-        "inlined": lambda: (da.from_array(stored, inline_array=True) + 1, stored),
-        "tifffile": lambda: (tiff, mapped),
-        "tifffile in dask": lambda: (da.from_zarr(tiff).rechunk((1, 8, 18)), mapped),
-    }[kind]()
-
-    with pytest.raises(ValueError, match=r"out: shares .* what the stack is read from"):
-        denoise_stack(source, OPTIONS, out=out)
-
-    np.testing.assert_array_equal(out[:], stack)
-    denoise_stack(source, OPTIONS, out=np.zeros_like(stack))
-    tiff.close()
-
-
-@pytest.mark.parametrize("mapped", [False, True])
-def test_views_that_only_interleave_are_independent(tmp_path: Path, mapped: bool) -> None:
-    stack = random_stack(3, 16, 18)
-    shape = (3, 2, 16, 18)
-    both = (
-        np.memmap(tmp_path / "a", "u2", "w+", 0, shape) if mapped else np.zeros(shape, "u2")
-    )
-    both[:, 0] = stack
-
-    denoise_stack(both[:, 0], OPTIONS, planes=[2, 1, 0], out=both[:, 1])
-
-    np.testing.assert_array_equal(both[:, 0], stack)
-    np.testing.assert_array_equal(both[::-1, 1], denoise_stack(stack, OPTIONS).image)
-
-
-@pytest.mark.parametrize("mode", ["c", "r+"])
-def test_a_file_of_its_own_may_be_written_in_any_order(tmp_path: Path, mode: Any) -> None:
-    stack = random_stack(3, 16, 18)
-    for name in ("a.raw", "b.raw"):
-        stack.tofile(tmp_path / name)
-    source = np.memmap(tmp_path / "a.raw", "u2", "r", shape=stack.shape)
-    # What is written to a private copy does not reach the file.
-    name = "a.raw" if mode == "c" else "b.raw"
-    out = np.memmap(tmp_path / name, "u2", mode, shape=stack.shape)
-
-    denoise_stack(source, OPTIONS, planes=[2, 1, 0], out=out)
-
-    np.testing.assert_array_equal(source, stack)
-    expected = denoise_stack(stack, OPTIONS, planes=[2, 1, 0]).image
-    np.testing.assert_array_equal(out, expected)
-
-
-def test_ome_zarr_is_described_and_chunked_by_plane(tmp_path: Path) -> None:
-    stack = random_stack(2, 3, 2, 16, 18)
-    out = tmp_path / "out.ome.zarr"
-    result = denoise_stack(stack, OPTIONS, channel_axis=1, out=out)
-    group = zarr.open_group(str(out), mode="r")
-    (multiscale,) = group.attrs["ome"]["multiscales"]
-    assert [axis["name"] for axis in multiscale["axes"]] == ["t", "c", "z", "y", "x"]
-    array = group[multiscale["datasets"][0]["path"]]
-    assert array.chunks == (1, 3, 1, 16, 18)
-    assert array.dtype == stack.dtype
-    np.testing.assert_array_equal(array[:], result.image[:])
-    assert group.attrs["napari_msdip"]["complete"]
-    assert group.attrs["napari_msdip"]["options"] == OPTIONS.to_dict()
-
-
-def test_axes_that_ome_zarr_forbids_are_warned_about(tmp_path: Path) -> None:
-    stack = random_stack(2, 16, 18, 3)
-    with pytest.warns(UserWarning, match="order TCZYX"):
-        denoise_stack(stack, OPTIONS, channel_axis=-1, out=tmp_path / "o.zarr")
-
-
-@pytest.mark.parametrize(
-    ("axes", "channel_axis", "stored"),
-    [
-        ("TZCYX", 2, "TCZYX"),
-        ("TZCYX", None, "TCZYX"),
-        ("ZYXS", 3, "SZYX"),
-        ("ZTYX", None, "TZYX"),
-        ("CYX", None, "CYX"),
-    ],
-)
-def test_axes_lie_on_disk_as_ome_zarr_wants_them(
-    tmp_path: Path, axes: str, channel_axis: int | None, stored: str
-) -> None:
-    sizes = {"T": 2, "Z": 3, "C": 4, "S": 3, "Y": 16, "X": 18}
-    stack = random_stack(*(sizes[axis] for axis in axes))
-    expected = denoise_stack(stack, OPTIONS, channel_axis=channel_axis).image
-
-    out = ZarrOut(tmp_path / "o.zarr", Metadata(axes), reordered=True)
-    steps = iter_denoise_stack(stack, OPTIONS, channel_axis=channel_axis, out=out)
-    next(steps)
-    steps.close()
-    result = denoise_stack(stack, OPTIONS, channel_axis=channel_axis, out=out)
-
-    order = [axes.index(axis) for axis in stored]
-    group = zarr.open_group(str(tmp_path / "o.zarr"), mode="r")
-    np.testing.assert_array_equal(group["0"][:], expected.transpose(order))
-    names = [axis["name"] for axis in group.attrs["ome"]["multiscales"][0]["axes"]]
-    assert names == list(stored.lower().replace("s", "c"))
-    assert result.image.shape == stack.shape
-    assert result.image.dtype == stack.dtype
-    np.testing.assert_array_equal(np.asarray(result.image), expected)
-    for key in (np.s_[1], np.s_[..., :5], np.s_[-1, ..., 2:7], np.s_[:, 0]):
-        np.testing.assert_array_equal(result.image[key], expected[key])
-
-
-@pytest.mark.parametrize("begun", [0, 1])
-def test_a_store_is_gone_on_with_in_the_order_it_was_begun_in(
-    tmp_path: Path, begun: int
-) -> None:
-    # Three planes of three channels: the store has the same shape in either order.
-    stack = random_stack(3, 3, 16, 18)
-    path = tmp_path / "o.zarr"
-    outs = [ZarrOut(path, Metadata("ZCYX"), reordered=True), path]
-    denoise_stack(stack, OPTIONS, channel_axis=1, out=outs[begun])
-    with pytest.raises(ValueError, match="the order of the axes on disk was"):
-        denoise_stack(stack, OPTIONS, channel_axis=1, out=outs[1 - begun])
-
-
-def test_nobody_reads_the_axes_of_an_interim_store(tmp_path: Path) -> None:
-    out = ZarrOut(tmp_path / "o.zarr", Metadata("TZCYX"), interim=True)
-    denoise_stack(random_stack(1, 2, 1, 16, 18), OPTIONS, out=out)
-
-
-@pytest.mark.parametrize(
-    ("out", "error", "match"),
-    [
-        (np.zeros((2, 16, 18), "uint8"), ValueError, "dtype"),
-        (np.zeros((3, 16, 18), "uint16"), ValueError, "shape"),
-        (3.5, TypeError, "out"),
-        ("s3://bucket/out.zarr", ValueError, "remote"),
-        (f"{__file__}/out.zarr", OSError, "out: cannot write here"),
-        (np.broadcast_to(np.uint16(0), (2, 16, 18)), ValueError, "out: .* read-only"),
-    ],
-)
-def test_wrong_output_is_refused_at_once(
-    out: Any, error: type[Exception], match: str
-) -> None:
-    with pytest.raises(error, match=match):
-        denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
+# --- refused at once ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -601,22 +387,6 @@ def test_wrong_stack_is_refused_at_once(
 ) -> None:
     with pytest.raises(error, match=match):
         denoise_stack(stack, OPTIONS, channel_axis=channel_axis)
-
-
-def test_zarr_opened_for_reading_is_no_output(tmp_path: Path) -> None:
-    zarr.create_array(str(tmp_path / "o.zarr"), shape=(2, 16, 18), dtype="uint16")
-    out = zarr.open_array(str(tmp_path / "o.zarr"), mode="r")
-    with pytest.raises(ValueError, match="out: the array is read-only"):
-        denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
-
-
-def test_foreign_output_is_left_alone(tmp_path: Path) -> None:
-    stack = random_stack(2, 16, 18)
-    existing = tmp_path / "mine.zarr"
-    zarr.create_array(str(existing), data=stack)
-    with pytest.raises(FileExistsError, match="remove it"):
-        denoise_stack(stack, OPTIONS, out=existing)
-    np.testing.assert_array_equal(zarr.open_array(str(existing), mode="r")[:], stack)
 
 
 # --- bad planes --------------------------------------------------------------------
@@ -807,26 +577,6 @@ def test_killed_at_any_step_and_resumed_gives_the_same(
     assert not seen  # The last child was not killed: nothing was left to do.
 
 
-def test_what_zarr_says_of_the_planes_is_on_disk_with_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fsync, durable = os.fsync, set()
-
-    def noting(descriptor: int) -> None:
-        durable.add(os.fstat(descriptor).st_ino)
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noting)
-    out = tmp_path / "o.zarr"
-
-    def check(progress: Progress | None = None) -> None:
-        for path in (tmp_path, out, out / "zarr.json", out / "0", out / "0/zarr.json"):
-            assert path.stat().st_ino in durable
-
-    denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out, on_progress=check)
-    check()
-
-
 def test_only_unfinished_planes_are_redone(tmp_path: Path) -> None:
     stack = random_stack(4, 16, 18)
     out = tmp_path / "o.zarr"
@@ -840,18 +590,6 @@ def test_only_unfinished_planes_are_redone(tmp_path: Path) -> None:
     assert seen[0].fraction > 0.5
     records = [json.loads(line) for line in journal.read_bytes().splitlines()]
     assert [record["plane"] for record in records[1:]] == [0, 1, 2, 3]
-
-
-def test_a_run_with_nothing_to_do_keeps_the_record_of_the_plan(tmp_path: Path) -> None:
-    stack = random_stack(2, 16, 18)
-    out = tmp_path / "o.zarr"
-    denoise_stack(stack, OPTIONS, out=out)
-    before = dict(zarr.open_group(str(out)).attrs["napari_msdip"])
-    assert before["plan"]["threads"] == 1
-
-    denoise_stack(stack, OPTIONS, out=out)
-
-    assert dict(zarr.open_group(str(out)).attrs["napari_msdip"]) == before
 
 
 def test_resuming_refuses_other_options_and_input(tmp_path: Path) -> None:
@@ -908,56 +646,6 @@ def test_a_run_that_goes_on_unseen_leaves_the_store_to_the_next(tmp_path: Path) 
     # Planes of the same run are the same, whoever writes them.
     resumed = denoise_stack(stack, OPTIONS, out=out)
     assert not resumed.failed
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"zarr_format": 9}'])
-@pytest.mark.parametrize("place", ["zarr.json", "0/zarr.json"])
-def test_a_damaged_store_is_named_with_a_way_out(
-    tmp_path: Path, content: str, place: str
-) -> None:
-    out = tmp_path / "o.zarr"
-    denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
-    (out / place).write_text(content)
-
-    with pytest.raises(ValueError, match=rf"{place} is damaged .*; remove it or choose"):
-        denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda whole: b"",
-        lambda whole: whole[:100],
-        lambda whole: b"[]\n",
-        lambda whole: whole.replace(b'"pinned"', b'"pinnes"'),
-        lambda whole: whole + b"\0" * 10 + b"\n",
-        lambda whole: whole + b"5\n",
-        lambda whole: whole + b'{"plane": "x", "input": ""}\n',
-    ],
-    ids=["empty", "cut", "list", "lacking", "zeros", "number", "no plane"],
-)
-def test_a_damaged_journal_is_called_that(tmp_path: Path, damage: Any) -> None:
-    out = tmp_path / "o.zarr"
-    denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
-    journal = out / "0" / JOURNAL
-    damaged = damage(journal.read_bytes())
-    journal.write_bytes(damaged)
-
-    with pytest.raises(ValueError, match=r"out: .* is no journal of ours or is damaged"):
-        denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
-
-    assert journal.read_bytes() == damaged
-
-
-def test_other_versions_are_warned_about(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stack = random_stack(2, 16, 18)
-    out = tmp_path / "o.zarr"
-    denoise_stack(stack, OPTIONS, out=out)
-    monkeypatch.setattr(devices, "versions", lambda: {"torch": "0.0"})
-    with pytest.warns(UserWarning, match="pixels may differ"):
-        denoise_stack(stack, OPTIONS, out=out)
 
 
 def test_a_resumed_run_keeps_the_tiles_it_began_with(

@@ -1,0 +1,28 @@
+"""What a store says of how its planes came about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import zarr
+from tests._stack.helpers import OPTIONS, random_stack
+
+from napari_msdip.stack import denoise_stack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("quick_engine")
+
+
+def test_a_run_with_nothing_to_do_keeps_the_record_of_the_plan(tmp_path: Path) -> None:
+    stack = random_stack(2, 16, 18)
+    out = tmp_path / "o.zarr"
+    denoise_stack(stack, OPTIONS, out=out)
+    before = dict(zarr.open_group(str(out)).attrs["napari_msdip"])
+    assert before["plan"]["threads"] == 1
+
+    denoise_stack(stack, OPTIONS, out=out)
+
+    assert dict(zarr.open_group(str(out)).attrs["napari_msdip"]) == before
