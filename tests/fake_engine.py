@@ -147,6 +147,8 @@ class FakeEngine:
             status=Status.COMPLETED if len(done) == len(planes) else Status.CANCELLED,
             seconds=1.0,
             pending=tuple(plane for plane in planes if plane not in done),
+            options=options,
+            versions={"napari-msdip": "test"},
         )
 
     def expected_cost(self, image_shape, options, channels):

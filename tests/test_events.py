@@ -8,7 +8,15 @@ import json
 import numpy as np
 import pytest
 
-from napari_msdip import Options, Progress, Result, ScaleResult, Status, StopReason
+from napari_msdip import (
+    Options,
+    Progress,
+    Result,
+    ScaleResult,
+    StackResult,
+    Status,
+    StopReason,
+)
 from napari_msdip.events import time_left
 from napari_msdip.plan import resolve
 
@@ -63,6 +71,39 @@ def test_provenance_tells_settings_machine_and_outcome() -> None:
 
 def test_provenance_holds_no_pixels() -> None:
     assert len(made_result().to_json()) < 10_000
+
+
+def test_a_stack_tells_its_settings_versions_and_planes() -> None:
+    options = Options(device="cpu", precision="float32", seed=11)
+    result = StackResult(
+        image=np.zeros((3, 64, 64)),
+        planes=(4, 5, 7),
+        failed={5: "NaN"},
+        plan=resolve(options, (64, 64), 2.5),
+        status=Status.CANCELLED,
+        seconds=1.5,
+        pending=(7,),
+        options=options,
+        versions={"torch": "2"},
+    )
+    told = json.loads(result.to_json(indent=2))
+
+    assert told == json.loads(result.to_json()) == result.provenance()
+    assert Options(**told["options"]) == options
+    assert told["plan"]["device"] == "cpu"
+    assert told["versions"] == {"torch": "2"}
+    assert (told["status"], told["complete"], told["seconds"]) == ("cancelled", False, 1.5)
+    assert (told["planes"], told["failed"]) == ([4, 5, 7], {"5": "NaN"})
+    assert told["pending"] == [7]
+
+
+def test_a_stack_of_which_little_is_known_tells_that() -> None:
+    result = StackResult(np.zeros((1, 8, 8)), (0,), {}, None, Status.COMPLETED, 1.0)
+    told = json.loads(result.to_json())
+
+    assert told["complete"]
+    assert told["options"] is told["plan"] is None
+    assert told["versions"] == {}
 
 
 def test_progress_and_results_are_frozen() -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from napari_msdip.options import Options
     from napari_msdip.plan import Plan
 
 __all__ = [
@@ -217,6 +218,10 @@ class StackResult:
         Planes that a cancelled run did not finish, or that could not be written:
         zeros in ``image`` unless ``out`` held something else, and the one that was
         interrupted its best image so far. Another run may well finish them.
+    options : Options or None
+        The wishes, with the seed that those of the planes come from; None if unknown.
+    versions : mapping of str to str
+        Versions of what computed the result.
     """
 
     image: Any
@@ -226,6 +231,26 @@ class StackResult:
     status: Status
     seconds: float
     pending: tuple[int, ...] = ()
+    options: Options | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return options, plan, versions, planes and outcome as plain JSON types."""
+        return {
+            "status": self.status.value,
+            "seconds": self.seconds,
+            "complete": not self.pending and not self.failed,
+            "planes": list(self.planes),
+            "failed": {str(plane): reason for plane, reason in self.failed.items()},
+            "pending": list(self.pending),
+            "options": self.options.to_dict() if self.options else None,
+            "plan": self.plan.to_dict() if self.plan else None,
+            "versions": dict(self.versions),
+        }
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return :meth:`provenance` as JSON text."""
+        return json.dumps(self.provenance(), indent=indent)
 
 
 def time_left(elapsed: float, fraction: float) -> float | None:

@@ -174,8 +174,10 @@ def iter_denoise_stack(
             for position in todo
             if position not in tally.closed or position in tally.missing
         ),
+        options=job.options,
+        versions=job.versions,
     )
-    job.sink.finish(_provenance(job, result))
+    job.sink.finish(_noted(result))
     return result
 
 
@@ -295,12 +297,8 @@ def _one_by_one(
     return Status.COMPLETED
 
 
-def _provenance(job: Job, result: StackResult) -> dict[str, Any]:
-    return {
-        "complete": not result.pending and not result.failed,
-        "planes": len(result.planes),
-        "failed": {str(index): reason for index, reason in result.failed.items()},
-        "options": job.options.to_dict(),
-        "plan": result.plan.to_dict() if result.plan else None,
-        "versions": dict(job.versions),
-    }
+def _noted(result: StackResult) -> dict[str, Any]:
+    """Return what a store says of its planes: the same after a run with nothing to do."""
+    told = result.provenance()
+    kept = {key: told[key] for key in ("complete", "failed", "options", "plan", "versions")}
+    return kept | {"planes": len(result.planes)}

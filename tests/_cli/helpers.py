@@ -99,7 +99,7 @@ class FakeEngine:
             on_progress(progress(position / len(chosen)))
         status = Status.CANCELLED if should_stop() else Status.COMPLETED
         return StackResult(
-            group["0"], chosen, self.loses, None, status, 1.0, tuple(pending)
+            group["0"], chosen, self.loses, None, status, 1.0, tuple(pending), options
         )
 
     def sigma(self, image, *, channel_axis) -> float:

@@ -239,6 +239,8 @@ class TestPlanesThatFailed(RealStacks):
 
         assert said[0]["status"] == "partly failed"
         assert "NaN" in said[0]["failed"]["2"]
+        assert said[0]["options"]["seed"] == 0
+        assert not said[0]["complete"]
         assert said[0]["output"] == str(tmp_path / name)
         assert said[1] == said[2] == said[0]
         np.testing.assert_array_equal(

@@ -241,6 +241,7 @@ def test_provenance_is_plain_json(engine):
         assert json.loads(json.dumps(provenance)) == provenance
         assert provenance["options"] == Options().to_dict()
         assert provenance["status"] == "completed"
+        assert provenance["versions"]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

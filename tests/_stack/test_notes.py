@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("quick_engine")
+
+
+def test_a_store_says_what_its_result_does(tmp_path: Path) -> None:
+    out = tmp_path / "o.zarr"
+    result = denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
+
+    noted = dict(zarr.open_group(str(out)).attrs["napari_msdip"])
+    assert noted.pop("planes") == 2
+    assert set(noted) == {"complete", "failed", "options", "plan", "versions"}
+    assert result.options == OPTIONS
+    assert result.versions["torch"]
+    told = json.loads(result.to_json())
+    assert noted == {key: told[key] for key in noted}
 
 
 def test_a_run_with_nothing_to_do_keeps_the_record_of_the_plan(tmp_path: Path) -> None:

@@ -288,16 +288,8 @@ class _Run:
             status = "cancelled" if self.stop.asked else "unfinished"
             done = len(result.planes) - len(result.pending)
             say(f"  {status}: {done} of {len(result.planes)} planes done; --resume goes on")
-        return report_on(
-            source.path,
-            target,
-            status,
-            planes=list(result.planes),
-            failed=dict(result.failed),
-            pending=list(result.pending),
-            seconds=result.seconds,
-            plan=result.plan.to_dict() if result.plan else None,
-        )
+        told = result.provenance() | {"status": status}
+        return report_on(source.path, target, **told)
 
     def _kept(self) -> str:
         """Name what is kept of a stack beside its result."""
@@ -317,25 +309,20 @@ def _settle(
             io.annotate_zarr(task.store, stored, name=io.split_suffix(task.target)[0])
             io.name_finished(task.store, task.target, overwrite=overwrite)
         return
-    failed = {str(plane): reason for plane, reason in result.failed.items()}
+    told = result.provenance()
+    failed = told["failed"]
     if not task.is_copied(failed):
         layout = PlaneLayout.of(source.data.shape, task.channel_axis)
         done = [plane for plane in result.planes if plane not in result.failed]
-        provenance = {
-            **made_of(source, layout, done, run.options),
-            "seconds": result.seconds,
-            "planes": list(result.planes),
-            "failed": failed,
-            "plan of the last plane": result.plan.to_dict() if result.plan else None,
-            "versions": io.read_provenance(task.store).get("versions"),
-        }
+        plan = {"plan of the last plane": told.pop("plan")}
+        made = made_of(source, layout, done, run.options)
         with noting_copy(task.store, task.target.name, failed):
             io.save_image(
                 task.target,
                 result.image,
                 metadata,
                 overwrite=overwrite,
-                provenance=provenance,
+                provenance=told | plan | made,
             )
     # Where planes failed, another run may have more luck with them.
     if not failed:

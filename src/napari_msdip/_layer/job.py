@@ -303,10 +303,7 @@ class Job:
             planes = buffer[tuple(slice(length) for length in reached)]
             unreached = [n for n in self.source.axes.planes(box) if n in pending]
             failed |= self._as_they_were(unreached, box, planes)
-        provenance = {
-            "status": result.status.value,
-            "seconds": result.seconds,
-            "plan": None if result.plan is None else result.plan.to_dict(),
+        provenance = result.provenance() | {
             "planes": [result.planes[n] for n in done],
             "failed": {str(plane): reason for plane, reason in failed.items()},
             "unreached": unreached,
@@ -345,8 +342,8 @@ class Job:
         return {
             "role": "result",
             **_origin(self, self.box),
-            "options": self.options.to_dict(),
             **outcome,
+            "options": self.options.to_dict(),
             "python": self.python(cancelled=outcome["status"] == Status.CANCELLED.value),
         }
 
