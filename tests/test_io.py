@@ -1148,9 +1148,9 @@ class TestOutput:
         target = tmp_path / "out.tif"
         target.write_bytes(b"precious")
 
-        with pytest.raises(FileError, match="--overwrite"):
+        with pytest.raises(FileError, match="overwrite=True"):
             io.check_output(target, overwrite=False)
-        with pytest.raises(FileError, match="--overwrite"):
+        with pytest.raises(FileError, match="overwrite=True"):
             io.save_image(target, pixels(20, 24), Metadata("YX"))
 
         assert target.read_bytes() == b"precious"

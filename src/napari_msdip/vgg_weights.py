@@ -176,7 +176,7 @@ def _advice() -> str:
     return (
         "Either use consistency='offline', which needs no weights, or put "
         f"torchvision's {_hub_file().name} into {_hub_file().parent}, or give a "
-        "weight file as vgg_weights (command line: --vgg-weights FILE)."
+        "weight file as vgg_weights=FILE."
     )
 
 

@@ -523,7 +523,7 @@ class TestKilledWhileCopied(RealStacks):
 
         def appearing(path: Path, *rest: Any, **settings: Any) -> None:
             path.write_bytes(b"precious")
-            raise io.FileError(f"{path}: exists already; --overwrite replaces it")
+            raise io.FileError(f"{path}: exists already; overwrite=True replaces it")
 
         with monkeypatch.context() as patch:
             patch.setattr(io, "save_image", appearing)

@@ -53,17 +53,6 @@ def test_channel_axis_that_is_not_there(
     assert said == f"error: {stack_file}: --channel-axis {text}: its dimensions are ZYX\n"
 
 
-def test_advice_names_the_flag(
-    image_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tifffile.imwrite(image_file, np.full((20, 24), 99, np.uint16))
-    fake = FakeEngine(refuses="image: too small; give channel_axis=-1")
-
-    run(fake, "denoise", image_file, "-o", tmp_path / "o.tif")
-
-    assert "too small; give --channel-axis=-1" in capsys.readouterr().err
-
-
 def test_channels_are_planes_unless_told_otherwise(
     fake: FakeEngine, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_msdip._cli.exits import UsageError
+from napari_msdip._cli.exits import UsageError, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -61,5 +61,5 @@ def ready(load: Callable[[], Engine], options: Options) -> Engine:
     try:
         engine.check(options)
     except (OSError, RuntimeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(message(error)) from error
     return engine

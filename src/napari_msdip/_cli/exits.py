@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import re
 from typing import TYPE_CHECKING, Any
 
+from napari_msdip._cli.words import in_flags
 from napari_msdip.io import FileError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_msdip._cli.console import Console
 
-__all__ = ["Exit", "UsageError", "abort", "naming", "refusing"]
+__all__ = ["Exit", "UsageError", "abort", "message", "naming", "refusing"]
 
 # What is raised for one image that cannot be read, denoised or written.
 _REFUSALS = (
@@ -60,7 +60,7 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(_in_words(error)) from error
+        raise UsageError(message(error)) from error
 
 
 def abort(console: Console, files: Sequence[Mapping[str, Any]] = ()) -> Exit:
@@ -73,15 +73,15 @@ def abort(console: Console, files: Sequence[Mapping[str, Any]] = ()) -> Exit:
 
 def naming(source: Path, error: Exception) -> str:
     """Say an error, and of which file, once; one that nobody foresaw is called that."""
-    # On the command line the argument of the engine is a flag.
-    text = re.sub(r"\bchannel_axis=", "--channel-axis=", _in_words(error))
+    text = message(error)
     if not isinstance(error, _REFUSALS):
         kind = type(error).__name__
         return f"{source}: unexpected {kind}: {text}; this is a bug, --debug shows where"
     return text if text.startswith(str(source)) else f"{source}: {text}"
 
 
-def _in_words(error: Exception) -> str:
+def message(error: Exception) -> str:
+    """Return what an error says, with flags for the arguments that it names."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    return in_flags(str(error)) or type(error).__name__

@@ -6,7 +6,8 @@ import argparse
 from functools import partial
 from typing import Any
 
-from napari_msdip._cli.exits import UsageError
+from napari_msdip._cli.exits import UsageError, message
+from napari_msdip._cli.words import flag
 from napari_msdip.options import PRESETS, Option, Options, declared_options
 
 __all__ = ["add_flags", "options_from"]
@@ -35,14 +36,14 @@ def _add_flag(group: Any, option: Option) -> None:
         "default": argparse.SUPPRESS,
         "help": f"{option.setting.help} ({PRESETS[0]}: {shown})".replace("%", "%%"),
     }
-    flag = f"--{option.name.replace('_', '-')}"
+    word = flag(option.name)
     if option.type is bool:
-        group.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
+        group.add_argument(word, action=argparse.BooleanOptionalAction, **common)
     elif option.choices and not option.optional:
-        group.add_argument(flag, choices=option.choices, **common)
+        group.add_argument(word, choices=option.choices, **common)
     else:
         name = "N[,N...]" if option.is_tuple else _METAVARS[option.type]
-        group.add_argument(flag, type=partial(_parse, option), metavar=name, **common)
+        group.add_argument(word, type=partial(_parse, option), metavar=name, **common)
 
 
 _METAVARS = {int: "N", float: "X", str: "TEXT"}
@@ -87,4 +88,4 @@ def options_from(parsed: argparse.Namespace) -> Options:
     try:
         return Options.preset(parsed.preset).replace(**given)
     except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(message(error)) from error

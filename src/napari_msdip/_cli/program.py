@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_msdip._cli.console import Console
 from napari_msdip._cli.engine import load_engine
-from napari_msdip._cli.exits import Exit, UsageError, abort
+from napari_msdip._cli.exits import Exit, UsageError, abort, message
 from napari_msdip._cli.parser import build_parser
+from napari_msdip._cli.words import in_flags
 from napari_msdip.io import FileError
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ def run(words: Sequence[str], load: Callable[[], Engine] | None) -> int:
 
 def _refuse(console: Console, error: Exception) -> Exit:
     """Say why nothing is begun, to people and machines."""
-    console.error(str(error), error)
+    text = message(error)
+    console.error(text, error)
     code = Exit.USAGE
-    console.emit({"exit_code": int(code), "error": str(error), "files": []})
+    console.emit({"exit_code": int(code), "error": text, "files": []})
     return code
 
 
@@ -60,8 +62,8 @@ def _wanted(progress: str) -> bool | None:
     return {"auto": None, "always": True, "never": False}[progress]
 
 
-def _show_warning(console: Console, message: Warning | str, *rest: Any) -> None:
-    console.note(str(message))
+def _show_warning(console: Console, warning: Warning | str, *rest: Any) -> None:
+    console.note(in_flags(str(warning)))
 
 
 class _Notes(logging.Handler):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_msdip import io
-from napari_msdip._cli.exits import UsageError, naming, refusing
+from napari_msdip._cli.exits import UsageError, message, naming, refusing
 from napari_msdip._cli.made import difference, has_scales, recorded, told
 from napari_msdip._cli.names import called_as_scales, name_results, scales_of
 from napari_msdip._cli.parts import Parts
@@ -133,7 +133,7 @@ def _skip(
 
 def _failed(path: Path, target: Path, error: Exception, console: Console) -> dict[str, Any]:
     """Return the report on a file that an error ends, after saying it."""
-    text = str(error) if isinstance(error, FileError) else naming(path, error)
+    text = message(error) if isinstance(error, FileError) else naming(path, error)
     console.error(text, error)
     return report_on(path, target, "failed", error=text)
 

@@ -185,7 +185,7 @@ def check_output(
         )
     _check_inputs(path, inputs or {})
     if os.path.lexists(path) and not overwrite:
-        raise FileError(f"{path}: exists already; --overwrite replaces it")
+        raise FileError(f"{path}: exists already; overwrite=True replaces it")
     for parent in path.resolve().parents:
         if is_zarr(parent):
             raise FileError(
@@ -333,7 +333,7 @@ def _is_full(error: OSError) -> bool:
 
 def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
     if os.path.lexists(path) and not overwrite:
-        raise FileError(f"{path}: exists already; --overwrite replaces it")
+        raise FileError(f"{path}: exists already; overwrite=True replaces it")
     path = _followed(path)
     if not path.is_dir():
         os.replace(temporary, path)
