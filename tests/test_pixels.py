@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from napari_msdip import (
+    assess,
+    denoise,
+    denoise_stack,
+    ensemble,
+    estimate_sigma,
+    joint_bilateral_upsample,
+)
 from napari_msdip.pixels import (
     Layout,
     Normalisation,
@@ -15,6 +23,9 @@ from napari_msdip.pixels import (
     equalised,
     restored,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int64", "float32", "float64"]
 
@@ -178,12 +189,12 @@ def test_values_that_are_not_finite_are_counted(bad: float, dtype: str) -> None:
 
 @pytest.mark.parametrize("shape", [(0, 9), (9, 0), (0, 0)])
 def test_empty_is_an_error(shape: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match=r"^image is empty"):
+    with pytest.raises(ValueError, match=r"^image: .* holds no pixels"):
         checked_image(np.zeros(shape), None)
 
 
 def test_no_channels_at_all_is_empty() -> None:
-    with pytest.raises(ValueError, match=r"^image is empty"):
+    with pytest.raises(ValueError, match=r"^image: .* holds no pixels"):
         checked_image(np.zeros((9, 9, 0)), -1)
 
 
@@ -215,6 +226,62 @@ def test_channel_axis_may_be_a_numpy_integer() -> None:
     assert checked_image(np.zeros((9, 9, 3)), np.int64(-1))[1].channel_axis == 2
 
 
+TAKING_CHANNELS: dict[str, tuple[Callable[..., Any], str]] = {
+    "denoise": (denoise, "image"),
+    "denoise_stack": (denoise_stack, "stack"),
+    "estimate_sigma": (estimate_sigma, "image"),
+    "assess": (lambda image, **axis: assess(image, image, **axis), "noisy"),
+    "joint_bilateral_upsample": (
+        lambda image, **axis: joint_bilateral_upsample(image, image, **axis),
+        "coarse",
+    ),
+    "ensemble": (lambda image, **axis: ensemble([image], **axis), r"scales\[0\]"),
+}
+
+
+@pytest.mark.parametrize("name", TAKING_CHANNELS)
+@pytest.mark.parametrize(
+    ("axis", "error"),
+    [
+        (True, TypeError),
+        (np.True_, TypeError),
+        (1.5, TypeError),
+        ("1", TypeError),
+        (7, ValueError),
+        (-4, ValueError),
+    ],
+)
+def test_a_bad_channel_axis_is_the_same_error_everywhere(
+    name: str, axis: Any, error: type[Exception]
+) -> None:
+    function, _ = TAKING_CHANNELS[name]
+    with pytest.raises(error, match=r"^channel_axis="):
+        function(np.zeros((40, 40, 3)), channel_axis=axis)
+
+
+# Three axes without channels are what a stack has.
+@pytest.mark.parametrize("name", sorted(TAKING_CHANNELS.keys() - {"denoise_stack"}))
+def test_three_axes_need_a_channel_axis_everywhere(name: str) -> None:
+    function, argument = TAKING_CHANNELS[name]
+    with pytest.raises(ValueError, match=rf"^{argument}: .*channel_axis"):
+        function(np.zeros((40, 40, 3)), channel_axis=None)
+
+
+@pytest.mark.parametrize("name", TAKING_CHANNELS)
+def test_a_numpy_integer_is_a_channel_axis_everywhere(name: str) -> None:
+    function, _ = TAKING_CHANNELS[name]
+    function(np.zeros((40, 40, 3)), channel_axis=np.int64(-1))
+
+
+def test_what_float64_cannot_hold_is_not_finite() -> None:
+    if np.finfo(np.longdouble).max == np.finfo(np.float64).max:
+        pytest.skip("a long double is a double here")
+    image = np.zeros((9, 9), np.longdouble)
+    image[0, 0] = np.finfo(np.longdouble).max
+    with pytest.raises(ValueError, match="image: 1 of 81 values"):
+        checked_image(image, None)
+
+
 def test_too_few_pixels_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"^image.*\(5, 90\)"):
         checked_image(np.zeros((5, 90)), None)
@@ -238,7 +305,7 @@ def test_the_right_channel_axis_is_suggested(
 
 @pytest.mark.parametrize("image", [[[1, 2], [3]], [[1, 2], 3]])
 def test_rows_of_unequal_length_are_no_image(image: Any) -> None:
-    with pytest.raises(ValueError, match=r"^image .* rows of equal length"):
+    with pytest.raises(ValueError, match=r"^image: .* rows of equal length"):
         checked_image(image, None)
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from napari_msdip.pixels import as_array, as_planes
+from napari_msdip.pixels import as_image, as_planes, checked_array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -98,14 +98,10 @@ def joint_bilateral_upsample(
     Upsampling", ACM Transactions on Graphics 26(3), 2007.
     """
     kernel = _Kernel.checked(sigma_spatial, sigma_range, window)
-    images = [
-        _checked(coarse, "coarse", channel_axis),
-        _checked(guide, "guide", channel_axis),
-    ]
-    low, high = _in_one_dtype(images, channel_axis)
+    low, high = _checked_planes({"coarse": coarse, "guide": guide}, channel_axis)
     (low,), unit = _smaller([low])
     (high,), _ = _smaller([high])
-    return _restored(_larger(_upsample(low, high, kernel), unit), channel_axis)
+    return as_image(_larger(_upsample(low, high, kernel), unit), channel_axis)
 
 
 def ensemble(
@@ -168,8 +164,8 @@ def ensemble(
     if len(scales) == 0:
         raise ValueError("scales must hold at least one image, got none")
     shares = _finer_shares(weights, len(scales))
-    images = [_checked(s, f"scales[{n}]", channel_axis) for n, s in enumerate(scales)]
-    planes = _in_one_dtype(images, channel_axis)
+    named = {f"scales[{n}]": scale for n, scale in enumerate(scales)}
+    planes = _checked_planes(named, channel_axis)
     for n, image in enumerate(planes):
         if len(image) != len(planes[0]):
             raise ValueError(
@@ -183,7 +179,7 @@ def ensemble(
         # This form leaves equal values exactly as they are.
         fused += share * (finer - fused)
     fused = fused.copy() if fused is planes[-1] else fused
-    return _restored(_larger(fused, unit), channel_axis)
+    return as_image(_larger(fused, unit), channel_axis)
 
 
 def _finer_shares(weights: Sequence[float] | None, n_scales: int) -> list[float]:
@@ -327,35 +323,6 @@ def _interpolated(planes: Array, size: int, axis: int) -> Array:
     return result
 
 
-def _checked(image: ArrayLike, name: str, channel_axis: int | None) -> Array:
-    array = as_array(image, name)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(
-            f"{name} must hold integers or floating-point numbers, not dtype {array.dtype}"
-        )
-    n_axes = 2 if channel_axis is None else 3
-    if array.ndim != n_axes:
-        raise ValueError(
-            f"{name} must have {n_axes} axes when channel_axis is {channel_axis}, got "
-            f"shape {array.shape}; pass (Y, X), or (Y, X, C) with channel_axis=-1"
-        )
-    if channel_axis is not None:
-        axis = _integer(channel_axis, "channel_axis")
-        if not -n_axes <= axis < n_axes:
-            raise ValueError(
-                f"channel_axis must be from {-n_axes} to {n_axes - 1} for an image of "
-                f"{n_axes} axes, got {axis}"
-            )
-    if array.size == 0:
-        raise ValueError(f"{name} must hold at least one pixel, got shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(
-            f"{name} must be finite, but holds NaN or infinity; replace them first, for "
-            "example with numpy.nan_to_num"
-        )
-    return array
-
-
 def _positive(value: float, name: str) -> float:
     number = _number(value, name)
     if not (math.isfinite(number) and number > 0):
@@ -376,14 +343,17 @@ def _integer(value: int, name: str) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}") from error
 
 
-def _in_one_dtype(images: Sequence[Array], channel_axis: int | None) -> list[Array]:
-    """Return the images as (C, Y, X), all in the one dtype that holds their values."""
-    single = all(np.can_cast(image.dtype, np.float32) for image in images)
-    dtype = np.float32 if single else np.float64
-    return [
-        np.ascontiguousarray(as_planes(image, channel_axis), dtype=dtype)
-        for image in images
+def _checked_planes(
+    images: Mapping[str, ArrayLike], channel_axis: int | None
+) -> list[Array]:
+    """Return images, by their arguments' names, as planes of one dtype that holds all."""
+    planes = [
+        as_planes(*checked_array(image, name, channel_axis))
+        for name, image in images.items()
     ]
+    single = all(np.can_cast(each.dtype, np.float32) for each in planes)
+    dtype = np.float32 if single else np.float64
+    return [np.ascontiguousarray(each, dtype=dtype) for each in planes]
 
 
 def _smaller(planes: list[Array]) -> tuple[list[Array], float]:
@@ -404,10 +374,3 @@ def _larger(planes: Array, unit: float) -> Array:
     largest = np.finfo(planes.dtype).max
     unit = planes.dtype.type(unit)
     return np.clip(planes, -largest / unit, largest / unit) * unit
-
-
-def _restored(planes: Array, channel_axis: int | None) -> Array:
-    if channel_axis is None:
-        gray: Array = planes[0]
-        return gray
-    return np.ascontiguousarray(np.moveaxis(planes, 0, channel_axis))

@@ -10,14 +10,13 @@ paper; ``docs/noise-estimator.md`` records the reasons and the numbers.
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from napari_msdip.pixels import as_array, as_planes
+from napari_msdip.pixels import as_planes, checked_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -152,48 +151,8 @@ def cautious_sigma(planar: ArrayLike) -> float:
 
 
 def _checked(image: ArrayLike, channel_axis: int | None) -> Floats:
-    array = as_array(image, "image")
-    if array.dtype.kind not in "iuf":
-        raise TypeError(
-            f"image must hold integers or floating-point numbers, not dtype {array.dtype}"
-        )
-    n_axes = 2 if channel_axis is None else 3
-    if array.ndim != n_axes:
-        raise ValueError(
-            f"image must have {n_axes} axes when channel_axis is {channel_axis}, got shape "
-            f"{array.shape}; pass (Y, X), or (Y, X, C) with channel_axis=-1"
-        )
-    if array.size == 0:
-        raise ValueError(f"image must hold at least one pixel, got shape {array.shape}")
-    if channel_axis is not None:
-        channel_axis = checked_axis(channel_axis, n_axes)
-    array = as_planes(array, channel_axis)
-    # A long double beyond the range of float64 becomes infinite, and is refused as such.
-    with np.errstate(over="ignore"):
-        values = array.astype(np.float64, order="C")
-    n_bad = values.size - int(np.count_nonzero(np.isfinite(values)))
-    if n_bad:
-        raise ValueError(
-            f"image must be finite, but {n_bad} of its {values.size} values are NaN or "
-            "infinite; replace them first, for example with numpy.nan_to_num"
-        )
-    return values
-
-
-def checked_axis(channel_axis: int, n_axes: int) -> int:
-    """Return the channel axis of an image if there is one of that number."""
-    try:
-        axis = operator.index(channel_axis)
-    except TypeError as error:
-        raise TypeError(
-            f"channel_axis must be an integer or None, got {channel_axis!r}"
-        ) from error
-    if not -n_axes <= axis < n_axes:
-        raise ValueError(
-            f"channel_axis must be from {-n_axes} to {n_axes - 1} for an image of {n_axes} "
-            f"axes, got {axis}"
-        )
-    return axis
+    planes = as_planes(*checked_array(image, "image", channel_axis))
+    return planes.astype(np.float64, order="C")
 
 
 def _noise_levels(planes: Planes) -> Floats:

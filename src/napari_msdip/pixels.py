@@ -15,8 +15,12 @@ __all__ = [
     "Layout",
     "Normalisation",
     "as_array",
+    "as_image",
     "as_planar",
     "as_planes",
+    "check_not_empty",
+    "checked_array",
+    "checked_axis",
     "checked_image",
     "equalised",
     "restored",
@@ -29,7 +33,7 @@ SMALLEST_SIDE = 8
 _ROBUST_RANGE = (0.5, 99.5)
 # In ranges of the image; from twice this on, the rest of it is denoised less well.
 _FURTHEST = 100.0
-_FLOAT32 = np.dtype(np.float32)
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 # Channels whose ranges differ by less share one measure of their noise.
 _ALIKE = 10.0
 # Squares of what lies within have room in float32.
@@ -149,12 +153,12 @@ class Constants:
         if self.channel_axis is None or not self.found:
             return array
         varying = np.array(self.varying)
-        others = np.moveaxis(array, self.channel_axis, 0)
+        others = as_planes(array, self.channel_axis)
         planes = np.empty((len(varying), *others.shape[1:]), array.dtype)
         planes[varying] = others
         constant = self.values[~varying].astype(array.dtype)
         planes[~varying] = constant[:, np.newaxis, np.newaxis]
-        return np.ascontiguousarray(np.moveaxis(planes, 0, self.channel_axis))
+        return as_image(planes, self.channel_axis)
 
 
 def as_planes(array: Array, channel_axis: int | None) -> Array:
@@ -164,64 +168,139 @@ def as_planes(array: Array, channel_axis: int | None) -> Array:
     return np.moveaxis(array, channel_axis, 0)
 
 
+def as_image(planes: Array, channel_axis: int | None) -> Array:
+    """Return planes ``(C, Y, X)`` as an image with its channels there or none."""
+    if channel_axis is None:
+        gray: Array = planes[0]
+        return gray
+    return np.ascontiguousarray(np.moveaxis(planes, 0, channel_axis))
+
+
 def as_array(image: Any, name: str) -> Array:
-    """Return an image as an array, or say which argument is none.
-
-    Parameters
-    ----------
-    image : array-like
-        What was given.
-    name : str
-        The argument's name.
-
-    Raises
-    ------
-    ValueError
-        If its rows differ in length.
-    """
+    """Return an image as an array, or raise ValueError if its rows differ in length."""
     try:
         return np.asarray(image)
     except ValueError as error:
         raise ValueError(
-            f"{name} is no array, but a {type(image).__name__} of unequal parts; give "
-            "rows of equal length"
+            f"{name}: a {type(image).__name__} of unequal parts is no array; give rows of "
+            "equal length"
         ) from error
 
 
-def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
-    """Return the image as an array with its layout, or say what is wrong with it.
+def checked_array(
+    image: Any, name: str, channel_axis: int | None
+) -> tuple[Array, int | None]:
+    """Return one image as an array and its channel axis, or say what is wrong with it.
 
     Parameters
     ----------
     image : array-like
-        ``(Y, X)``, or three-dimensional with a channel axis.
+        ``(Y, X)``, or three-dimensional with a channel axis, of any size.
+    name : str
+        The argument's name.
     channel_axis : int or None
         Position of the channels.
+
+    Returns
+    -------
+    array : ndarray
+        The image, of real numbers, all finite, at least one.
+    channel_axis : int or None
+        Not negative.
 
     Raises
     ------
     TypeError
-        If the dtype is boolean, complex or not numeric.
+        If the dtype is boolean, complex or not numeric, or the channel axis no integer.
     ValueError
-        If the image is empty, has the wrong number of axes, a wrong channel
-        axis, sides that are too short, or values that are not finite.
+        If rows differ in length, or the image is empty, has the wrong number of axes,
+        lacks the channel axis, or holds values that are not finite.
     """
-    array = as_array(image, "image")
-    _check_dtype(array.dtype)
-    axis = _checked_channel_axis(array, channel_axis)
+    array = as_array(image, name)
+    _check_dtype(array.dtype, name)
+    axis = checked_axis(channel_axis, array.shape, name)
+    if axis is None and array.ndim != 2:
+        raise ValueError(
+            f"{name}: shape {array.shape} without channel_axis is not (Y, X); say which "
+            "axis holds the channels (channel_axis=-1 for RGB), or go plane by plane, as "
+            "denoise_stack does"
+        )
+    if axis is not None and array.ndim != 3:
+        raise ValueError(
+            f"{name}: shape {array.shape} with channel_axis={channel_axis} is not one "
+            "image; give three axes: channels, Y and X"
+        )
+    check_not_empty(array.shape, name)
+    _check_finite(array, name)
+    return array, axis
+
+
+def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
+    """Raise TypeError unless an image's dtype is one of real numbers."""
+    if dtype.kind not in "iuf":
+        raise TypeError(
+            f"{name}: dtype {dtype}; give integers or real floating-point numbers"
+        )
+
+
+def checked_axis(channel_axis: int | None, shape: tuple[int, ...], name: str) -> int | None:
+    """Return the channel axis, not negative, of an image or a stack of this shape.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If there is no such axis.
+    """
+    if channel_axis is None:
+        return None
+    if isinstance(channel_axis, bool) or not isinstance(channel_axis, int | np.integer):
+        raise TypeError(f"channel_axis={channel_axis!r}: give a whole number or None")
+    n_axes = len(shape)
+    if not -n_axes <= channel_axis < n_axes:
+        raise ValueError(
+            f"channel_axis={channel_axis}: {name} has shape {shape}; give a number from "
+            f"{-n_axes} to {n_axes - 1} or None"
+        )
+    return int(channel_axis) % n_axes
+
+
+def check_not_empty(shape: tuple[int, ...], name: str) -> None:
+    """Raise ValueError if an image or a stack holds nothing."""
+    if 0 in shape:
+        raise ValueError(f"{name}: shape {shape} holds no pixels; give at least one")
+
+
+def _check_finite(array: Array, name: str) -> None:
+    """Raise ValueError if values are not finite, and say how many."""
+    if array.dtype.kind != "f":
+        return
+    if array.dtype.itemsize > _FLOAT64.itemsize:
+        # What only a long double holds is infinite to all that follows.
+        with np.errstate(over="ignore"):
+            array = array.astype(_FLOAT64)
+    finite = np.isfinite(array)
+    if not finite.all():
+        bad = array.size - np.count_nonzero(finite)
+        raise ValueError(
+            f"{name}: {bad} of {array.size} values are NaN or infinite; replace them "
+            "first, for example with numpy.nan_to_num"
+        )
+
+
+def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
+    """Return an image that can be denoised as an array with its layout.
+
+    Parameters and errors are those of :func:`checked_array`, to which an image whose
+    sides are too short or whose range has no room in float32 adds a ValueError.
+    """
+    array, axis = checked_array(image, "image", channel_axis)
     sides = [side for index, side in enumerate(array.shape) if index != axis]
-    if array.size == 0:
-        raise ValueError(f"image is empty: its shape is {array.shape}")
     if min(sides) < SMALLEST_SIDE:
         raise ValueError(
-            f"image has shape {array.shape}; Y and X must be at least {SMALLEST_SIDE} px"
-            + _axis_hint(array.shape, axis)
-        )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int(array.size - np.isfinite(array).sum())
-        raise ValueError(
-            f"image has {bad} values that are NaN or infinite; replace them first, "
-            "for example with numpy.nan_to_num"
+            f"image: shape {array.shape} is too small; Y and X must be at least "
+            f"{SMALLEST_SIDE} px{_axis_hint(array.shape, axis)}"
         )
     varying = Constants.of(array, axis).left_out(array)
     return array, Layout(array.dtype, axis, _offset(varying))
@@ -246,41 +325,11 @@ def _offset(array: Array) -> float:
     low, high = float(array.min()), float(array.max())
     if low < high and not _SMALLEST_SPAN <= high - low <= _LARGEST_SPAN:
         raise ValueError(
-            f"image has values from {low:g} to {high:g}; their distance must lie between "
+            f"image: values from {low:g} to {high:g}; their distance must lie between "
             f"{_SMALLEST_SPAN:g} and {_LARGEST_SPAN:g}: scale them first"
         )
     wide = array.dtype.kind in "iu" or array.dtype.itemsize > _FLOAT32.itemsize
     return low if wide else 0.0
-
-
-def _check_dtype(dtype: np.dtype[Any]) -> None:
-    if dtype.kind not in "iuf":
-        raise TypeError(
-            f"image has dtype {dtype}; give integers or real floating-point numbers"
-        )
-
-
-def _checked_channel_axis(array: Array, channel_axis: int | None) -> int | None:
-    if channel_axis is None:
-        if array.ndim != 2:
-            raise ValueError(
-                f"image has shape {array.shape}; without channel_axis it must be (Y, X). "
-                "Say which axis holds the channels (channel_axis=-1 for RGB), or use "
-                "denoise_stack for more planes"
-            )
-        return None
-    if isinstance(channel_axis, bool) or not isinstance(channel_axis, int | np.integer):
-        raise TypeError(f"channel_axis={channel_axis!r}: give a whole number or None")
-    if array.ndim != 3:
-        raise ValueError(
-            f"image has shape {array.shape}; with channel_axis={channel_axis} it must "
-            "have three axes: channels, Y and X"
-        )
-    if not -array.ndim <= channel_axis < array.ndim:
-        raise ValueError(
-            f"channel_axis={channel_axis} is outside the image's axes 0 to {array.ndim - 1}"
-        )
-    return int(channel_axis) % array.ndim
 
 
 def as_planar(array: Array, layout: Layout) -> Planar:
@@ -349,8 +398,4 @@ def restored(
         values = rounded(np.clip(values, limits.min, high))
     else:
         values = np.clip(values, np.finfo(dtype).min, np.finfo(dtype).max)
-    image: Array = values.astype(dtype)
-    if layout.channel_axis is None:
-        plane: Array = image[0]
-        return plane
-    return np.ascontiguousarray(np.moveaxis(image, 0, layout.channel_axis))
+    return as_image(values.astype(dtype), layout.channel_axis)

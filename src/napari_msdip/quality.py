@@ -18,8 +18,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_msdip._noise.flattest import measure_noise
-from napari_msdip.noise import checked_axis, estimate_sigma
-from napari_msdip.pixels import Layout, as_array, as_planes, equalised
+from napari_msdip.noise import estimate_sigma
+from napari_msdip.pixels import Layout, as_planes, checked_array, equalised
 
 __all__ = ["QualityReport", "Verdict", "assess"]
 
@@ -165,27 +165,14 @@ def assess(
 
 
 def _planes(noisy: Any, denoised: Any, channel_axis: int | None) -> tuple[Any, Any]:
-    before, after = as_array(noisy, "noisy"), as_array(denoised, "denoised")
+    before, axis = checked_array(noisy, "noisy", channel_axis)
+    after, _ = checked_array(denoised, "denoised", channel_axis)
     if before.shape != after.shape:
         raise ValueError(
             f"denoised: shape {after.shape} is not the noisy image's {before.shape}"
         )
-    if before.ndim != (2 if channel_axis is None else 3):
-        raise ValueError(
-            f"noisy: shape {before.shape} with channel_axis={channel_axis} is not one "
-            "image; give (Y, X) with an optional channel axis"
-        )
-    axis = None if channel_axis is None else checked_axis(channel_axis, before.ndim)
-    pair = []
-    for name, image in (("noisy", before), ("denoised", after)):
-        if image.dtype.kind not in "iuf":
-            raise TypeError(f"{name}: give integers or real numbers, not {image.dtype}")
-        planes = as_planes(image, axis)
-        planes = planes.astype(np.float64)
-        if not np.isfinite(planes).all():
-            raise ValueError(f"{name}: contains NaN or Inf")
-        pair.append(planes)
-    return pair[0], pair[1]
+    before, after = (as_planes(image, axis).astype(np.float64) for image in (before, after))
+    return before, after
 
 
 def _undecided(why: str) -> QualityReport:

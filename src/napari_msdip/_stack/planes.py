@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from napari_msdip.pixels import check_not_empty, checked_axis
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -92,28 +94,15 @@ class PlaneLayout:
         ValueError
             If the stack has no Y and X, is empty, or lacks the channel axis.
         """
-        ndim = len(shape)
-        if channel_axis is not None:
-            number = _whole(channel_axis)
-            if number is None:
-                raise TypeError(
-                    f"channel_axis={channel_axis!r}: give a whole number or None"
-                )
-            channel_axis = number
-            if not -ndim <= channel_axis < ndim:
-                raise ValueError(
-                    f"channel_axis={channel_axis}: the stack has {ndim} axes, "
-                    f"give a number from {-ndim} to {ndim - 1} or None"
-                )
-            channel_axis %= ndim
-        if ndim - (channel_axis is not None) < 2:
+        shape = tuple(shape)
+        axis = checked_axis(channel_axis, shape, "stack")
+        if len(shape) - (axis is not None) < 2:
             raise ValueError(
-                f"stack: shape {tuple(shape)} with channel_axis={channel_axis} has no "
+                f"stack: shape {shape} with channel_axis={channel_axis} has no "
                 "Y and X axes; give (..., Y, X) with an optional channel axis"
             )
-        if 0 in shape:
-            raise ValueError(f"stack: shape {tuple(shape)} holds no pixels")
-        return cls(tuple(int(size) for size in shape), channel_axis)
+        check_not_empty(shape, "stack")
+        return cls(tuple(int(size) for size in shape), axis)
 
     @cached_property
     def plane_axes(self) -> tuple[int, ...]:
