@@ -10,11 +10,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_msdip.hot_pixels import without_hot_pixels
-from napari_msdip.measured import Measured, measure
-from napari_msdip.noise import estimate_sigma
+from napari_msdip.measured import Measured, Prepared
 from napari_msdip.options import Options
-from napari_msdip.pixels import Constants, as_planar, checked_image, equalised
+from napari_msdip.pixels import Constants, checked_image
 from napari_msdip.plan import resolve
 from napari_msdip.run import Run
 from napari_msdip.steps import changed, drive
@@ -130,21 +128,17 @@ def iter_denoise_part(
     """Denoise an image, or a tile with what was measured on the whole image.
 
     Parameters are those of :func:`denoise`; no channel of the whole image is constant.
-    ``measured`` comes from :func:`napari_msdip.measured.measure`, ``warm_start`` from an
+    ``measured`` is what was measured on the whole image, ``warm_start`` comes from an
     image of the same size and options.
     """
-    array, layout = checked_image(image, channel_axis)
-    planar = as_planar(array, layout)
-    if options.remove_hot_pixels:
-        planar = without_hot_pixels(planar)
-    if measured is None:
-        planar, layout = equalised(planar, layout)
-    sigma = estimate_sigma(planar, channel_axis=0)
+    ready = Prepared.of(image, channel_axis, options, equalise=measured is None)
+    planar, layout = ready.planar, ready.layout
     if warm_start is not None:
         options = warm_start.adapted(options)
-    plan = resolve(options, planar.shape[1:], sigma, channels=len(planar))
-    found = measured or measure(planar, sigma)
-    given = None if options.remove_hot_pixels else array
+    plan = resolve(options, planar.shape[1:], ready.sigma, channels=len(planar))
+    # Only now, as a plan that cannot be made is refused before any long work.
+    found = measured or ready.measured
+    given = None if options.remove_hot_pixels else ready.given
     return Run(planar, layout, plan, found, should_stop, warm_start, given=given).steps()
 
 

@@ -1,21 +1,26 @@
-"""What is measured on a noisy image once, before it is cut into tiles."""
+"""An image made ready for the engine, and what is measured on it before it is cut."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_msdip._noise.flattest import measure_noise
-from napari_msdip.pixels import Normalisation
+from napari_msdip.hot_pixels import without_hot_pixels
+from napari_msdip.noise import estimate_sigma
+from napari_msdip.pixels import Layout, Normalisation, as_planar, checked_image, equalised
 
 if TYPE_CHECKING:
     from napari_msdip._noise.model import NoiseModel
+    from napari_msdip.options import Options
 
-__all__ = ["Measured", "measure"]
+__all__ = ["Measured", "Prepared", "measure"]
 
+Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
 
 
@@ -48,3 +53,48 @@ def measure(planar: Planar, sigma: float) -> Measured:
         bounds=(float(ends[0]), float(ends[1])),
         noise=measure_noise(planar, sigma),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image, or a tile of one, ready for the engine.
+
+    Attributes
+    ----------
+    given : ndarray
+        As it came.
+    planar : ndarray
+        ``(C, Y, X)`` float32, less the layout's offset.
+    layout : Layout
+        The way back.
+    sigma : float
+        Noise level of the planes.
+    """
+
+    given: Array
+    planar: Planar
+    layout: Layout
+    sigma: float
+
+    @classmethod
+    def of(
+        cls,
+        image: Any,
+        channel_axis: int | None,
+        options: Options,
+        *,
+        equalise: bool = True,
+    ) -> Prepared:
+        """Check an image and make it ready; the tiles of one are equalised with it."""
+        given, layout = checked_image(image, channel_axis)
+        planar = as_planar(given, layout)
+        if options.remove_hot_pixels:
+            planar = without_hot_pixels(planar)
+        if equalise:
+            planar, layout = equalised(planar, layout)
+        return cls(given, planar, layout, estimate_sigma(planar, channel_axis=0))
+
+    @cached_property
+    def measured(self) -> Measured:
+        """What its tiles share; a tile by itself needs none of its own."""
+        return measure(self.planar, self.sigma)

@@ -24,18 +24,8 @@ from napari_msdip import cost, devices
 from napari_msdip import image as front
 from napari_msdip._stack.planes import PlaneLayout, plane_seed
 from napari_msdip.events import Progress, Result, ScaleResult, Status, time_left
-from napari_msdip.hot_pixels import without_hot_pixels
-from napari_msdip.measured import measure
-from napari_msdip.noise import estimate_sigma
-from napari_msdip.pixels import (
-    Constants,
-    as_array,
-    as_planar,
-    as_planes,
-    checked_image,
-    equalised,
-    restored,
-)
+from napari_msdip.measured import Prepared
+from napari_msdip.pixels import Constants, as_array, as_planes, checked_image, restored
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.steps import changed
 from napari_msdip.warm_start import WarmStart
@@ -369,14 +359,9 @@ def _iter_tiles(
     warm_start_of: Callable[[int, int], WarmStart | None],
 ) -> Steps:
     started = time.monotonic()
-    image, layout = checked_image(image, channel_axis)
-    noisy = as_planar(image, layout)
-    if options.remove_hot_pixels:
-        noisy = without_hot_pixels(noisy)
-    noisy, layout = equalised(noisy, layout)
+    ready = Prepared.of(image, channel_axis, options)
+    noisy, layout = ready.planar, ready.layout
     shape = (noisy.shape[1], noisy.shape[2])
-    sigma = estimate_sigma(noisy, channel_axis=0)
-    measured = measure(noisy, sigma)
     fused, finest = _Canvas(noisy), _Canvas(noisy)
     tiles = tile_grid(shape, side)
     results: list[Result] = []
@@ -394,7 +379,7 @@ def _iter_tiles(
             options.replace(seed=plane_seed(options.seed, number), remove_hot_pixels=False),
             channel_axis=0,
             should_stop=should_stop,
-            measured=measured,
+            measured=ready.measured,
             warm_start=warm_start_of(side, number),
         )
         part = _Part(number, len(tiles), started)
@@ -406,7 +391,7 @@ def _iter_tiles(
             break
         if number < len(tiles) - 1:
             yield part.closing(result, preview=put_back(fused))
-    scale = _summary(results, put_back(finest), shape, sigma)
+    scale = _summary(results, put_back(finest), shape, ready.sigma)
     whole = replace(
         results[-1],
         image=put_back(fused),
