@@ -50,6 +50,7 @@ def problem(**changes: Any) -> Problem:
     noisy = picture() + 0.1 * torch.randn((1, 1, *SHAPE), generator=seeded(1))
     given: dict[str, Any] = {
         "target": noisy,
+        "sigma": 0.1,
         "guide": None,
         "noise": None,
         "consistency": None,

@@ -40,6 +40,8 @@ class Problem:
     ----------
     target : Tensor
         ``(1, C, H, W)`` noisy image y_n, normalised.
+    sigma : float
+        Noise level of y_n as eq. 4 means it, in the image's units.
     guide : Tensor or None
         ``(1, C, H, W)`` coarser result at this size, if the generator sees it.
     noise : NoiseBank or None
@@ -57,6 +59,7 @@ class Problem:
     """
 
     target: Tensor
+    sigma: float
     guide: Tensor | None
     noise: NoiseBank | None
     consistency: ScaleConsistency | None

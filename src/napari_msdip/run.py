@@ -112,7 +112,6 @@ class Run:
     _shown: float = field(default=0.0, init=False)
     _loss: float = field(default=0.0, init=False)
     _levels: Tensor | None = field(default=None, init=False)
-    _estimates: dict[int, float] = field(default_factory=dict, init=False)
     _beyond: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -212,10 +211,13 @@ class Run:
         self.measured = dataclasses.replace(self.measured, noise=noise)
         self._levels = None
         fields = self._noise_fields()
-        rest = self._problem(0, noisy, fields, coarser)
-        second = yield from self._fit(
-            0, dataclasses.replace(rest, iterations=left), network, rng, done=early
+        rest = dataclasses.replace(
+            problem,
+            noise=None if fields is None else self._bank(fields, self.plan.shape),
+            iterations=left,
+            reach=noise.reach(),
         )
+        second = yield from self._fit(0, rest, network, rng, done=early)
         return self._joined(first, second), fields
 
     def _joined(self, first: _Scale, second: _Scale) -> _Scale:
@@ -273,7 +275,7 @@ class Run:
             image=self._restored(fit.image),
             shape=scale.shape,
             zoom=scale.zoom,
-            sigma=self._estimated(n, problem.target),
+            sigma=problem.sigma,
             weight=problem.weight,
             iterations=fit.iterations,
             stop_reason=fit.reason,
@@ -286,13 +288,15 @@ class Run:
     ) -> Problem:
         scale, options = self.plan.scales[n], self.plan.options
         target = resize(noisy, scale.shape)
+        sigma = estimate_sigma(self._in_units(target), channel_axis=0)
         coarser = finished[0].image if finished else None
         return Problem(
             target=target,
+            sigma=sigma,
             guide=self._guide(target, coarser) if options.guidance else None,
             noise=None if fields is None else self._bank(fields, scale.shape),
             consistency=self._consistency(coarser),
-            weight=0.0 if coarser is None else self._weight(n, target),
+            weight=0.0 if coarser is None else self._weight(n, sigma),
             iterations=scale.iterations,
             reach=self.measured.noise.reach(),
             crops=scale.crops,
@@ -311,22 +315,15 @@ class Run:
         relative = self.plan.options.consistency == "vgg16"
         return ScaleConsistency(coarser, self._features, relative=relative)
 
-    def _weight(self, n: int, target: Tensor) -> float:
+    def _weight(self, n: int, sigma: float) -> float:
         options = self.plan.options
         if options.consistency == "none":
             return 0.0
         if options.fixed_weight is not None:
             return options.fixed_weight
-        sigma = self._estimated(n, target) / self.measured.normalisation.gain
-        adaptive = adaptive_weight(sigma, n, len(self.plan.scales))
+        normalised = sigma / self.measured.normalisation.gain
+        adaptive = adaptive_weight(normalised, n, len(self.plan.scales))
         return options.consistency_gain * adaptive
-
-    def _estimated(self, n: int, target: Tensor) -> float:
-        """Return the noise level of y_n as eq. 4 means it, in the image's units."""
-        if n not in self._estimates:
-            noisy = self._in_units(target)
-            self._estimates[n] = estimate_sigma(noisy, channel_axis=0)
-        return self._estimates[n]
 
     def _network(self, problem: Problem, rng: torch.Generator) -> Network:
         options = self.plan.options
