@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from napari_msdip.pixels import as_image, as_planes, checked_array
+from napari_msdip.pixels import as_image, as_planes, checked_array, robust_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-_ROBUST_RANGE: Final = (0.5, 99.5)
 _LEAST_ROBUST_SHARE: Final = 1e-6
 # A pixel that resembles none around it still gets a weight, so that none divides by zero.
 _LEAST_RANGE_EXPONENT: Final = -40.0
@@ -303,7 +302,7 @@ def _scaled(guide: Array, sigma_range: float) -> Array:
     full = np.ptp(guide, axis=(1, 2)).max()
     if full > 0:
         scaled /= full
-        low, high = np.percentile(scaled, _ROBUST_RANGE, axis=(1, 2))
+        low, high = robust_range(scaled, axis=(1, 2))
         robust = (high - low).max()
         # An almost constant image with a few other pixels has no robust range to go by.
         span = robust if robust > _LEAST_ROBUST_SHARE else 1.0

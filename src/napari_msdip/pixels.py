@@ -24,13 +24,13 @@ __all__ = [
     "checked_image",
     "equalised",
     "restored",
+    "robust_range",
 ]
 
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
 
 SMALLEST_SIDE = 8
-_ROBUST_RANGE = (0.5, 99.5)
 # In ranges of the image; from twice this on, the rest of it is denoised less well.
 _FURTHEST = 100.0
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -65,7 +65,7 @@ class Normalisation:
             ``(C, Y, X)`` in the image's units. A few bright spots may land far
             above 1, so that they do not squeeze the rest.
         """
-        low, high = (float(v) for v in np.percentile(planar, _ROBUST_RANGE))
+        low, high = (float(v) for v in robust_range(planar))
         if high <= low:
             low, high = float(planar.min()), float(planar.max())
         return cls(offset=low, gain=(high - low) or 1.0)
@@ -159,6 +159,12 @@ class Constants:
         constant = self.values[~varying].astype(array.dtype)
         planes[~varying] = constant[:, np.newaxis, np.newaxis]
         return as_image(planes, self.channel_axis)
+
+
+def robust_range(values: Array, axis: tuple[int, ...] | None = None) -> Array:
+    """Return between which two values all but the darkest and brightest 0.5 % lie."""
+    limits: Array = np.percentile(values, (0.5, 99.5), axis=axis)
+    return limits
 
 
 def as_planes(array: Array, channel_axis: int | None) -> Array:

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from napari_msdip._noise.flattest import measure_noise
 from napari_msdip.noise import estimate_sigma
-from napari_msdip.pixels import Layout, as_planes, checked_array, equalised
+from napari_msdip.pixels import Layout, as_planes, checked_array, equalised, robust_range
 
 __all__ = ["QualityReport", "Verdict", "assess"]
 
@@ -226,7 +226,7 @@ def _removed_excess(removed: float, expected: float, spread: float) -> float:
 
 def _range(image: Plane) -> float:
     """Return the range of the picture itself, noise and hot pixels left out."""
-    low, high = np.percentile(ndimage.gaussian_filter(image, 1.0), (0.5, 99.5))
+    low, high = robust_range(ndimage.gaussian_filter(image, 1.0))
     return float(high - low)
 
 

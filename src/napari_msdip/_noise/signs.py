@@ -17,6 +17,7 @@ from napari_msdip._noise.blocks import (
     least,
     simulated_fields,
 )
+from napari_msdip.pixels import robust_range
 
 if TYPE_CHECKING:
     from napari_msdip._noise.model import NoiseModel
@@ -26,7 +27,6 @@ __all__ = ["calmest", "contrast", "excess", "rise", "skewness", "step", "unevenn
 Array = npt.NDArray[np.float64]
 Planar = npt.NDArray[np.float32]
 
-_ROBUST_RANGE = (0.5, 99.5)
 _MOST_VALUES = 2**16
 _CELL = 4
 _GAUSSIAN_KURTOSIS = 3.0
@@ -42,7 +42,7 @@ _LEAST_LEVELS = 4
 
 def contrast(planar: Planar) -> float:
     """Return how far apart all but the darkest and brightest values of an image are."""
-    low, high = np.percentile(planar, _ROBUST_RANGE)
+    low, high = robust_range(planar)
     return float(high - low)
 
 
