@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from napari_msdip._noise.model import NoiseModel
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 SIGMA = 0.1
 
@@ -35,16 +30,6 @@ def clean(shape: tuple[int, int], channels: int = 1) -> Tensor:
 def noise(shape: torch.Size, seed: int = 0) -> Tensor:
     rng = torch.Generator().manual_seed(seed)
     return SIGMA * torch.randn(shape, generator=rng)
-
-
-def finished(steps: Generator[float, None, Tensor]) -> tuple[Tensor, list[float]]:
-    """Run a filter; return its result and the shares of the work that it told."""
-    shares = []
-    while True:
-        try:
-            shares.append(next(steps))
-        except StopIteration as end:
-            return end.value, shares
 
 
 def error(image: Tensor, truth: Tensor) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from napari_msdip import Options, Progress, Result
+from napari_msdip import Options
+from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
+
+Step = TypeVar("Step")
+Outcome = TypeVar("Outcome")
 
 TINY = Options(
     device="cpu",
@@ -62,14 +66,10 @@ def noisy_picture(
     return values.astype(kind)
 
 
-def driven(steps: Generator[Progress, None, Result]) -> tuple[Result, list[Progress]]:
-    """Drive a run to its end."""
-    seen = []
-    while True:
-        try:
-            seen.append(next(steps))
-        except StopIteration as end:
-            return end.value, seen
+def driven(steps: Generator[Step, None, Outcome]) -> tuple[Outcome, list[Step]]:
+    """Run a generator to its end; return its result and the steps that it told."""
+    seen: list[Step] = []
+    return drive(steps, seen.append), seen
 
 
 def rms(difference: npt.NDArray[Any]) -> float:

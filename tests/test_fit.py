@@ -18,6 +18,7 @@ from napari_msdip.fit import Fit, Problem, Step, fit_scale
 from napari_msdip.generator import Generator, GeneratorConfig
 from napari_msdip.losses import ScaleConsistency
 from napari_msdip.pyramid import resize
+from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     from napari_msdip import Options
@@ -87,13 +88,13 @@ def driven(
         inputs = options.code_channels + (given.noise is not None)
         net = network(inputs + (given.guide is not None))
     steps = fit_scale(given, net, options, seeded(seed), **{"threads": 1} | how)
-    seen = []
-    while True:
-        try:
-            step = next(steps)
-            seen.append(Step(step.iteration, step.loss, step.average.clone()))
-        except StopIteration as end:
-            return end.value, seen
+    seen: list[Step] = []
+    return drive(steps, lambda step: seen.append(copied(step))), seen
+
+
+def copied(step: Step) -> Step:
+    """Return a step that the next one does not change."""
+    return Step(step.iteration, step.loss, step.average.clone())
 
 
 def test_steps_are_counted_to_the_cap() -> None:

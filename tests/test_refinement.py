@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 from skimage import data
-from tests.patches import SIGMA, error, finished
+from tests.patches import SIGMA, error
+from tests.samples import driven
 from torch import Tensor
 
 from napari_msdip._noise.model import NoiseModel
@@ -38,7 +39,7 @@ def level(image: Tensor) -> Tensor:
 def test_progress_rises_to_one() -> None:
     image = picture()
     noisy = noisy_version(image)
-    _, shares = finished(refined(noisy, image, level(noisy), WHITE))
+    _, shares = driven(refined(noisy, image, level(noisy), WHITE))
     assert shares == sorted(shares)
     assert abs(shares[-1] - 1) < 1e-9
     assert len(shares) > 3
@@ -49,8 +50,8 @@ def test_a_picture_comes_out_better_than_from_the_collaborative_filter(name: str
     image = picture(name)
     noisy = noisy_version(image)
     pilot = torch.from_numpy(gaussian_filter(noisy.numpy(), (0, 0, 1, 1)))
-    alone, _ = finished(collaborative_filter(noisy, pilot, level(noisy), WHITE))
-    result, _ = finished(refined(noisy, pilot, level(noisy), WHITE))
+    alone, _ = driven(collaborative_filter(noisy, pilot, level(noisy), WHITE))
+    result, _ = driven(refined(noisy, pilot, level(noisy), WHITE))
     assert error(result, image) < 0.97 * error(alone, image)
 
 
@@ -59,7 +60,7 @@ def test_an_uncertain_level_brings_less_of_the_noisy_image_back() -> None:
     noisy = noisy_version(image)
     uncertain = dataclasses.replace(WHITE, is_certain=False)
     certainly, carefully = (
-        error(finished(refined(noisy, image, level(noisy), noise))[0], image)
+        error(driven(refined(noisy, image, level(noisy), noise))[0], image)
         for noise in (WHITE, uncertain)
     )
     assert carefully < certainly

@@ -24,8 +24,9 @@ from tests.samples import TINY
 from napari_msdip import Options, Progress, Status, tiling
 from napari_msdip import image as front
 from napari_msdip._stack.journal import JOURNAL
-from napari_msdip._stack.planes import PlaneLayout, chunked, plane_seed, select
+from napari_msdip._stack.planes import PlaneLayout, chunked, select
 from napari_msdip._stack.zarr_sink import ZarrOut, ZarrSink
+from napari_msdip.seeds import plane_seed
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 from napari_msdip.steps import drive
 
@@ -76,14 +77,6 @@ def test_layout_finds_the_planes(
     planes = [stack[layout.key(i)] for i in range(n_planes)]
     assert all(plane.shape == plane_shape for plane in planes)
     assert sum(int(plane.sum()) for plane in planes) == int(stack.sum())
-
-
-def test_plane_seeds_are_distinct_and_valid() -> None:
-    seeds = {plane_seed(7, index) for index in range(5000)}
-    assert len(seeds) == 5000
-    assert all(0 <= seed < 2**31 for seed in seeds)
-    assert plane_seed(7, 0) == 7
-    assert plane_seed(2**31 - 1, 1) < 2**31
 
 
 @pytest.mark.parametrize(

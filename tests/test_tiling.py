@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tests.fakes import fake_denoise
+from tests.samples import driven
 
 from napari_msdip import Options, Progress, Result, Status, cost, devices
 from napari_msdip import image as front
@@ -32,15 +33,6 @@ def use(monkeypatch: pytest.MonkeyPatch, engine: Any) -> None:
     monkeypatch.setattr(front, "iter_denoise_part", engine)
 
 
-def drive(steps: Any) -> tuple[Result, list[Progress]]:
-    seen = []
-    while True:
-        try:
-            seen.append(next(steps))
-        except StopIteration as end:
-            return end.value, seen
-
-
 def textured(height: int, width: int, channels: int | None = None) -> Any:
     shape = (height, width) if channels is None else (height, width, channels)
     return np.random.default_rng(1).integers(100, 4000, shape).astype("uint16")
@@ -53,7 +45,7 @@ def copying(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def copy(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
         seen.append(kwargs.get("measured"))
-        result, steps = drive(fake_denoise(image, options, **without(kwargs)))
+        result, steps = driven(fake_denoise(image, options, **without(kwargs)))
         yield from steps
         image = image.astype(result.image.dtype)
         return Result(
@@ -104,7 +96,7 @@ def test_copied_tiles_give_the_image_back(copying: list[Any], channel_axis: int)
     if channel_axis is not None:
         image = np.moveaxis(image, -1, channel_axis)
     steps = iter_denoise_fitting(image, OPTIONS, channel_axis=channel_axis, tile=128)
-    result, _ = drive(steps)
+    result, _ = driven(steps)
     np.testing.assert_array_equal(result.image, image)
     assert result.image.dtype == image.dtype
     (scale,) = result.scales
@@ -121,7 +113,7 @@ def test_an_image_is_cut_only_if_memory_is_short(
     steps = iter_denoise_within_memory(
         image, OPTIONS, channel_axis=0, should_stop=lambda: False
     )
-    result, _ = drive(steps)
+    result, _ = driven(steps)
     assert len(copying) == tiles
     np.testing.assert_array_equal(result.image, image)
 
@@ -131,7 +123,7 @@ def test_constant_channels_are_left_out_of_tiles(monkeypatch: pytest.MonkeyPatch
 
     def inverting(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
         seen.append((len(image), kwargs["warm_start"]))
-        result, steps = drive(fake_denoise(image, options, **without(kwargs)))
+        result, steps = driven(fake_denoise(image, options, **without(kwargs)))
         yield from steps
         result.image[:] = 5000 - image
         return result
@@ -140,13 +132,13 @@ def test_constant_channels_are_left_out_of_tiles(monkeypatch: pytest.MonkeyPatch
     image, warm_starts = textured(150, 210, 3), {}
     image[..., 1] = 7
     arguments = {"channel_axis": -1, "tile": 128, "warm_starts": warm_starts}
-    result, steps = drive(iter_denoise_fitting(image, OPTIONS, **arguments))
+    result, steps = driven(iter_denoise_fitting(image, OPTIONS, **arguments))
     for shown in (result.image, result.scales[0].image, steps[-1].preview):
         np.testing.assert_array_equal(shown[..., 1], 7)
     np.testing.assert_array_equal(result.image[..., ::2], 5000 - image[..., ::2])
     assert result.plan.channels == 3
     assert {channels for channels, _ in seen} == {2}
-    drive(iter_denoise_fitting(textured(150, 210, 3), OPTIONS, **arguments))
+    driven(iter_denoise_fitting(textured(150, 210, 3), OPTIONS, **arguments))
     starts = [id(start) for _, start in seen]
     assert not {*starts[:4]} & {*starts[4:]}
 
@@ -154,7 +146,7 @@ def test_constant_channels_are_left_out_of_tiles(monkeypatch: pytest.MonkeyPatch
 def test_all_tiles_share_what_was_measured_on_the_image(copying: list[Any]) -> None:
     image = textured(150, 210)
     image[:, :100] //= 10
-    drive(iter_denoise_fitting(image, OPTIONS, tile=128))
+    driven(iter_denoise_fitting(image, OPTIONS, tile=128))
     assert len(copying) == len(tile_grid(image.shape, 128)) > 1
     assert copying[0].normalisation == Normalisation.of(image[np.newaxis])
     assert all(measured is copying[0] for measured in copying)
@@ -164,7 +156,7 @@ def test_hot_pixels_go_before_the_image_is_cut(copying: list[Any]) -> None:
     image = 2000 + textured(150, 210) // 20
     image[75, 105] = 60000
     options = OPTIONS.replace(remove_hot_pixels=True)
-    result, _ = drive(iter_denoise_fitting(image, options, tile=128))
+    result, _ = driven(iter_denoise_fitting(image, options, tile=128))
     assert result.image.max() < 2500
     untouched = image < 2500
     np.testing.assert_array_equal(result.image[untouched], image[untouched])
@@ -174,13 +166,13 @@ def test_tiles_that_disagree_leave_no_step(monkeypatch: pytest.MonkeyPatch) -> N
     offsets = iter((0.0, 100.0, 0.0, 100.0))
 
     def disagreeing(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
-        result, steps = drive(fake_denoise(image, options, **without(kwargs)))
+        result, steps = driven(fake_denoise(image, options, **without(kwargs)))
         yield from steps
         result.image[:] = next(offsets)
         return result
 
     use(monkeypatch, disagreeing)
-    result, _ = drive(
+    result, _ = driven(
         iter_denoise_fitting(np.zeros((150, 400), np.float32), OPTIONS, tile=256)
     )
     assert result.image.min() < 1
@@ -190,7 +182,7 @@ def test_tiles_that_disagree_leave_no_step(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_progress_in_tiles(copying: list[Any]) -> None:
     image = textured(150, 210)
-    result, seen = drive(iter_denoise_fitting(image, OPTIONS, tile=128))
+    result, seen = driven(iter_denoise_fitting(image, OPTIONS, tile=128))
     fractions = [progress.fraction for progress in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
@@ -211,7 +203,7 @@ def test_cancelled_in_a_tile_keeps_the_rest_noisy(monkeypatch: pytest.MonkeyPatc
         asked += 1
         return asked == 6
 
-    result, _ = drive(iter_denoise_fitting(image, OPTIONS, should_stop=stop, tile=128))
+    result, _ = driven(iter_denoise_fitting(image, OPTIONS, should_stop=stop, tile=128))
     assert result.status is Status.CANCELLED
     np.testing.assert_array_equal(result.image[-20:], image[-20:])
     assert (result.image[:80, :60] != image[:80, :60]).any()
@@ -224,16 +216,16 @@ def test_cancelled_before_a_tile_no_digit_is_lost(
     use(monkeypatch, fake_denoise)
     image = (textured(150, 210) / 7 + 2**40 * (np.arange(210) > 100)).astype(dtype)
     steps = iter_denoise_fitting(image, OPTIONS, should_stop=lambda: True, tile=128)
-    result, _ = drive(steps)
+    result, _ = driven(steps)
     np.testing.assert_array_equal(result.image[-20:], image[-20:])
 
 
 def test_same_seed_same_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, fake_denoise)
     image = textured(150, 210)
-    first, _ = drive(iter_denoise_fitting(image, OPTIONS, tile=128))
-    second, _ = drive(iter_denoise_fitting(image, OPTIONS, tile=128))
-    other, _ = drive(iter_denoise_fitting(image, OPTIONS.replace(seed=1), tile=128))
+    first, _ = driven(iter_denoise_fitting(image, OPTIONS, tile=128))
+    second, _ = driven(iter_denoise_fitting(image, OPTIONS, tile=128))
+    other, _ = driven(iter_denoise_fitting(image, OPTIONS.replace(seed=1), tile=128))
     np.testing.assert_array_equal(first.image, second.image)
     assert (first.image != other.image).any()
 
@@ -244,8 +236,8 @@ def test_every_tile_starts_from_its_own_predecessor(
     use(monkeypatch, fake_denoise)
     image, warm_starts = textured(150, 210), {}
     for _ in range(2):
-        drive(iter_denoise_fitting(image, OPTIONS, tile=128, warm_starts=warm_starts))
-    drive(iter_denoise_fitting(image, OPTIONS, warm_starts=warm_starts))
+        driven(iter_denoise_fitting(image, OPTIONS, tile=128, warm_starts=warm_starts))
+    driven(iter_denoise_fitting(image, OPTIONS, warm_starts=warm_starts))
     tiles = len(tile_grid(image.shape, 128))
     assert len(warm_starts) == tiles + 1
     seen = [start.weights[0]["rank"] for start in warm_starts.values()]
@@ -338,7 +330,7 @@ def test_out_of_memory_goes_on_with_smaller_tiles(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(devices, "select", lambda device: device)
     options = OPTIONS.replace(device="cuda")
     with pytest.warns(RuntimeWarning) as warned:
-        result, seen = drive(iter_denoise_fitting(textured(300, 300), options))
+        result, seen = driven(iter_denoise_fitting(textured(300, 300), options))
     assert [size for _, size in tried[:3]] == [300, 256, 192]
     assert "tiles of 256 pixels" in str(warned[0].message)
     assert "tiles of 192 pixels" in str(warned[1].message)
@@ -353,7 +345,7 @@ def test_out_of_memory_ends_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "select", lambda device: device)
     options = OPTIONS.replace(device="cuda")
     with pytest.warns(RuntimeWarning) as warned:
-        result, _ = drive(iter_denoise_fitting(textured(200, 200), options))
+        result, _ = driven(iter_denoise_fitting(textured(200, 200), options))
     assert tried == [("cuda", 200), ("cuda", 192), ("cuda", 128), ("cpu", 200)]
     assert "going on with the CPU" in str(warned[-1].message)
     assert result.status is Status.COMPLETED
@@ -368,7 +360,7 @@ def test_no_memory_at_all_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         with pytest.raises(MemoryError, match="not even a tile of 128 pixels"):
-            drive(iter_denoise_fitting(textured(200, 200), OPTIONS))
+            driven(iter_denoise_fitting(textured(200, 200), OPTIONS))
 
 
 def test_other_errors_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +370,7 @@ def test_other_errors_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
     use(monkeypatch, broken)
     with pytest.raises(RuntimeError, match="diverged"):
-        drive(iter_denoise_fitting(textured(200, 200), OPTIONS))
+        driven(iter_denoise_fitting(textured(200, 200), OPTIONS))
 
 
 def test_no_seam_with_the_real_engine() -> None:
@@ -389,7 +381,7 @@ def test_no_seam_with_the_real_engine() -> None:
     options = OPTIONS.replace(
         widths=(16, 32), iterations=80, coarsest_iterations=80, max_scales=1
     )
-    result, _ = drive(iter_denoise_fitting(noisy.astype("float32"), options, tile=128))
+    result, _ = driven(iter_denoise_fitting(noisy.astype("float32"), options, tile=128))
     error = (result.image - clean) ** 2
     first, second = (tile.window[1] for tile in tile_grid(clean.shape, 128))
     overlap = error[:, second.start : first.stop]

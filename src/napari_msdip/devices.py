@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_msdip import __version__
+from napari_msdip._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,6 @@ from napari_msdip._stack.planes import (
     PlaneLayout,
     digest,
     open_stack,
-    plane_seed,
     read_plane,
     select,
     spread,
@@ -39,6 +38,7 @@ from napari_msdip._stack.sinks import open_sink
 from napari_msdip._stack.zarr_sink import ZarrOut
 from napari_msdip.events import Progress, StackResult, Status
 from napari_msdip.pixels import SMALLEST_SIDE
+from napari_msdip.seeds import plane_seed
 from napari_msdip.steps import changed, drive
 
 if TYPE_CHECKING:

@@ -22,11 +22,11 @@ import torch
 
 from napari_msdip import cost, devices
 from napari_msdip import image as front
-from napari_msdip._stack.planes import PlaneLayout, plane_seed
 from napari_msdip.events import Progress, Result, ScaleResult, Status, time_left
 from napari_msdip.measured import Prepared
 from napari_msdip.pixels import Constants, as_array, as_planes, checked_image, restored
 from napari_msdip.plan import Plan, resolve
+from napari_msdip.seeds import plane_seed
 from napari_msdip.steps import changed
 from napari_msdip.warm_start import WarmStart
 
@@ -190,8 +190,9 @@ def iter_denoise_within_memory(
     :func:`iter_denoise_fitting` with the tiles of :func:`choose_tile`: what a program
     does for a person, who has no say in the size of tiles.
     """
-    layout = PlaneLayout.of(image.shape, channel_axis)
-    plan = resolve(options, layout.size_yx, 0.0, channels=layout.channels)
+    array, layout = checked_image(image, channel_axis)
+    height, width, channels = _extent(array, layout.channel_axis)
+    plan = resolve(options, (height, width), 0.0, channels=channels)
     return iter_denoise_fitting(
         image,
         options,

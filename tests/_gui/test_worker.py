@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from napari.layers import Image
+from tests.samples import driven
 
 from napari_msdip._gui.worker import (
     Failure,
@@ -23,7 +24,7 @@ from napari_msdip._gui.worker import (
 )
 from napari_msdip._layer import text
 from napari_msdip._layer.axes import parse_axes
-from napari_msdip._layer.job import Finished, Job
+from napari_msdip._layer.job import Job
 from napari_msdip._layer.layers import Source
 from napari_msdip.events import Status
 from napari_msdip.options import Options
@@ -36,18 +37,8 @@ def job():
     return Job(data, Source.of(Image(data, name="cells"), axes), (), Options())
 
 
-def drain(steps):
-    """Return what a generator yields and what it returns."""
-    seen = []
-    while True:
-        try:
-            seen.append(next(steps))
-        except StopIteration as end:
-            return seen, end.value
-
-
 def test_every_finished_scale_is_passed_on_however_fast_it_comes(job, engine):
-    seen, finished = drain(ms_dip_run(Handshake(), job, engine, job.buffer()))
+    finished, seen = driven(ms_dip_run(Handshake(), job, engine, job.buffer()))
     assert [s.scale for s in seen if s.finished_scale is not None] == [2, 1, 0]
     assert finished.status is Status.COMPLETED
 
@@ -69,7 +60,7 @@ def test_at_most_five_updates_a_second_beside_the_finished_scales(job, engine):
 
 def test_a_window_that_shows_nothing_gets_no_queue_of_previews(job, engine):
     engine.iterations, engine.pace, engine.n_scales = 40, 0.01, 1
-    seen, _ = drain(ms_dip_run(Handshake(), job, engine, job.buffer()))
+    _, seen = driven(ms_dip_run(Handshake(), job, engine, job.buffer()))
     assert len([step for step in seen if step.finished_scale is None]) == 1
 
 
@@ -100,7 +91,7 @@ def test_the_stop_flag_ends_the_run_with_what_there_is(job, engine):
     steps = ms_dip_run(handshake, job, engine, job.buffer())
     next(steps)
     handshake.stop.set()
-    seen, finished = drain(steps)
+    finished, seen = driven(steps)
     assert seen == []
     assert finished.status is Status.CANCELLED
 
@@ -118,7 +109,7 @@ def test_whatever_the_engine_raises_is_returned_and_logged(
 ):
     caplog.set_level("INFO", logger="napari_msdip")
     engine.error = error
-    _, outcome = drain(ms_dip_run(Handshake(), job, engine, job.buffer()))
+    outcome, _ = driven(ms_dip_run(Handshake(), job, engine, job.buffer()))
     assert outcome == Failure(text.explain(error), text.trouble(error))
     assert "iter_denoise" in caplog.text
     assert [record.levelname for record in caplog.records] == [level]
@@ -137,7 +128,7 @@ def test_a_failure_holds_none_of_the_engines_memory(job, engine):
         yield tensor
 
     engine.iter_denoise = failing
-    _, outcome = drain(ms_dip_run(Handshake(), job, engine, job.buffer()))
+    outcome, _ = driven(ms_dip_run(Handshake(), job, engine, job.buffer()))
     gc.collect()
     assert isinstance(outcome, Failure)
     assert alive[0]() is None
@@ -189,91 +180,6 @@ def test_a_background_call_answers_with_the_value_or_the_failure(qtbot):
     qtbot.waitUntil(lambda: len(listener.answers) == 2, timeout=5000)
     assert listener.answers[0] == (3, 1)
     assert isinstance(listener.answers[1], Failure)
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), text.Trouble.MEMORY),
-        (MemoryError(), text.Trouble.MEMORY),
-        (OSError("cannot read /data/allocation/cells.zarr/0.0"), text.Trouble.BROKEN),
-        (RuntimeError("boom"), text.Trouble.BROKEN),
-        (KeyError(), text.Trouble.BROKEN),
-        (ValueError("device='cuda': not there; choose cpu"), text.Trouble.REFUSED),
-    ],
-)
-def test_advice_depends_on_the_kind_of_error_and_on_the_dock(error, kind):
-    assert text.trouble(error) is kind
-    cause = text.explain(error)
-    advice = {kind: "Do this."} if kind is not text.Trouble.REFUSED else {}
-    assert text.advised(cause, kind, {}) == cause
-    assert text.advised(cause, kind, advice).startswith(cause)
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (FileNotFoundError("no weights. Use 'offline'."), "no weights. Use 'offline'."),
-        (RuntimeError("boom."), "RuntimeError: boom."),
-        (RuntimeError(), "RuntimeError."),
-        (MemoryError(), "Out of memory (MemoryError)."),
-    ],
-)
-def test_an_error_is_worded_once_and_plainly(error, words):
-    assert text.explain(error) == words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "1 s"), (59, "59 s"), (80, "1 min 20 s"), (1200, "20 min"), (7500, "2 h 5 min")],
-)
-def test_durations_are_readable(seconds, words):
-    assert text.duration(seconds) == words
-
-
-def test_the_last_steps_of_an_image_are_no_iterations(job, engine):
-    fitting, *_, fitted = drain(job.run(engine, job.buffer(), lambda: False))[0]
-    assert "Iteration 1 of at most 4" in text.running(fitting, (64, 64))
-    assert "Finishing" in text.running(fitted, (64, 64))
-    assert "Iteration" not in text.running(fitted, (64, 64))
-    assert "Finishing" in text.running(replace(fitted, finished_scale=None), (64, 64))
-
-
-def test_slices_that_failed_are_not_counted_as_done(job):
-    several = replace(
-        job,
-        data=np.zeros((3, 64, 64)),
-        source=replace(job.source, axes=parse_axes("ZYX", (3, 64, 64))),
-        box=((0, 3),),
-    )
-    finished = Finished(
-        planes=several.data,
-        box=several.box,
-        status=Status.COMPLETED,
-        scales={},
-        n_done=2,
-        failed={1: "1 of 4096 pixels are NaN"},
-        seconds=4.0,
-        provenance={},
-    )
-    words = text.outcome(several, finished)
-    assert words.startswith("Done: 2 of 3 slices in 4 s.")
-    assert "slice 1" in words and "NaN" in words
-
-
-def test_a_long_name_is_shortened_to_both_its_ends():
-    assert text.short("cells") == "cells"
-    name = "Experiment_2024_day3_" + "x" * 60 + "_Series003.lif"
-    assert len(text.short(name)) < 40
-    assert text.short(name).startswith("Experiment_2024")
-    assert text.short(name).endswith("Series003.lif")
-
-
-@pytest.mark.parametrize(
-    ("n_bytes", "words"), [(5, "1 MB"), (3e8, "300 MB"), (2.34e9, "2.3 GB")]
-)
-def test_memory_is_readable(n_bytes, words):
-    assert text.memory(n_bytes) == words
 
 
 _LEAVES_AT_WORK = """

@@ -18,8 +18,8 @@ from napari_msdip._layer.axes import parse_axes
 from napari_msdip._layer.forecast import forecast
 from napari_msdip._layer.job import Job, options_code
 from napari_msdip._layer.layers import Source
-from napari_msdip._stack.planes import plane_seed
 from napari_msdip.options import PRESETS, Options
+from napari_msdip.seeds import plane_seed
 
 RANDOM = np.random.default_rng(0)
 

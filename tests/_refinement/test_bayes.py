@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tests.patches import SIGMA, clean, error, finished, model, noise
+from tests.patches import SIGMA, clean, error, model, noise
+from tests.samples import driven
 from torch import Tensor
 
 from napari_msdip._refinement import bayes
@@ -27,7 +28,7 @@ def filtered(
     sigma = torch.full((1, 1, *noisy.shape[-2:]), level)
     known = model(noisy.shape[1]) if known is None else known
     steps = bayes_filter(noisy, pilot, sigma, known, **settings)
-    result, shares = finished(steps)
+    result, shares = driven(steps)
     assert shares == sorted(shares)
     assert shares[-1] == 1
     return result

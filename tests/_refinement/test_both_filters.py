@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from tests.patches import SIGMA, clean, error, finished, model, noise
+from tests.patches import SIGMA, clean, error, model, noise
+from tests.samples import driven
 
 from napari_msdip._refinement import bayes, collaborative, similar
 
@@ -20,7 +21,7 @@ def filtered(module: Any, noisy: Tensor, pilot: Tensor, **settings: float) -> Te
     run = bayes.bayes_filter if module is bayes else collaborative.collaborative_filter
     sigma = torch.full((1, 1, *noisy.shape[-2:]), SIGMA)
     steps = run(noisy, pilot, sigma, model(noisy.shape[1]), **settings)
-    result, shares = finished(steps)
+    result, shares = driven(steps)
     assert shares == sorted(shares)
     assert shares[-1] == 1
     return result

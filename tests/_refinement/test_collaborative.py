@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.patches import SIGMA, clean, error, finished, model, noise
+from tests.patches import SIGMA, clean, error, model, noise
+from tests.samples import driven
 from torch import Tensor
 
 from napari_msdip._noise.model import NoiseModel
@@ -18,7 +19,7 @@ def filtered(
     sigma = torch.full((1, 1, *noisy.shape[-2:]), SIGMA)
     known = model(noisy.shape[1]) if known is None else known
     steps = collaborative_filter(noisy, pilot, sigma, known, **settings)
-    result, shares = finished(steps)
+    result, shares = driven(steps)
     assert shares == sorted(shares)
     assert shares[-1] == 1
     return result

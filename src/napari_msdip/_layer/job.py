@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from napari_msdip._judgement import in_words, judgement, undecided
 from napari_msdip._layer.axes import Box, as_box, transposed
-from napari_msdip._layer.text import memory
+from napari_msdip._layer.numbers import memory
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
 
@@ -352,7 +352,7 @@ class Job:
         (plane,) = self.source.axes.planes(self.box)
         if plane == 0:
             return self.options
-        from napari_msdip._stack.planes import plane_seed
+        from napari_msdip.seeds import plane_seed
 
         return self.options.replace(seed=plane_seed(self.options.seed, plane))
 

@@ -1,10 +1,11 @@
-"""Numbers as sentences a person can read."""
+"""What a run is about to take, is doing, and has come to, in sentences."""
 
 from __future__ import annotations
 
 import enum
 from typing import TYPE_CHECKING
 
+from napari_msdip._layer.numbers import duration, memory, size
 from napari_msdip.events import Progress, Status
 
 if TYPE_CHECKING:
@@ -18,10 +19,8 @@ __all__ = [
     "Trouble",
     "advised",
     "brief",
-    "duration",
     "explain",
     "forecast",
-    "memory",
     "outcome",
     "running",
     "short",
@@ -42,30 +41,6 @@ class Trouble(enum.Enum):
     MEMORY = enum.auto()
     REFUSED = enum.auto()
     BROKEN = enum.auto()
-
-
-def duration(seconds: float) -> str:
-    """Return a duration, such as ``"1 min 20 s"``; never less than a second."""
-    whole = max(round(seconds), 1)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if minutes < 10 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
-
-
-def memory(n_bytes: float) -> str:
-    """Return an amount of memory, such as ``"1.2 GB"``."""
-    if n_bytes < 1e9:
-        return f"{max(n_bytes / 1e6, 1):.0f} MB"
-    return f"{n_bytes / 1e9:.1f} GB"
-
-
-def size(shape: tuple[int, int]) -> str:
-    """Return the size of an image, such as ``"256×256"``."""
-    return f"{shape[0]}×{shape[1]}"
 
 
 def short(name: str) -> str:

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from napari_msdip import devices, tiling
 from napari_msdip._stack.plane import Outcome, PlaneTask, words
-from napari_msdip._stack.planes import chunked, plane_seed
+from napari_msdip._stack.planes import chunked
 from napari_msdip.events import Progress
 from napari_msdip.plan import Plan, resolve
+from napari_msdip.seeds import plane_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence

@@ -24,7 +24,6 @@ __all__ = [
     "digest",
     "native",
     "open_stack",
-    "plane_seed",
     "read_plane",
     "select",
     "spread",
@@ -36,33 +35,6 @@ _Item = TypeVar("_Item")
 
 # How many finished planes a resumed run compares with its input.
 _MOST_COMPARED = 1000
-
-# An odd multiplier makes index -> seed one-to-one modulo 2**31, so that no two
-# planes of a stack ever share random numbers; this one spreads neighbours widely.
-_STRIDE = 0x1E3779B1
-
-
-def plane_seed(seed: int, index: int) -> int:
-    """Return the seed of one plane of a stack.
-
-    A pure function of its arguments: a plane gets the same random numbers
-    alone, in a stack, in a resumed run and on a cluster. Plane 0 has the base
-    seed itself, so that a single image is treated as :func:`napari_msdip.denoise`
-    treats it.
-
-    Parameters
-    ----------
-    seed : int
-        Base seed, 0 to 2**31 - 1.
-    index : int
-        Flat index of the plane (C order) in the whole stack.
-
-    Returns
-    -------
-    int
-        A seed, 0 to 2**31 - 1.
-    """
-    return (seed + index * _STRIDE) % 2**31
 
 
 @dataclass(frozen=True)
