@@ -27,7 +27,7 @@ from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_msdip import _sample_data
 from napari_msdip._gui.widget import DenoiseWidget, State
-from napari_msdip._layer.engine import MsDip
+from napari_msdip._layer.engine import Engine
 from napari_msdip.options import Options
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _BEAT_MS = 20
 _POLL_MS = 200
 
 
-class Stopwatch(MsDip):
+class Stopwatch(Engine):
     """The real engine, noting how long each step took."""
 
     def __init__(self) -> None:
