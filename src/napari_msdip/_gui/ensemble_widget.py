@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from napari_msdip._layer.layers import (
     original_name,
     result_name,
 )
+from napari_msdip.fusion import ensemble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +67,7 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
         let_shrink(self.scales)
         self.sigma_spatial = FloatSpinBox(
             label="Spatial sigma",
-            value=0.5,
+            value=_default("sigma_spatial"),
             min=0.05,
             max=20,
             step=0.1,
@@ -73,14 +75,19 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
         )
         self.sigma_range = FloatSpinBox(
             label="Range sigma",
-            value=0.1,
+            value=_default("sigma_range"),
             min=0.001,
             max=10,
             step=0.05,
             tooltip="How unlike the guide a pixel may be, as a share of the range.",
         )
         self.window = SpinBox(
-            label="Window", value=5, min=3, max=31, step=2, tooltip="Width in pixels; odd."
+            label="Window",
+            value=_default("window"),
+            min=3,
+            max=31,
+            step=2,
+            tooltip="Width in pixels; odd.",
         )
         self._form: Container[Any] = Container(labels=True)
         self._form.margins = (0, 0, 0, 0)
@@ -140,6 +147,11 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
 
     def _on_chosen(self) -> None:
         self._by_hand = True
+
+
+def _default(name: str) -> Any:
+    """Return what the fusion takes for an argument that nobody gives."""
+    return signature(ensemble).parameters[name].default
 
 
 @dataclass(frozen=True, eq=False)
