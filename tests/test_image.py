@@ -31,6 +31,7 @@ from napari_msdip import (
     measured,
 )
 from napari_msdip import run as engine
+from napari_msdip._run import fusing
 from napari_msdip.features import Vgg16Features
 from napari_msdip.pyramid import scale_shapes
 from napari_msdip.vgg_weights import WeightsNotFoundError
@@ -788,7 +789,7 @@ def test_without_ensemble_the_finest_scale_is_the_result() -> None:
 def test_risk_mixes_the_finest_scale_with_the_noisy_image_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "with_local_means", lambda fused, *_, **__: fused)
+    monkeypatch.setattr(fusing, "with_local_means", lambda fused, *_, **__: fused)
     noisy = noisy_picture(SHAPE, sigma=0.3)
     options = TINY.replace(scale_weights="risk", refine=False)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_msdip._run.units import Units
 from napari_msdip.features import vgg16_maps
 from napari_msdip.measured import measure
 from napari_msdip.pixels import Layout
@@ -214,7 +215,9 @@ class _Probe:
         On a busy machine threads wait for each other in most steps, but not in all.
         """
         layout = Layout(np.dtype(np.float32), channel_axis=0)
-        steps: Any = Run(self._planar, layout, self.plan, self._measured[0]).steps()
+        measured = self._measured[0]
+        units = Units.of(self._planar, None, layout, measured.normalisation, "input")
+        steps: Any = Run(units, self.plan, measured).steps()
         times = [time.perf_counter()]
         for step in range(_MOST_PROBE_STEPS):
             next(steps)

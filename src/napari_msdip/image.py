@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari_msdip._run.units import Units
 from napari_msdip.measured import Measured, Prepared
 from napari_msdip.options import Options
 from napari_msdip.pixels import Constants, checked_image
@@ -132,14 +133,18 @@ def iter_denoise_part(
     image of the same size and options.
     """
     ready = Prepared.of(image, channel_axis, options, equalise=measured is None)
-    planar, layout = ready.planar, ready.layout
     if warm_start is not None:
         options = warm_start.adapted(options)
-    plan = resolve(options, planar.shape[1:], ready.sigma, channels=len(planar))
+    channels, *size = ready.planar.shape
+    plan = resolve(options, (size[0], size[1]), ready.sigma, channels=channels)
     # Only now, as a plan that cannot be made is refused before any long work.
     found = measured or ready.measured
+    # As it came, an image has its hot pixels still.
     given = None if options.remove_hot_pixels else ready.given
-    return Run(planar, layout, plan, found, should_stop, warm_start, given=given).steps()
+    units = Units.of(
+        ready.planar, given, ready.layout, found.normalisation, options.output_dtype
+    )
+    return Run(units, plan, found, should_stop, warm_start).steps()
 
 
 def with_constants(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_msdip._fit.noise_bank import NoiseBank
 from napari_msdip._noise.removed import measure_again
+from napari_msdip._run.fusing import Fitted, averaged, fused
 from napari_msdip.devices import limited_threads, memory_format, uninfluenced, versions
 from napari_msdip.events import (
     Progress,
@@ -28,19 +29,18 @@ from napari_msdip.events import (
 )
 from napari_msdip.features import DerivativeBank, Vgg16Features
 from napari_msdip.fit import Fit, Problem, Step, fit_scale
-from napari_msdip.fusion import ensemble, joint_bilateral_upsample
 from napari_msdip.generator import Generator as Network
 from napari_msdip.generator import GeneratorConfig
 from napari_msdip.losses import ScaleConsistency, adaptive_weight
 from napari_msdip.noise import estimate_sigma
-from napari_msdip.pixels import Layout, restored
 from napari_msdip.pyramid import resize
 from napari_msdip.refinement import refined
 from napari_msdip.steps import changed, never
-from napari_msdip.trust import Candidate, Trust, guarded, weigh, with_local_means
+from napari_msdip.trust import with_local_means
 from napari_msdip.vgg_weights import load_vgg16
 
 if TYPE_CHECKING:
+    from napari_msdip._run.units import Units
     from napari_msdip.measured import Measured
     from napari_msdip.options import Options
     from napari_msdip.plan import Plan
@@ -55,26 +55,11 @@ M = TypeVar("M", bound=torch.nn.Module)
 
 _PREVIEW_SECONDS = 0.3
 _NOISE_FIELDS = 8
-# The risk trusts the measured noise level; see docs/method.md. What a fit has memorised
-# comes through unseen.
-_RISK_MARGIN = 1.2
-# Flat blocks show too little of a camera's noise, which the guard must not bring back.
-_CERTAIN_MARGIN = 1.15
-_UNCERTAIN_MARGIN = 1.7
 # Iterations before the noise is measured again: more would fit noise, of which then less
 # is to be seen in what was removed.
 _FIRST_PART = 150
 # A cancelled scale that has done less than this would blur more than it denoises.
 _USABLE_SHARE = 0.25
-
-
-@dataclass(frozen=True, eq=False)
-class _Scale:
-    """A finished scale inside the engine; its network where the fusion needs it."""
-
-    image: Tensor
-    result: ScaleResult
-    network: Network | None
 
 
 @dataclass(eq=False)
@@ -83,10 +68,8 @@ class Run:
 
     Attributes
     ----------
-    planar : ndarray
-        ``(C, Y, X)`` float32, in the image's units.
-    layout : Layout
-        How to put results back.
+    units : Units
+        The image, and the way to and from normalised values.
     plan : Plan
         Concrete settings.
     measured : Measured
@@ -95,31 +78,19 @@ class Run:
         Asked before every step.
     warm_start : WarmStart or None
         Generators to start from, replaced by those of this image.
-    given : ndarray or None
-        The image as it came, for a run that ends before there is anything better: its
-        values may have more digits than the planes. None for the planes themselves,
-        from which hot pixels may be gone.
     """
 
-    planar: Planar
-    layout: Layout
+    units: Units
     plan: Plan
     measured: Measured
     should_stop: ShouldStop | None = None
     warm_start: WarmStart | None = None
-    given: Array | None = None
     _started: float = field(default=0.0, init=False)
     _shown: float = field(default=0.0, init=False)
     _loss: float = field(default=0.0, init=False)
     _levels: Tensor | None = field(default=None, init=False)
-    _beyond: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        within = self.measured.normalisation.within(self.planar)
-        if (within != self.planar).any():
-            # Noise is nothing beside it, so it comes back as it is.
-            self._beyond = torch.from_numpy(self.planar - within)[None]
-            self.planar = within
         options = self.plan.options
         self._features = _features(options, len(self.plan.scales), self.plan.device)
 
@@ -129,15 +100,15 @@ class Run:
 
     def _steps(self) -> Generator[Progress, None, Result]:
         self._started = self._shown = time.perf_counter()
-        if (self.planar.min(axis=(1, 2)) == self.planar.max(axis=(1, 2))).all():
+        if self.units.is_constant:
             result = self._constant()
             yield self._progress(0, 0, 1.0, scale=result.scales[0], refined=1.0)
             return result
         rng = torch.Generator().manual_seed(self.plan.seed)
-        noisy = self._normalised(self.planar)
+        noisy = self.units.normalised(self.plan.device)
         fields = self._noise_fields()
         network: Network | None = None
-        finished: list[_Scale] = []
+        finished: list[Fitted] = []
         for n in reversed(range(len(self.plan.scales))):
             problem = self._problem(n, noisy, fields, finished)
             if network is None or not self._starts_warm:
@@ -162,7 +133,7 @@ class Run:
         )
         image = self._insured(image, noisy)
         return self._reported(
-            self._restored(image), tuple(s.result for s in finished), status
+            self.units.restored(image), tuple(s.result for s in finished), status
         )
 
     @property
@@ -186,10 +157,10 @@ class Run:
         problem: Problem,
         network: Network,
         rng: torch.Generator,
-        coarser: list[_Scale],
+        coarser: list[Fitted],
         noisy: Tensor,
         fields: Tensor | None,
-    ) -> Generator[Progress, None, tuple[_Scale, Tensor | None]]:
+    ) -> Generator[Progress, None, tuple[Fitted, Tensor | None]]:
         """Fit the finest scale in two parts, the noise measured again in between.
 
         Returns the scale, and fields of noise as it was measured last.
@@ -204,9 +175,9 @@ class Run:
         so_far = self._fused([first, *coarser], noisy, fields)
         noise = measure_again(
             self.measured.noise,
-            self.planar,
-            self._in_units(so_far).astype(np.float32),
-            self._in_units(first.image).astype(np.float32),
+            self.units.planar,
+            self.units.inverted(so_far).astype(np.float32),
+            self.units.inverted(first.image).astype(np.float32),
         )
         self.measured = dataclasses.replace(self.measured, noise=noise)
         self._levels = None
@@ -220,7 +191,7 @@ class Run:
         second = yield from self._fit(0, rest, network, rng, done=early)
         return self._joined(first, second), fields
 
-    def _joined(self, first: _Scale, second: _Scale) -> _Scale:
+    def _joined(self, first: Fitted, second: Fitted) -> Fitted:
         """Make one scale of the two parts of its fit."""
         kept = second if self._usable(second.result) else first
         result = dataclasses.replace(
@@ -229,7 +200,7 @@ class Run:
             stop_reason=second.result.stop_reason,
             seconds=first.result.seconds + second.result.seconds,
         )
-        return _Scale(kept.image, result, second.network)
+        return Fitted(kept.image, result, second.network)
 
     def _fit(
         self,
@@ -240,7 +211,7 @@ class Run:
         *,
         done: int = 0,
         left: int = 0,
-    ) -> Generator[Progress, None, _Scale]:
+    ) -> Generator[Progress, None, Fitted]:
         started = time.perf_counter()
         steps = fit_scale(
             problem,
@@ -259,7 +230,7 @@ class Run:
 
         fit = yield from changed(steps, progress)
         kept = copy.deepcopy(network) if self._weighs_risk else None
-        return _Scale(fit.image, self._scale_result(n, problem, fit, started), kept)
+        return Fitted(fit.image, self._scale_result(n, problem, fit, started), kept)
 
     @property
     def _weighs_risk(self) -> bool:
@@ -272,7 +243,7 @@ class Run:
     ) -> ScaleResult:
         scale = self.plan.scales[n]
         return ScaleResult(
-            image=self._restored(fit.image),
+            image=self.units.restored(fit.image),
             shape=scale.shape,
             zoom=scale.zoom,
             sigma=problem.sigma,
@@ -284,23 +255,33 @@ class Run:
         )
 
     def _problem(
-        self, n: int, noisy: Tensor, fields: Tensor | None, finished: list[_Scale]
+        self, n: int, noisy: Tensor, fields: Tensor | None, finished: list[Fitted]
     ) -> Problem:
         scale, options = self.plan.scales[n], self.plan.options
         target = resize(noisy, scale.shape)
-        sigma = estimate_sigma(self._in_units(target), channel_axis=0)
+        sigma = estimate_sigma(self.units.inverted(target), channel_axis=0)
         coarser = finished[0].image if finished else None
         return Problem(
             target=target,
             sigma=sigma,
             guide=self._guide(target, coarser) if options.guidance else None,
-            noise=None if fields is None else self._bank(fields, scale.shape),
+            noise=self._bank(fields, scale.shape),
             consistency=self._consistency(coarser),
             weight=0.0 if coarser is None else self._weight(n, sigma),
             iterations=scale.iterations,
             reach=self.measured.noise.reach(),
             crops=scale.crops,
         )
+
+    def _fused(
+        self, finished: list[Fitted], noisy: Tensor, fields: Tensor | None
+    ) -> Tensor:
+        shape = self.plan.shape
+        bank = (
+            self._bank(fields, shape) if fields is not None and self._weighs_risk else None
+        )
+        sigma, noise = self._sigma(shape), self.measured.noise
+        return fused(finished, noisy, sigma, bank, noise, self.plan)
 
     def _guide(self, target: Tensor, coarser: Tensor | None) -> Tensor:
         """Coarser result at this size; at the coarsest scale the blurred image itself."""
@@ -356,72 +337,19 @@ class Run:
     def _sigma(self, shape: tuple[int, int]) -> Tensor:
         """Noise level ``(1, 1, h, w)`` at each pixel of a scale, normalised."""
         if self._levels is None:
-            sigma = self.measured.noise.sigma_map(self.planar)
+            sigma = self.measured.noise.sigma_map(self.units.planar)
             self._levels = torch.from_numpy(sigma / self.measured.normalisation.gain)[None]
         return resize(self._levels, shape).to(self.plan.device)
 
-    def _bank(self, fields: Tensor, shape: tuple[int, int]) -> NoiseBank:
+    def _bank(self, fields: Tensor | None, shape: tuple[int, int]) -> NoiseBank | None:
+        """Noise to add at a scale, if any is."""
+        if fields is None:
+            return None
         small = torch.cat([resize(field[None], shape) for field in fields])
         return NoiseBank(
             fields=small.to(self.plan.device),
             sigma=self._sigma(shape),
             asymmetry=self.measured.noise.asymmetry / self.measured.normalisation.gain,
-        )
-
-    def _normalised(self, planar: Planar) -> Tensor:
-        return torch.from_numpy(self.measured.normalisation.apply(planar))[None].to(
-            self.plan.device
-        )
-
-    def _in_units(self, image: Tensor) -> npt.NDArray[np.float64]:
-        return self.measured.normalisation.invert(image[0].float().cpu().numpy())
-
-    def _restored(self, image: Tensor) -> Array:
-        return self._as_given(self._in_units(image))
-
-    def _as_given(self, values: npt.NDArray[np.float64]) -> Array:
-        """Return planes ``(C, h, w)`` of any scale as an image of the given kind."""
-        if self._beyond is not None:
-            values = values + resize(self._beyond, values.shape[1:])[0].numpy()
-        return restored(values, self.layout, self.plan.options.output_dtype)
-
-    def _fused(
-        self, finished: list[_Scale], noisy: Tensor, fields: Tensor | None
-    ) -> Tensor:
-        """Fuse all scales into one image (eq. 5)."""
-        scales = finished if self.plan.options.ensemble else finished[:1]
-        if fields is None or not self._weighs_risk:
-            averaged = _averaged(scales)
-            return self._guarded(averaged, noisy) if self.plan.options.guard else averaged
-        bank = self._bank(fields, self.plan.shape)
-        trust = self._trust(scales, noisy, bank)
-        mixed = _mixed([_to_numpy(scale.image) for scale in scales], trust.coarser)
-        fused = torch.lerp(noisy.cpu(), mixed, trust.denoised.cpu())
-        return self._with_local_means(fused, noisy.cpu(), bank.sigma.cpu())
-
-    def _guarded(self, image: Tensor, noisy: Tensor) -> Tensor:
-        sigma = self._sigma(self.plan.shape).cpu()
-        certain = self.measured.noise.is_certain
-        margin = _CERTAIN_MARGIN if certain else _UNCERTAIN_MARGIN
-        return guarded(image, noisy.cpu(), sigma, margin=margin)
-
-    def _trust(self, scales: list[_Scale], noisy: Tensor, bank: NoiseBank) -> Trust:
-        candidates = [
-            Candidate(scale.image, scale.network)
-            for scale in scales
-            if scale.network is not None
-        ]
-        certain = self.measured.noise.is_certain
-        return weigh(
-            candidates,
-            noisy,
-            bank,
-            torch.Generator().manual_seed(self.plan.seed),
-            recorruption=self.plan.options.recorruption,
-            margin=_RISK_MARGIN,
-            level_is_known=certain and self.plan.options.guard,
-            precision=self.plan.precision,
-            threads=self.plan.threads,
         )
 
     def _refined(
@@ -452,14 +380,14 @@ class Run:
         is_white = self.measured.noise.is_white
         return with_local_means(image, noisy, sigma, is_white=is_white)
 
-    def _cancelled(self, finished: list[_Scale]) -> Result:
+    def _cancelled(self, finished: list[Fitted]) -> Result:
         """Return the best there is: the scales that got far enough, or the noisy image."""
         kept = [scale for scale in finished if self._usable(scale.result)]
         if kept:
             scales = kept if self.plan.options.ensemble else kept[:1]
-            image = self._restored(resize(_averaged(scales), self.plan.shape))
+            image = self.units.restored(resize(averaged(scales), self.plan.shape))
         else:
-            image = self._as_it_was()
+            image = self.units.as_it_was()
         return self._reported(
             image, tuple(scale.result for scale in kept), Status.CANCELLED
         )
@@ -471,16 +399,9 @@ class Run:
         planned = self.plan.scales[result.scale].iterations
         return result.iterations >= _USABLE_SHARE * planned
 
-    def _as_it_was(self) -> Array:
-        if self.given is None:
-            return self._as_given(self.planar.astype(np.float64))
-        as_float = self.plan.options.output_dtype == "float32"
-        dtype = np.float32 if as_float else self.given.dtype
-        return self.given.astype(dtype, order="C")
-
     def _constant(self) -> Result:
         """Return an image without any variation as it is."""
-        image = self._as_it_was()
+        image = self.units.as_it_was()
         scale = ScaleResult(
             image=image.copy(),
             shape=self.plan.shape,
@@ -500,7 +421,7 @@ class Run:
         return Result(
             image=image,
             scales=scales,
-            sigma=self.measured.noise.overall(self.planar),
+            sigma=self.measured.noise.overall(self.units.planar),
             plan=self.plan,
             status=status,
             seconds=time.perf_counter() - self._started,
@@ -526,7 +447,7 @@ class Run:
         if step is not None:
             self._loss = step.loss
         if step is not None and now - self._shown >= _PREVIEW_SECONDS:
-            preview = self._restored(step.average)
+            preview = self.units.restored(step.average)
             self._shown = time.perf_counter()
         return Progress(
             scale=n,
@@ -539,29 +460,6 @@ class Run:
             preview=preview,
             finished_scale=scale,
         )
-
-
-def _averaged(scales: list[_Scale]) -> Tensor:
-    """Fuse scales, finest first, by the paper's plain averages of pairs."""
-    if len(scales) == 1:
-        return scales[0].image
-    images = [_to_numpy(scale.image) for scale in scales]
-    return torch.from_numpy(ensemble(images, channel_axis=0))[None]
-
-
-def _mixed(images: list[Planar], shares: list[Tensor]) -> Tensor:
-    """Mix results, finest first, each scale taking its share from the coarser ones."""
-    blend: Array = images[-1]
-    for image, share in zip(reversed(images[:-1]), reversed(shares), strict=True):
-        enlarged = joint_bilateral_upsample(blend, image, channel_axis=0)
-        here = resize(share, (image.shape[1], image.shape[2]))[0].cpu().numpy()
-        blend = image + here * (enlarged - image)
-    return torch.from_numpy(blend)[None]
-
-
-def _to_numpy(image: Tensor) -> Planar:
-    planar: Planar = image[0].float().cpu().numpy()
-    return planar
 
 
 def _features(

@@ -1,0 +1,1 @@
+"""Parts of a run: its units, and how its scales are fused."""
