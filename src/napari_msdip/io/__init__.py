@@ -29,7 +29,8 @@ from napari_msdip.io._paths import (
     split_suffix,
 )
 from napari_msdip.io._picture import check_png, open_picture, save_png
-from napari_msdip.io._tiff import check_tiff, open_tiff, save_tiff, tiff_provenance
+from napari_msdip.io._tiff import open_tiff, tiff_provenance
+from napari_msdip.io._tiff_writing import check_tiff, save_tiff
 from napari_msdip.io._zarr import (
     PROVENANCE_KEY,
     annotate_zarr,
