@@ -334,6 +334,41 @@ def test_where_spots_are_all_over_nothing_passes_for_strong_noise() -> None:
     assert model.overall(image) < 5
 
 
+def network(count: int, width: float) -> Any:
+    """Return filaments that cross each other, 0 to 1."""
+    rng = np.random.default_rng(2)
+    drawn = np.zeros((160, 160))
+    for _ in range(count):
+        place, heading = rng.uniform(0, 160, 2), rng.uniform(0, 2 * np.pi)
+        for _ in range(900):
+            heading += rng.normal(0, 0.03)
+            place = place + 0.25 * np.array([np.sin(heading), np.cos(heading)])
+            row, column = np.round(place).astype(int)
+            if 0 <= row < 160 and 0 <= column < 160:
+                drawn[row, column] = 1
+    wide = gaussian_filter(drawn, width)
+    return wide / wide.max()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("count", "width", "sigma"), [(10, 2.2, 20), (10, 3.0, 20)])
+def test_filaments_do_not_make_white_noise_correlated(
+    count: int, width: float, sigma: float, sign: int
+) -> None:
+    noise = np.random.default_rng(0).normal(0, sigma, (1, 160, 160))
+    image = (2000 + sign * 4000 * network(count, width) + noise).astype(np.float32)
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+    assert model.is_white
+    assert model.overall(image) == pytest.approx(sigma, rel=0.1)
+
+
+def test_calm_blocks_tell_of_white_noise_among_crossing_filaments() -> None:
+    noise = np.random.default_rng(0).normal(0, 120, (1, 160, 160))
+    image = (100 + 4000 * network(25, 1.6) + noise).astype(np.float32)
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+    assert model.overall(image) == pytest.approx(120, rel=0.1)
+
+
 @pytest.mark.parametrize("period", [6, 19, 32])
 @pytest.mark.parametrize("kind", ["stripes", "rings", "plaid"])
 def test_regular_patterns_do_not_make_white_noise_correlated(

@@ -27,6 +27,7 @@ REGISTERED = Evidence(
     excess=0.0,
     unevenness=1.0,
     skewness=0.0,
+    rise=0.0,
     contrast=200.0,
     step=1.0,
 )
@@ -39,6 +40,7 @@ CAMERA = Evidence(
     excess=0.3,
     unevenness=1.5,
     skewness=0.0,
+    rise=0.0,
     contrast=160.0,
     step=1.0,
 )
@@ -52,6 +54,7 @@ SKY = Evidence(
     excess=0.05,
     unevenness=4.0,
     skewness=0.0,
+    rise=0.0,
     contrast=200.0,
     step=1.0,
 )
@@ -92,6 +95,37 @@ def test_where_even_calm_blocks_are_skewed_spots_may_pass_for_noise(
 def test_tails_on_the_other_side_are_no_spots(skewness: float) -> None:
     assert not dataclasses.replace(CAMERA, skewness=skewness).is_spotted
     assert dataclasses.replace(CAMERA, skewness=0.3).is_spotted
+
+
+NETWORK = dataclasses.replace(CAMERA, level=16.0, unevenness=1.45, rise=0.95)
+
+
+def test_bright_and_dark_filaments_make_strong_uneven_and_steadily_rising_levels() -> None:
+    assert NETWORK.is_networked
+    assert dataclasses.replace(NETWORK, rise=-0.95).is_networked
+
+
+@pytest.mark.parametrize(
+    "sign", [{"rise": 0.5}, {"unevenness": 1.1}, {"level": 5.0}], ids=str
+)
+def test_each_sign_can_speak_against_filaments(sign: dict[str, float]) -> None:
+    assert not dataclasses.replace(NETWORK, **sign).is_networked
+
+
+def test_less_far_above_the_floor_structure_has_to_be_less_even() -> None:
+    lines = dataclasses.replace(
+        CAMERA,
+        level=10.0,
+        white=1.41,
+        highest=1.4,
+        unevenness=1.6,
+        contrast=300.0,
+        step=0.1,
+    )
+    assert kind_of_noise(lines, IMAGE) is Kind.WHITE
+    for change in ({"unevenness": 1.4}, {"step": 1.0}, {"level": 6.0}):
+        noise = dataclasses.replace(lines, **change)
+        assert kind_of_noise(noise, IMAGE) is Kind.CORRELATED
 
 
 @pytest.mark.parametrize(

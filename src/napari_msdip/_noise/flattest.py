@@ -100,7 +100,8 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     }
     seen = _Sight.of(planar, whole, wide, fine)
     kind = kind_of_noise(seen.evidence, planar)
-    if seen.evidence.is_spotted:
+    doubtful = kind is Kind.CORRELATED and seen.evidence.is_networked
+    if seen.evidence.is_spotted or doubtful:
         calm = _Sight.of(
             planar, whole, signs.calmest(wide), signs.calmest(fine), is_calm=True
         )
@@ -151,13 +152,15 @@ class _Sight:
         simulated = simulated_variances(model)
         by_intensity = levels.with_levels(model, fine, simulated)
         levelled = by_intensity.levelled() if is_calm else by_intensity
+        rise = signs.rise(by_intensity)
         evidence = Evidence(
             correlation=model.neighbour_correlation,
             anisotropy=model.anisotropy,
             level=levelled.overall(planar),
             excess=signs.excess(fine, simulated),
             unevenness=signs.unevenness(wide, model),
-            skewness=signs.rise(by_intensity) * signs.skewness(fine, by_intensity.sigmas),
+            skewness=rise * signs.skewness(fine, by_intensity.sigmas),
+            rise=rise,
             **whole,
         )
         return cls(wide, fine, levelled, evidence, is_calm)

@@ -67,11 +67,17 @@ _TOO_EVEN_WITHIN = 0.8
 # the calmest blocks are skewed by this much, spots pass for correlated noise.
 _SPOTTED = 0.2
 _SPOTTED_ALL_OVER = 0.4
+# Filaments: how steadily the level rises with them, how uneven blocks are among them, and
+# how strong what they add is, as a share of the contrast.
+_STEADY = 0.9
+_NETWORKED = 1.4
+_STRONG = 0.05
 # Spots that optics have spread, over noise that is white: both estimates agree, far below
 # the level, and blocks are not as even within as noise.
 _SAME_FALL = 0.1
-_FAR_ABOVE = 10.0
-_SPOTTY = 1.25
+_FAR_ABOVE, _SPOTTY = 10.0, 1.25
+_ABOVE, _LINED = 5.0, 1.5
+_CLEAR_STEPS = 3.0
 # Or correlated in the way of noise that was resampled: the more it falls off, the less it
 # must be correlated, and the more even the blocks, over and within.
 _RESAMPLED_CORRELATION = 15.0
@@ -140,6 +146,8 @@ class Evidence:
     skewness : float
         Of those where the level is high; positive if it rises towards the side of their
         tails, as bright spots, or dark holes, make it. 0 if chance explains it.
+    rise : float
+        How steadily the level rises with the intensity, from -1 to 1.
     contrast : float
         Between all but the darkest and brightest of the image's values.
     step : float
@@ -154,6 +162,7 @@ class Evidence:
     excess: float
     unevenness: float
     skewness: float
+    rise: float
     contrast: float
     step: float
 
@@ -167,6 +176,15 @@ class Evidence:
     def is_spotted(self) -> bool:
         """Whether spots, or holes, add to what the blocks show."""
         return self.skewness > _SPOTTED
+
+    @property
+    def is_networked(self) -> bool:
+        """Whether filaments, bright or dark, may add to what the blocks show.
+
+        Among many of them blocks are uneven, but not skewed.
+        """
+        steady = abs(self.rise) > _STEADY and self.unevenness > _NETWORKED
+        return steady and self.level > _STRONG * self.contrast
 
     @property
     def falls_like_texture(self) -> bool:
@@ -268,9 +286,12 @@ def _is_structure_over_a_floor(evidence: Evidence) -> bool:
 
 def _has_spots_over_a_floor(evidence: Evidence) -> bool:
     highest = _known(evidence.highest)
-    is_white = highest > evidence.step and abs(evidence.fall) < _SAME_FALL
-    stands_out = evidence.level > _FAR_ABOVE * highest and evidence.unevenness > _SPOTTY
-    return is_white and stands_out
+    if highest <= evidence.step or abs(evidence.fall) >= _SAME_FALL:
+        return False
+    if evidence.level > _FAR_ABOVE * highest:
+        return evidence.unevenness > _SPOTTY
+    clearly = highest > _CLEAR_STEPS * evidence.step
+    return clearly and evidence.level > _ABOVE * highest and evidence.unevenness > _LINED
 
 
 def _is_texture_over_a_floor(evidence: Evidence) -> bool:
