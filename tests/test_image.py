@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import itertools
 import json
 import urllib.error
@@ -23,6 +24,7 @@ from napari_msdip import (
     Status,
     StopReason,
     denoise,
+    denoise_stack,
     devices,
     ensemble,
     estimate_sigma,
@@ -33,6 +35,7 @@ from napari_msdip import (
 from napari_msdip import run as engine
 from napari_msdip._run import fusing
 from napari_msdip.features import Vgg16Features
+from napari_msdip.layer import denoise_layer
 from napari_msdip.pyramid import scale_shapes
 from napari_msdip.vgg_weights import WeightsNotFoundError
 
@@ -1207,3 +1210,11 @@ def test_result_tells_time_noise_and_plan() -> None:
     assert result.sigma == pytest.approx(0.1, rel=0.4)
     assert result.plan.sigma == pytest.approx(0.1, rel=0.4)
     assert 0 < sum(scale.seconds for scale in result.scales) <= result.seconds
+
+
+def test_progress_is_reported_alike_for_images_and_stacks() -> None:
+    def hint(function: Any) -> Any:
+        return inspect.signature(function).parameters["on_progress"].annotation
+
+    # What a callback returns is nobody's business: appending to a list will do.
+    assert hint(denoise) == hint(denoise_stack) == hint(denoise_layer)

@@ -39,7 +39,7 @@ def denoise(
     options: Options | str | None = None,
     *,
     channel_axis: int | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Result:
     """Denoise one image with nothing but itself.
