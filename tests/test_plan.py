@@ -171,6 +171,7 @@ def test_plan_survives_json() -> None:
     told = json.loads(json.dumps(plan.to_dict()))
 
     assert told == plan.to_dict()
+    assert Plan.from_dict(told) == plan
     assert Options(**told["options"]) == plan.options
     assert set(told) == {*Plan.__dataclass_fields__, "widths"}
 

@@ -209,7 +209,8 @@ class StackResult:
         Planes that could not be denoised, with the reason; ``image`` holds them
         as they were, or zeros if they could not be read or written.
     plan : Plan or None
-        Plan of the last plane denoised; None if there was none.
+        Plan of the last plane denoised, by an earlier run if not by this one; None if
+        there was none or a killed run took it along.
     status : Status
         Completed or cancelled.
     seconds : float

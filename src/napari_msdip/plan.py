@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from napari_msdip import devices
 from napari_msdip._fit.crops import CROP_SIDE, FINAL_PASSES, STEPS_PER_PASS
 from napari_msdip.generator import usable_depth
+from napari_msdip.options import Options
 from napari_msdip.pixels import SMALLEST_SIDE
 from napari_msdip.pyramid import scale_shapes
 from napari_msdip.vgg_weights import check_weight_file
 
 if TYPE_CHECKING:
-    from napari_msdip.options import Options
+    from collections.abc import Mapping
 
 __all__ = ["Plan", "ScalePlan", "resolve", "scale_plans"]
 
@@ -125,6 +126,26 @@ class Plan:
         """What the refinement costs, about, in pixels of steps."""
         pixels = self.shape[0] * self.shape[1]
         return _REFINING * pixels if self.options.refine else 0.0
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Plan:
+        """Return the plan that ``to_dict`` wrote.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If another version wrote it, which had other settings.
+        """
+        made = {
+            "options": Options(**plain["options"]),
+            "shape": tuple(plain["shape"]),
+            "scales": tuple(
+                ScalePlan(**each | {key: tuple(each[key]) for key in ("shape", "zoom")})
+                for each in plain["scales"]
+            ),
+        }
+        # The widths follow from the rest.
+        return cls(**{key: plain[key] for key in plain if key != "widths"} | made)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain JSON types."""

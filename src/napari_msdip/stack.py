@@ -38,6 +38,7 @@ from napari_msdip._stack.sinks import open_sink
 from napari_msdip._stack.zarr_sink import ZarrOut
 from napari_msdip.events import Progress, StackResult, Status
 from napari_msdip.pixels import SMALLEST_SIDE
+from napari_msdip.plan import Plan
 from napari_msdip.seeds import plane_seed
 from napari_msdip.steps import changed, drive
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import (
         Callable,
         Generator,
+        Mapping,
         Sequence,
     )
 
@@ -166,7 +168,7 @@ def iter_denoise_stack(
         image=job.sink.image,
         planes=job.planes,
         failed=dict(sorted(tally.failed.items())),
-        plan=tally.plan,
+        plan=tally.plan or _plan_in(job.sink.noted),
         status=status,
         seconds=time.monotonic() - started,
         pending=tuple(
@@ -177,8 +179,16 @@ def iter_denoise_stack(
         options=job.options,
         versions=job.versions,
     )
-    job.sink.finish(_noted(result))
+    job.sink.finish(_noted(result, job.sink.noted))
     return result
+
+
+def _plan_in(noted: Mapping[str, Any]) -> Plan | None:
+    """Return the plan that an earlier run noted, None if there is none to be read."""
+    try:
+        return Plan.from_dict(noted["plan"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _on_cluster(client: Any) -> tuple[Any, Any]:
@@ -297,8 +307,10 @@ def _one_by_one(
     return Status.COMPLETED
 
 
-def _noted(result: StackResult) -> dict[str, Any]:
+def _noted(result: StackResult, before: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a store says of its planes: the same after a run with nothing to do."""
     told = result.provenance()
+    # Another version's plan cannot be told here, but is worth keeping.
+    told["plan"] = told["plan"] or before.get("plan")
     kept = {key: told[key] for key in ("complete", "failed", "options", "plan", "versions")}
     return kept | {"planes": len(result.planes)}

@@ -235,11 +235,12 @@ class TestPlanesThatFailed(RealStacks):
         for words in ([], ["--resume"], ["--resume"]):
             assert self.denoise(fake, tmp_path, name, *words) == 1
             (file,) = json.loads(capsys.readouterr().out)["files"]
-            said.append({key: file[key] for key in file if key not in ("seconds", "plan")})
+            said.append({key: file[key] for key in file if key != "seconds"})
 
         assert said[0]["status"] == "partly failed"
         assert "NaN" in said[0]["failed"]["2"]
         assert said[0]["options"]["seed"] == 0
+        assert said[0]["plan"]["threads"] == 1
         assert not said[0]["complete"]
         assert said[0]["output"] == str(tmp_path / name)
         assert said[1] == said[2] == said[0]
@@ -496,6 +497,28 @@ class TestKilledWhileCopied(RealStacks):
             read(tmp_path / "out.tif"), read(tmp_path / "whole.tif")
         )
         assert sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif", "whole.tif"]
+
+    def test_resuming_tells_the_plan_all_the_same(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        self.write(tmp_path)
+        with monkeypatch.context() as patch:
+            self.dying("before saving", patch)
+            with pytest.raises(Killed):
+                self.denoise(fake, tmp_path, "out.tif")
+        noted = io.read_provenance(io.partial_path(tmp_path / "out.tif"))["plan"]
+        capsys.readouterr()
+
+        self.denoise(fake, tmp_path, "out.tif", "--resume")
+
+        (file,) = json.loads(capsys.readouterr().out)["files"]
+        told = io.read_provenance(tmp_path / "out.tif")["plan of the last plane"]
+        assert file["plan"] == told == noted
+        assert noted["threads"] == 1
 
     @pytest.mark.parametrize("point", ["before saving", "after saving"])
     def test_planes_that_failed_are_tried_again_all_the_same(

@@ -30,13 +30,27 @@ def test_a_store_says_what_its_result_does(tmp_path: Path) -> None:
     assert noted == {key: told[key] for key in noted}
 
 
-def test_a_run_with_nothing_to_do_keeps_the_record_of_the_plan(tmp_path: Path) -> None:
+def test_a_run_with_nothing_to_do_tells_the_plan_that_was_noted(tmp_path: Path) -> None:
     stack = random_stack(2, 16, 18)
     out = tmp_path / "o.zarr"
-    denoise_stack(stack, OPTIONS, out=out)
+    result = denoise_stack(stack, OPTIONS, out=out)
     before = dict(zarr.open_group(str(out)).attrs["napari_msdip"])
     assert before["plan"]["threads"] == 1
 
+    again = denoise_stack(stack, OPTIONS, out=out)
+
+    assert again.plan == result.plan
+    assert dict(zarr.open_group(str(out)).attrs["napari_msdip"]) == before
+
+
+def test_a_plan_that_only_another_version_could_read_stays_noted(tmp_path: Path) -> None:
+    stack = random_stack(2, 16, 18)
+    out = tmp_path / "o.zarr"
     denoise_stack(stack, OPTIONS, out=out)
+    group = zarr.open_group(str(out))
+    before = group.attrs["napari_msdip"] | {"plan": {"threads": 1, "luck": 7}}
+    group.attrs["napari_msdip"] = before
+
+    assert denoise_stack(stack, OPTIONS, out=out).plan is None
 
     assert dict(zarr.open_group(str(out)).attrs["napari_msdip"]) == before

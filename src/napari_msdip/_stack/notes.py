@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Leftover", "note_outcome", "noting_copy"]
+__all__ = ["Leftover", "note_outcome", "noted_outcome", "noting_copy"]
 
 _COPY = f"{PROVENANCE_KEY}_copy"
 
@@ -27,16 +27,13 @@ def note_outcome(store: Path, provenance: Mapping[str, Any]) -> None:
     store : Path
         Folder of the store.
     provenance : mapping
-        How they came about, as plain JSON types. What is None leaves what was noted
-        before: a run that finds nothing to do has no plan, say.
+        How they came about, as plain JSON types.
     """
     import zarr
 
     group = zarr.open_group(str(store), mode="r+")
-    before: Any = group.attrs.get(PROVENANCE_KEY, {})
-    known = {key: value for key, value in provenance.items() if value is not None}
     try:
-        group.attrs[PROVENANCE_KEY] = before | known
+        group.attrs[PROVENANCE_KEY] = dict(provenance)
         sync_description(store)
     except OSError as error:
         # The planes are what matters, and they are written.
@@ -44,6 +41,14 @@ def note_outcome(store: Path, provenance: Mapping[str, Any]) -> None:
             f"out: how the planes came about could not be noted in {store}: {error}",
             stacklevel=3,
         )
+
+
+def noted_outcome(store: Path) -> dict[str, Any]:
+    """Return what is noted in a store of how its planes came about, nothing if nothing."""
+    import zarr
+
+    noted: Any = zarr.open_group(str(store), mode="r").attrs.get(PROVENANCE_KEY, {})
+    return dict(noted)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ class Sink(Protocol):
     def pinned(self) -> Mapping[str, Any]:
         """What a machine decided when the run began, and every plane has to keep."""
 
+    @property
+    def noted(self) -> Mapping[str, Any]:
+        """What an earlier run told of how the planes that it finished came about."""
+
     def put(self, position: int, plane: Array) -> None:
         """Write the plane at ``position`` among the selected ones, durably."""
 
@@ -55,6 +59,7 @@ class ArraySink:
         self.image = image
         self.done: Mapping[int, str] = {}
         self.pinned = pinned
+        self.noted: Mapping[str, Any] = {}
         self._layout = layout
 
     def put(self, position: int, plane: Array) -> None:

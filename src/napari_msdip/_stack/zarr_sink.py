@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from napari_msdip._stack.durable import sweep, sync_description
 from napari_msdip._stack.journal import JOURNAL, Journal
-from napari_msdip._stack.notes import note_outcome
+from napari_msdip._stack.notes import note_outcome, noted_outcome
 from napari_msdip._stack.zarr_planes import Reordered, ZarrWriter, open_array
 from napari_msdip.io import (
     Metadata,
@@ -125,6 +125,8 @@ class ZarrSink:
         self.writer = ZarrWriter(
             str(folder), layout, order, self._journal.header.get("run")
         )
+        # What is there is of these planes only if some are done.
+        self.noted = noted_outcome(root) if self.done else {}
         self._root = root
 
     @property
