@@ -222,7 +222,8 @@ class StackResult:
     options : Options or None
         The wishes, with the seed that those of the planes come from; None if unknown.
     versions : mapping of str to str
-        Versions of what computed the result.
+        Versions of what computed the planes. If runs with several versions of a package
+        did, all are named in the order of their use: ``"2.8.0, 2.9.0"``.
     """
 
     image: Any

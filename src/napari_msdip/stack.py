@@ -177,7 +177,7 @@ def iter_denoise_stack(
             if position not in tally.closed or position in tally.missing
         ),
         options=job.options,
-        versions=job.versions,
+        versions=job.sink.versions,
     )
     job.sink.finish(_noted(result, job.sink.noted))
     return result
@@ -230,9 +230,7 @@ def _prepare(
         "versions": surroundings.versions,
     }
     sink = open_sink(out, selection, dtype, header)
-    job = Job(
-        source, layout, selection, chosen, options, dtype, sink, surroundings.versions
-    )
+    job = Job(source, layout, selection, chosen, options, dtype, sink)
     if out is not None:
         refuse_overwritten_input(job)
     _compare_input(job)

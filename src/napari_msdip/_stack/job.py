@@ -62,8 +62,6 @@ class Job:
         Of the output.
     sink : Sink
         Where the planes go.
-    versions : mapping of str to str
-        Versions of what computes.
     """
 
     source: Any
@@ -73,7 +71,6 @@ class Job:
     options: Options
     dtype: np.dtype[Any]
     sink: Sink
-    versions: Mapping[str, str]
 
     def unfinished(self) -> list[int]:
         """Return the positions of the selected planes still to be denoised."""

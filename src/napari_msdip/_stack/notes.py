@@ -20,7 +20,7 @@ _COPY = f"{PROVENANCE_KEY}_copy"
 
 
 def note_outcome(store: Path, provenance: Mapping[str, Any]) -> None:
-    """Note in a store how its planes came about; warn if that fails.
+    """Note in a store how its planes came about, if it says otherwise; warn if that fails.
 
     Parameters
     ----------
@@ -32,6 +32,8 @@ def note_outcome(store: Path, provenance: Mapping[str, Any]) -> None:
     import zarr
 
     group = zarr.open_group(str(store), mode="r+")
+    if group.attrs.get(PROVENANCE_KEY) == provenance:
+        return
     try:
         group.attrs[PROVENANCE_KEY] = dict(provenance)
         sync_description(store)

@@ -36,6 +36,10 @@ class Sink(Protocol):
         """What a machine decided when the run began, and every plane has to keep."""
 
     @property
+    def versions(self) -> Mapping[str, str]:
+        """Versions of what computed the planes that are recorded."""
+
+    @property
     def noted(self) -> Mapping[str, Any]:
         """What an earlier run told of how the planes that it finished came about."""
 
@@ -55,10 +59,11 @@ class Sink(Protocol):
 class ArraySink:
     """Planes into an array that is there already; nothing to resume from."""
 
-    def __init__(self, image: Any, layout: PlaneLayout, pinned: Mapping[str, Any]) -> None:
+    def __init__(self, image: Any, layout: PlaneLayout, header: Mapping[str, Any]) -> None:
         self.image = image
         self.done: Mapping[int, str] = {}
-        self.pinned = pinned
+        self.pinned: Mapping[str, Any] = header["pinned"]
+        self.versions: Mapping[str, str] = header["versions"]
         self.noted: Mapping[str, Any] = {}
         self._layout = layout
 
@@ -102,7 +107,7 @@ def open_sink(
         If the output cannot take the planes.
     """
     if out is None:
-        return ArraySink(np.zeros(layout.shape, dtype), layout, header["pinned"])
+        return ArraySink(np.zeros(layout.shape, dtype), layout, header)
     if isinstance(out, (str, os.PathLike)):
         out = ZarrOut(out)
     if isinstance(out, ZarrOut):
@@ -127,7 +132,7 @@ def open_sink(
         )
     if _is_read_only(out):
         raise ValueError("out: the array is read-only; open it for writing")
-    return ArraySink(out, layout, header["pinned"])
+    return ArraySink(out, layout, header)
 
 
 def _is_read_only(out: Any) -> bool:

@@ -127,6 +127,9 @@ class ZarrSink:
         )
         # What is there is of these planes only if some are done.
         self.noted = noted_outcome(root) if self.done else {}
+        begun: Mapping[str, str] = self._journal.header["versions"]
+        self.versions: Mapping[str, str] = self.noted.get("versions", begun)
+        self._now: Mapping[str, str] = header["versions"]
         self._root = root
 
     @property
@@ -146,6 +149,11 @@ class ZarrSink:
 
     def record(self, plane: int, fingerprint: str) -> None:
         """Note in the journal that a plane is finished."""
+        versions = _of_both(self.versions, self._now)
+        if versions != self.versions:
+            # Not only at the end, which a run that is killed does not see.
+            note_outcome(self._root, {**self.noted, "versions": versions})
+            self.versions = versions
         self._journal.record(plane, fingerprint)
 
     def full(self, n_bytes: int) -> bool:
@@ -155,6 +163,15 @@ class ZarrSink:
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Store how the planes came about in the group's attributes."""
         note_outcome(self._root, provenance)
+
+
+def _of_both(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return every version of each package, in the order of use: ``"2.8.0, 2.9.0"``."""
+    merged = dict(before)
+    for name, version in now.items():
+        known = before[name].split(", ") if name in before else []
+        merged[name] = ", ".join(dict.fromkeys((*known, version)))
+    return merged
 
 
 def _check_unused(root: Path) -> None:
