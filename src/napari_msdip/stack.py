@@ -179,7 +179,7 @@ def iter_denoise_stack(
         options=job.options,
         versions=job.sink.versions,
     )
-    job.sink.finish(_noted(result, job.sink.noted))
+    job.sink.finish(_noted(result, job.sink.noted, whole=planes is None))
     return result
 
 
@@ -305,10 +305,13 @@ def _one_by_one(
     return Status.COMPLETED
 
 
-def _noted(result: StackResult, before: Mapping[str, Any]) -> dict[str, Any]:
+def _noted(
+    result: StackResult, before: Mapping[str, Any], *, whole: bool
+) -> dict[str, Any]:
     """Return what a store says of its planes: the same after a run with nothing to do."""
     told = result.provenance()
     # Another version's plan cannot be told here, but is worth keeping.
     told["plan"] = told["plan"] or before.get("plan")
     kept = {key: told[key] for key in ("complete", "failed", "options", "plan", "versions")}
-    return kept | {"planes": len(result.planes)}
+    # A stack may have a million planes.
+    return kept | {"planes": None if whole else told["planes"]}

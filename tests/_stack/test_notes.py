@@ -26,12 +26,20 @@ def test_a_store_says_what_its_result_does(tmp_path: Path) -> None:
     result = denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
 
     noted = dict(zarr.open_group(str(out)).attrs["napari_msdip"])
-    assert noted.pop("planes") == 2
+    assert noted.pop("planes") is None
     assert set(noted) == {"complete", "failed", "options", "plan", "versions"}
     assert result.options == OPTIONS
     assert result.versions["torch"]
     told = json.loads(result.to_json())
     assert noted == {key: told[key] for key in noted}
+
+
+def test_a_store_names_the_planes_that_were_selected(tmp_path: Path) -> None:
+    out = tmp_path / "o.zarr"
+    result = denoise_stack(random_stack(4, 16, 18), OPTIONS, out=out, planes=slice(2, 4))
+
+    noted = zarr.open_group(str(out)).attrs["napari_msdip"]
+    assert noted["planes"] == result.provenance()["planes"] == [2, 3]
 
 
 def test_a_run_with_nothing_to_do_tells_the_plan_that_was_noted(tmp_path: Path) -> None:
