@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,30 @@ def test_readme_commands_are_those_that_ci_runs() -> None:
 
     assert "bash tests/run.sh" in readme
     assert "bash tests/run.sh" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_python_reference_shows_no_markup_of_another_program() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    shown = {
+        name: pkgutil.resolve_name(name) for name in re.findall(r"^::: (\S+)", page, re.M)
+    }
+    members = {
+        f"{name}.{member}": getattr(found, member)
+        for name, found in shown.items()
+        if inspect.isclass(found)
+        for member in vars(found)
+        if not member.startswith("_")
+    }
+    role = re.compile(r":(func|class|meth|mod|attr|data|exc):`")
+
+    marked = [
+        name
+        for name, found in {**shown, **members}.items()
+        if role.search(inspect.getdoc(found) or "")
+    ]
+
+    assert {"napari_msdip.denoise", "napari_msdip.stack.ZarrOut"} <= {*shown}
+    assert marked == []
 
 
 def test_command_line_page_names_every_flag_of_its_own() -> None:

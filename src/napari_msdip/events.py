@@ -158,7 +158,7 @@ class Result:
     sigma : float
         Noise level that was found and removed, in the input's units, root mean square
         over the image: also what is correlated between pixels or shared by channels, which
-        :func:`napari_msdip.estimate_sigma` cannot see. Of channels whose ranges differ
+        ``estimate_sigma`` cannot see. Of channels whose ranges differ
         more than tenfold, in units that bring each to the largest range.
     plan : Plan
         The concrete settings of the run.
@@ -190,7 +190,7 @@ class Result:
         }
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """Return :meth:`provenance` as JSON text."""
+        """Return ``provenance()`` as JSON text."""
         return json.dumps(self.provenance(), indent=indent)
 
 
@@ -251,7 +251,7 @@ class StackResult:
         }
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """Return :meth:`provenance` as JSON text."""
+        """Return ``provenance()`` as JSON text."""
         return json.dumps(self.provenance(), indent=indent)
 
 

@@ -115,7 +115,7 @@ def ensemble(
     """Average the results of all scales into one image of the finest scale's size.
 
     From the coarsest on, each image is enlarged to the size of the next finer one by
-    :func:`joint_bilateral_upsample`, which that finer one guides, and averaged with it
+    ``joint_bilateral_upsample``, which that finer one guides, and averaged with it
     (section 3.4 of the paper).
 
     Parameters
@@ -127,7 +127,7 @@ def ensemble(
     channel_axis : int, optional
         The axis that holds the channels in every image; None if they have no such axis.
     sigma_spatial, sigma_range, window : optional
-        The kernels, see :func:`joint_bilateral_upsample`.
+        The kernels, see ``joint_bilateral_upsample``.
     weights : sequence of float, optional
         How much each scale counts in the result, the finest first; they need not add up
         to 1. None averages each pair plainly, as the paper does, so that the finest scale

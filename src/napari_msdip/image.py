@@ -58,7 +58,7 @@ def denoise(
     channel_axis : int or None
         Position of the channels; None for a gray image.
     on_progress : callable or None
-        Called with a :class:`Progress` after every step.
+        Called with a ``Progress`` after every step.
     should_stop : callable or None
         Asked before every step; once it returns true, the best image so far is
         returned with ``Status.CANCELLED``.
@@ -93,7 +93,7 @@ def iter_denoise(
     channel_axis: int | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Generator[Progress, None, Result]:
-    """Denoise one image step by step; see :func:`denoise`.
+    """Denoise one image step by step; see ``denoise``.
 
     All checks are made, and errors raised, before the first step is asked for.
 

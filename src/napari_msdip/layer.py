@@ -61,7 +61,7 @@ def denoise_layer(
     scales : bool
         Whether to return the scales too; a stack has none to return.
     on_progress : callable or None
-        Called with every :class:`napari_msdip.Progress`.
+        Called with every ``Progress``.
     should_stop : callable or None
         Asked every iteration; when true, the best image so far is returned.
     engine : Engine or None

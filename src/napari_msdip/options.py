@@ -97,9 +97,8 @@ class Option:
 class Options:
     """How to denoise: a frozen set of wishes, ``None`` meaning "decide for me".
 
-    The defaults are the ``fast`` preset; see :meth:`preset` for the others.
-    :func:`napari_msdip.resolve` turns wishes into a concrete
-    :class:`napari_msdip.Plan`.
+    The defaults are the ``fast`` preset; see ``preset`` for the others.
+    ``resolve`` turns wishes into a concrete ``Plan``.
 
     Raises
     ------

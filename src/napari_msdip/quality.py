@@ -75,7 +75,7 @@ class QualityReport:
     reason : str
         One sentence for a person.
     noise_before, noise_after : float
-        Noise level that :func:`napari_msdip.estimate_sigma` sees in the noisy and
+        Noise level that ``estimate_sigma`` sees in the noisy and
         in the denoised image, in their units.
     noise_left : float
         Share of the noise's amplitude that is left in the flattest parts: 0 for

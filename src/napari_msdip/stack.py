@@ -87,7 +87,7 @@ def denoise_stack(
         An array to write into; the path of an OME-Zarr store to create, or to
         resume if an earlier run of the same call was killed; None for memory.
     on_progress : callable or None
-        Called with every :class:`Progress`.
+        Called with every ``Progress``.
     should_stop : callable or None
         Asked every iteration; when true, the finished planes are kept.
     client : distributed.Client or None
@@ -137,7 +137,7 @@ def iter_denoise_stack(
     should_stop: Callable[[], bool] | None = None,
     client: Any = None,
 ) -> Generator[Progress, None, StackResult]:
-    """Denoise a stack step by step; see :func:`denoise_stack`.
+    """Denoise a stack step by step; see ``denoise_stack``.
 
     Yields
     ------
@@ -152,7 +152,7 @@ def iter_denoise_stack(
     Returns
     -------
     StackResult
-        As :func:`denoise_stack` does.
+        As ``denoise_stack`` does.
     """
     started = time.monotonic()
     front.check_callable("should_stop", should_stop)
