@@ -398,6 +398,33 @@ class TestPlanesThatFailed(RealStacks):
         np.testing.assert_array_equal(read(tmp_path / name), before)
         assert run(FakeEngine(), *command, "--resume", "--overwrite") == 0
 
+    def test_image_in_place_of_the_stack_is_not_taken_for_a_copy_of_it(
+        self, fake: FakeEngine, tmp_path: Path, name: str
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+        self.write(tmp_path)
+        together = ["--channel-axis", "Z"]
+        assert self.denoise(fake, tmp_path, name, "--overwrite", *together) == 0
+        before, n_fits = read(tmp_path / name), len(fake.calls)
+
+        assert self.denoise(fake, tmp_path, name, "--resume", *together) == 0
+        assert self.denoise(fake, tmp_path, name, "--resume") == 1
+
+        np.testing.assert_array_equal(read(tmp_path / name), before)
+        assert len(fake.calls) == n_fits
+
+    def test_image_needs_permission_to_replace_the_stack_before_it_is_fitted(
+        self, fake: FakeEngine, tmp_path: Path, name: str
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+        self.write(tmp_path)
+
+        words = ["--channel-axis", "Z"]
+        assert self.denoise(fake, tmp_path, name, "--resume", *words) == 2
+        assert fake.calls == []
+        assert self.denoise(fake, tmp_path, name, "--resume", "--overwrite", *words) == 0
+        assert sorted(os.listdir(tmp_path)) == sorted(["in.tif", name])
+
 
 class Killed(BaseException):
     """Stands for a kill: nobody catches it."""
@@ -554,6 +581,26 @@ class TestKilledWhileCopied(RealStacks):
 
         assert self.denoise(fake, tmp_path, "out.tif", "--resume") == 2
         assert (tmp_path / "out.tif").read_bytes() == b"precious"
+
+    def test_file_that_took_the_place_of_the_copy_is_not_replaced(
+        self, fake: FakeEngine, tmp_path: Path
+    ) -> None:
+        self.denoise(fake, tmp_path, "out.tif")
+        self.write(tmp_path)
+        (tmp_path / "out.tif").write_bytes(b"precious")
+
+        assert self.denoise(fake, tmp_path, "out.tif", "--resume") == 2
+        assert (tmp_path / "out.tif").read_bytes() == b"precious"
+
+    def test_planes_are_not_lost_to_an_image_of_the_same_name(
+        self, fake: FakeEngine, tmp_path: Path
+    ) -> None:
+        self.denoise(fake, tmp_path, "out.tif")
+        self.write(tmp_path)
+        (tmp_path / "out.tif").unlink()
+
+        assert self.denoise(fake, tmp_path, "out.tif", "--channel-axis", "Z") == 2
+        assert self.denoise(fake, tmp_path, "out.tif", "--resume") == 0
 
     def test_planes_that_cannot_be_removed_do_not_cost_the_result(
         self,

@@ -145,6 +145,9 @@ class _Run:
         target = self.task.target if completed else free_name(self.task.target)
         layout = PlaneLayout.of(image.shape, axis)
         made = made_of(source, layout, [0], self.options)
+        if completed:
+            # Before: a kill in between must not leave it beside a result of another run.
+            _tidy(io.partial_path(target), self.console)
         self._save(target, result, source, result.provenance() | made)
         quality = self._judge(image, result.image, axis)
         self.console.say(f"{source.path} -> {target} ({duration(result.seconds)})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,9 @@ def prepare(
         if parsed.resume and target.exists() and left is None:
             reports.append(_skip(path, target, parsed, planes, options, parts, console))
             continue
-        _check_target(target, left, parsed, inputs)
+        # What is left of a stack counts once it is known whether this is one.
+        permitted = parsed.overwrite or left is not None
+        io.check_output(target, overwrite=permitted, inputs=inputs)
         try:
             tasks.append(_plan(path, target, left, parsed, planes, options, parts))
         except Exception as error:  # Whatever this file does to a third-party reader.
@@ -148,23 +151,6 @@ def _left_to_do(target: Path) -> Leftover | None:
         left = Leftover.of(target)
         return None if left.complete else left
     return None
-
-
-def _check_target(
-    target: Path,
-    left: Leftover | None,
-    parsed: argparse.Namespace,
-    inputs: Mapping[Path, Path],
-) -> None:
-    """Make sure that the result can be written and replaces nothing of value."""
-    own = left is not None and left.gave(target)
-    if target.exists() and left is not None and not own and not parsed.overwrite:
-        raise UsageError(
-            f"{target}: exists already, and {left.store} is left of another run that did "
-            "not finish; with --overwrite as well, --resume goes on with that and "
-            "replaces the file"
-        )
-    io.check_output(target, overwrite=parsed.overwrite or own, inputs=inputs)
 
 
 def _plan(
@@ -235,14 +221,25 @@ def _is_the_same(scale: Path, task: Task, options: Options) -> bool:
 
 
 def _check_partial(task: Task, parsed: argparse.Namespace) -> None:
-    """Decide about what an earlier, unfinished run left."""
-    unfinished = io.partial_path(task.target)
-    if not task.is_stack or parsed.resume or parsed.overwrite:
+    """Make sure that what an earlier run left of a stack is not lost, nor replaces more."""
+    left = task.store
+    if parsed.overwrite or not left.exists():
         return
-    if unfinished.exists():
+    if not task.is_stack:
         raise UsageError(
-            f"{unfinished}: is left of a run that did not finish; --resume goes on with "
+            f"{left}: is left of a stack with planes to do, but {task.source} is a single "
+            "image with these flags; choose another output, or --overwrite to replace it"
+        )
+    if not parsed.resume:
+        raise UsageError(
+            f"{left}: is left of a run that did not finish; --resume goes on with "
             "it, --overwrite begins anew"
+        )
+    if os.path.lexists(task.target) and not task.replaces_own:
+        raise UsageError(
+            f"{task.target}: exists already, and {left} is left of another run that did "
+            "not finish; with --overwrite as well, --resume goes on with that and "
+            "replaces the file"
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip._stack.durable import sync_description
-from napari_msdip.io import PROVENANCE_KEY
+from napari_msdip.io import PROVENANCE_KEY, FileError, read_provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,8 +93,20 @@ class Leftover:
         )
 
     def gave(self, result: Path) -> bool:
-        """Whether a file that is there came of the store."""
-        return result == self.store or result.name == self.copy
+        """Whether a file that is there came of the store, and nothing replaced it since."""
+        if result == self.store:
+            return True
+        if result.name != self.copy:
+            return False
+        return self.failed is None or _failed_in(result) == self.failed
+
+
+def _failed_in(result: Path) -> Any:
+    """Return the planes that failed as a file tells them, None if it does not."""
+    try:
+        return read_provenance(result).get("failed")
+    except FileError:
+        return None
 
 
 @contextmanager
