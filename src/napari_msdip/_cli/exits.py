@@ -6,7 +6,7 @@ import contextlib
 import enum
 from typing import TYPE_CHECKING, Any
 
-from napari_msdip._cli.words import in_flags
+from napari_msdip._cli.words import flag, in_flags
 from napari_msdip.io import FileError
 
 if TYPE_CHECKING:
@@ -84,4 +84,16 @@ def message(error: Exception) -> str:
     """Return what an error says, with flags for the arguments that it names."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, UsageError):
+        return str(error)
+    if isinstance(error, FileError):
+        return _of_file(error)
     return in_flags(str(error)) or type(error).__name__
+
+
+def _of_file(error: FileError) -> str:
+    """Return what is said of a file, whose name may look like an argument."""
+    text, cause = str(error), error.__cause__
+    if isinstance(cause, ValueError) and text.endswith(str(cause)):
+        text = text.removesuffix(str(cause)) + in_flags(str(cause))
+    return text.replace("; overwrite=True ", f"; {flag('overwrite')} ")

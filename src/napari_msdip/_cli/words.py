@@ -11,6 +11,16 @@ __all__ = ["flag", "in_flags"]
 # Arguments that are flags here without being options.
 _ARGUMENTS = ("axes", "channel_axis", "overwrite", "planes")
 
+# Arguments that are called otherwise here, where a message begins with them.
+_OTHERWISE = {"client": "scheduler", "out": "output"}
+
+_VALUE = (
+    "True|False|None"
+    r"|-?(?:\d[\d.e+-]*|nan|inf)"
+    r"|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+    r"|\[[^\]]*\]|\([^)]*\)"
+)
+
 
 def flag(name: str) -> str:
     """Return the flag of an option or argument."""
@@ -23,15 +33,27 @@ def in_flags(text: str) -> str:
     Parameters
     ----------
     text : str
-        What was said in Python's terms. Of a path with such a name in it, as in
-        ``/data/seed=3``, nothing is changed unless a space comes before.
+        What was said in Python's terms. A path that looks like that, as in
+        ``seed=3/cells.tif``, stays as it is.
     """
+    leading = "|".join(_OTHERWISE)
+    text = re.sub(rf"\A({leading})(?=: )", lambda found: flag(_OTHERWISE[found[1]]), text)
     names = "|".join([*_ARGUMENTS, *(option.name for option in declared_options())])
-    spoken = rf"(?<![^\s(])({names})=(True\b|False\b)?"
+    spoken = rf"(?<![^\s(])({names})=({_VALUE})(?=[,;:.)]*(?:\s|\Z))"
     return re.sub(spoken, lambda found: _as_flag(found[1], found[2]), text)
 
 
-def _as_flag(name: str, switch: str | None) -> str:
-    if switch == "True":
-        return flag(name)
-    return flag(f"no_{name}") if switch else f"{flag(name)}="
+def _as_flag(name: str, value: str) -> str:
+    """Return a flag as it is typed, in any shell."""
+    if value in ("True", "False"):
+        return flag(name if value == "True" else f"no_{name}")
+    if value == "None":
+        if name == "planes":
+            return "all planes"
+        return f"{flag(name)}={'none' if name == 'channel_axis' else 'auto'}"
+    if value[0] in "'\"":
+        plain = value[1:-1].replace("\\\\", "\\")
+        value = plain if [plain] == plain.split() else f'"{plain}"'
+    elif value[0] in "([":
+        value = value.strip("([,])").replace(" ", "")
+    return f"{flag(name)}={value}"
