@@ -590,12 +590,12 @@ def test_resuming_refuses_other_options_and_input(tmp_path: Path) -> None:
     out = tmp_path / "o.zarr"
     denoise_stack(stack, OPTIONS, out=out)
     with pytest.raises(
-        ValueError, match=rf"option iterations was {OPTIONS.iterations}, is 10"
+        ValueError, match=rf"with iterations={OPTIONS.iterations}, not iterations=10"
     ):
         denoise_stack(stack, OPTIONS.replace(iterations=10), out=out)
     with pytest.raises(ValueError, match="the shape of the stack was"):
         denoise_stack(stack[:2], OPTIONS, out=out)
-    with pytest.raises(ValueError, match="planes was None"):
+    with pytest.raises(ValueError, match=r"with planes=None, not planes=\[0, 1, 2\]"):
         denoise_stack(stack, OPTIONS, planes=[0, 1, 2], out=out)
     with pytest.raises(ValueError, match="plane 1 is not what it was"):
         changed = stack.copy()

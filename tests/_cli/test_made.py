@@ -105,7 +105,7 @@ class TestStack(RealStacks):
 
         assert self.denoise(fake, tmp_path, name, "--resume", "--channel-axis", "1") == 0
         assert self.denoise(fake, tmp_path, name, "--resume") == 1
-        assert "the channel axis was 1, is None" in capsys.readouterr().err
+        assert "with --channel-axis=1, not --channel-axis=none" in capsys.readouterr().err
 
     def test_it_tells_with_which_versions(
         self, fake: FakeEngine, tmp_path: Path, name: str

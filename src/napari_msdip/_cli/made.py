@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_msdip import io
 from napari_msdip._cli.names import scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
+from napari_msdip._cli.words import in_flags
 from napari_msdip._stack.journal import JOURNAL
 from napari_msdip._stack.planes import PlaneLayout, digest, read_plane, select, spread
 
@@ -109,7 +110,7 @@ def difference(
     then, now = made.get("options", {}), options.to_dict()
     for name in sorted({*then} & {*now} - {*_OF_MACHINE}):
         if then[name] != now[name]:
-            return f"{name} was {then[name]!r}, is {now[name]!r}"
+            return in_flags(f"with {name}={then[name]!r}, not {name}={now[name]!r}")
     dimensions = _other_dimensions(made, source, layout, planes)
     if dimensions:
         return dimensions
@@ -135,7 +136,7 @@ def _other_dimensions(
     """Say which dimensions were taken for something else."""
     then, now = made.get("channel_axis", layout.channel_axis), layout.channel_axis
     if then != now:
-        return f"the channel axis was {then}, is {now}"
+        return in_flags(f"with channel_axis={then}, not channel_axis={now}")
     axes = source.metadata.axes
     if made.get("axes", axes) != axes:
         return f"the axes were {made['axes']}, are {axes}"

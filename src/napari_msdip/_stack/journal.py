@@ -25,12 +25,10 @@ __all__ = ["JOURNAL", "Journal", "begun_by"]
 JOURNAL = ".napari-msdip.jsonl"
 """What it is called, in the folder of the array that it is of."""
 
-# What a difference is called in the refusal.
+# What an entry that is no argument is called in the refusal.
 _NAMES = {
     "shape": "the shape of the stack",
     "dtype": "the dtype of the stack",
-    "channel_axis": "channel_axis",
-    "planes": "planes",
     "order": "the order of the axes on disk",
 }
 
@@ -111,14 +109,14 @@ class Journal:
         self, then: Mapping[str, Any], now: Mapping[str, Any], *, with_options: bool
     ) -> None:
         differences = [
-            f"{_NAMES.get(key, key)} was {then.get(key)!r}, is {now.get(key)!r}"
+            _difference(key, then.get(key), now.get(key))
             for key in dict.fromkeys((*now, *then))
             if key not in _SPECIAL and then.get(key) != now.get(key)
         ]
         before, wanted = then["options"], now["options"]
         names = {*before, *wanted} if with_options else ()
         differences += [
-            f"option {name} was {before.get(name)!r}, is {wanted.get(name)!r}"
+            _difference(name, before.get(name), wanted.get(name))
             for name in sorted(names)
             if before.get(name) != wanted.get(name)
         ]
@@ -148,6 +146,13 @@ class Journal:
             os.truncate(self.path, size)
             raise
         self.done[plane] = fingerprint
+
+
+def _difference(name: str, then: Any, now: Any) -> str:
+    """Say that an entry has changed; arguments as they are given."""
+    if name in _NAMES:
+        return f"{_NAMES[name]} was {then!r}, is {now!r}"
+    return f"with {name}={then!r}, not {name}={now!r}"
 
 
 def _parsed(content: bytes) -> tuple[dict[str, Any], dict[int, str]]:
