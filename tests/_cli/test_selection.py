@@ -115,3 +115,42 @@ def test_order_of_dimensions_comes_with_a_way_out(
     assert unloaded("denoise", tmp_path / "in.tif", "-o", tmp_path / "out.tif") == 2
 
     assert advice in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("axes", ["QYX", "TQYX", "CYX"])
+def test_channels_taken_for_a_side_come_with_words_that_work(
+    fake: FakeEngine,
+    tmp_path: Path,
+    axes: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    image = np.ones((2, 20, 24, 3)[-len(axes) :], np.uint16)
+    path, metadata = tmp_path / "in.tif", {"axes": axes}
+    tifffile.imwrite(path, image, photometric="minisblack", metadata=metadata)
+    command = ["denoise", path, "-o", tmp_path / "out.tif"]
+
+    assert unloaded(*command) == 2
+    advice = capsys.readouterr().err.partition("if the 3 are channels, give ")[2]
+
+    assert run(fake, *command, *advice.split()) == 0
+    assert [call["channel_axis"] for call in fake.calls] == [image.ndim - 1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [((20, 3), []), ((5, 20, 3), []), ((20, 24, 3), ["--channel-axis", "0"])],
+)
+def test_planes_that_are_too_small_without_a_way_out(
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, np.ones(shape, np.uint16), photometric="minisblack")
+
+    assert unloaded("denoise", path, "-o", tmp_path / "out.tif", *words) == 2
+
+    said = capsys.readouterr().err
+    assert "at least 8 pixels" in said
+    assert "channels" not in said

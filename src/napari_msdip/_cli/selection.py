@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from napari_msdip._cli.exits import UsageError
 from napari_msdip._stack.planes import PlaneLayout, select
 from napari_msdip.io import FileError
+from napari_msdip.pixels import SMALLEST_SIDE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_msdip.io import Metadata, Source
 
-__all__ = ["check_planes", "layout_of", "metadata_of", "parse_planes"]
+__all__ = ["check_planes", "check_size", "layout_of", "metadata_of", "parse_planes"]
 
 
 def parse_planes(text: str | None) -> slice | list[int] | None:
@@ -73,6 +74,27 @@ def layout_of(source: Source, wanted: str | None) -> tuple[int | None, PlaneLayo
         return channel_axis, PlaneLayout.of(shape, channel_axis)
     except ValueError as error:
         raise FileError(f"{source.path}: {error}") from error
+
+
+def check_size(source: Source, layout: PlaneLayout) -> None:
+    """Make sure that planes are large enough to be denoised."""
+    if min(layout.size_yx) >= SMALLEST_SIDE:
+        return
+    axes, shape = source.metadata.axes, source.data.shape
+    advice = ""
+    if len(axes) > 2:
+        advice = "; --axes corrects the letters"
+        corrected = f"{axes[:-3]}YXC"
+        fits = min(shape[-3:-1]) >= SMALLEST_SIDE and len({*corrected}) == len(axes)
+        if layout.channel_axis is None and fits:
+            advice = (
+                f"; if the {shape[-1]} are channels, give --axes {corrected} "
+                "--channel-axis C"
+            )
+    raise FileError(
+        f"{source.path}: its dimensions are {axes} {shape}, but Y and X must be at least "
+        f"{SMALLEST_SIDE} pixels{advice}"
+    )
 
 
 def _way_out(axes: str) -> str:

@@ -15,6 +15,7 @@ from napari_msdip._cli.names import called_as_scales, name_results, scales_of
 from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import (
     check_planes,
+    check_size,
     layout_of,
     metadata_of,
     parse_planes,
@@ -173,6 +174,7 @@ def _plan(
         parts.add(source)
         channel_axis, layout = layout_of(source, parsed.channel_axis)
         is_stack = bool(layout.plane_axes)
+        check_size(source, layout)
         check_planes(path, parsed.planes, planes, layout)
         dtype = np.dtype(source.data.dtype)
         if dtype.kind not in "iuf":
