@@ -90,3 +90,22 @@ def test_command_line_page_names_every_flag_of_its_own() -> None:
     }
 
     assert sorted(flag for flag in flags - {"--help"} if f"`{flag}`" not in page) == []
+
+
+NAME = re.compile(r"`((?:_?[a-z]\w*\.)+_?[A-Za-z]\w*)`")
+
+
+def test_names_in_the_description_of_the_method_exist() -> None:
+    text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    names = [name for name in NAME.findall(text) if not name.endswith(".py")]
+
+    assert len(names) > 30
+    assert [name for name in names if not exists(f"napari_msdip.{name}")] == []
+
+
+def exists(name: str) -> bool:
+    """Whether a module, or what is in one, has this name."""
+    try:
+        return pkgutil.resolve_name(name) is not None
+    except (AttributeError, ImportError):
+        return False
