@@ -13,6 +13,7 @@ from tests.samples import driven
 
 from napari_msdip import Options, Progress, Result, Status, cost, devices
 from napari_msdip import image as front
+from napari_msdip.measured import Prepared
 from napari_msdip.pixels import Normalisation
 from napari_msdip.plan import resolve
 from napari_msdip.tiling import (
@@ -149,7 +150,25 @@ def test_all_tiles_share_what_was_measured_on_the_image(copying: list[Any]) -> N
     driven(iter_denoise_fitting(image, OPTIONS, tile=128))
     assert len(copying) == len(tile_grid(image.shape, 128)) > 1
     assert copying[0].normalisation == Normalisation.of(image[np.newaxis])
-    assert all(measured is copying[0] for measured in copying)
+    assert {measured.normalisation for measured in copying} == {copying[0].normalisation}
+    assert {measured.bounds for measured in copying} == {copying[0].bounds}
+
+
+def test_tiles_have_the_noise_of_where_they_lie(copying: list[Any]) -> None:
+    levels = np.where(np.arange(260) < 130, 10.0, 40.0)
+    noise = np.random.default_rng(0).normal(size=(150, 260))
+    image = (500 + levels * noise).astype(np.float32)
+    driven(iter_denoise_fitting(image, OPTIONS, tile=128))
+
+    whole = Prepared.of(image, None, OPTIONS)
+    assert whole.measured.noise.gains is not None
+    expected = whole.measured.noise.sigma_map(whole.planar)
+    tiles = tile_grid(image.shape, 128)
+    for tile, measured in zip(tiles, copying, strict=True):
+        window = tile.window
+        found = measured.noise.sigma_map(whole.planar[:, *window])
+        inner = (0, slice(16, -16), slice(16, -16))
+        np.testing.assert_allclose(found[inner], expected[:, *window][inner], rtol=0.01)
 
 
 def test_hot_pixels_go_before_the_image_is_cut(copying: list[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,10 @@ class Measured:
     normalisation: Normalisation
     bounds: tuple[float, float]
     noise: NoiseModel
+
+    def part(self, window: tuple[slice, slice]) -> Measured:
+        """Return what a tile takes of it: the noise where the tile lies."""
+        return replace(self, noise=self.noise.part(window))
 
 
 def measure(planar: Planar, sigma: float) -> Measured:

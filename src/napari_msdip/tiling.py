@@ -380,7 +380,7 @@ def _iter_tiles(
             options.replace(seed=plane_seed(options.seed, number), remove_hot_pixels=False),
             channel_axis=0,
             should_stop=should_stop,
-            measured=ready.measured,
+            measured=ready.measured.part(tile.window),
             warm_start=warm_start_of(side, number),
         )
         part = _Part(number, len(tiles), started)

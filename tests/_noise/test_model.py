@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,3 +56,14 @@ def test_fields_are_independent_and_depend_on_their_random_numbers_alone() -> No
 
     np.testing.assert_array_equal(fields, again)
     assert abs(float(np.mean(fields[0] * fields[1]))) < 0.15
+
+
+def test_gains_raise_the_level_where_they_are_and_a_part_keeps_its_own() -> None:
+    image = np.zeros((1, 64, 80), np.float32)
+    gains = np.linspace(1, 4, 80, dtype=np.float32) * np.ones((64, 1), np.float32)
+    model = replace(NoiseModel.white(1, 0.5, 4), gains=gains)
+    window = (slice(16, 48), slice(30, 70))
+
+    np.testing.assert_allclose(model.sigma_map(image)[0], 0.5 * gains)
+    part = model.part(window).sigma_map(image[:, *window])
+    np.testing.assert_allclose(part, model.sigma_map(image)[:, *window])

@@ -29,6 +29,7 @@ from napari_msdip._noise.blocks import (
     simulated_variances,
 )
 from napari_msdip._noise.channels import channel_covariance, told_apart, white_channels
+from napari_msdip._noise.gains import local_gains
 from napari_msdip._noise.kind import (
     Evidence,
     Kind,
@@ -111,7 +112,8 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     if kind is Kind.CORRELATED:
         return _correlated(seen, planar)
     if kind is Kind.WHITE:
-        return _white_by_intensity(seen, planar)
+        white = _white_by_intensity(seen, planar)
+        return dataclasses.replace(white, gains=local_gains(planar, white))
     return _resampled(kind, seen, planar, fine)
 
 

@@ -42,6 +42,9 @@ class NoiseModel:
     noisy_share : float
         Share of the noisy image that a result had better keep, as what passes for noise
         this faint may be texture.
+    gains : ndarray or None
+        ``(Y, X)`` factor on the level at each pixel of the image that was measured; None
+        where the level depends on the intensity alone.
     """
 
     axes: Array
@@ -52,6 +55,7 @@ class NoiseModel:
     asymmetry: float = 0.0
     is_certain: bool = True
     noisy_share: float = 0.0
+    gains: Planar | None = None
 
     @classmethod
     def separable(
@@ -93,6 +97,10 @@ class NoiseModel:
         """Return a model with the same level, root mean square, at all intensities."""
         level = math.sqrt(np.mean(np.square(self.sigmas)))
         return replace(self, sigmas=np.full_like(self.sigmas, level))
+
+    def part(self, window: tuple[slice, slice]) -> NoiseModel:
+        """Return the model of a part of the image, cut out along Y and X."""
+        return self if self.gains is None else replace(self, gains=self.gains[window])
 
     @property
     def channels(self) -> Array:
@@ -151,7 +159,7 @@ class NoiseModel:
         Parameters
         ----------
         planar : ndarray
-            ``(C, Y, X)``.
+            ``(C, Y, X)``, of the size that was measured.
 
         Returns
         -------
@@ -162,7 +170,7 @@ class NoiseModel:
         variances: Array = np.interp(smooth, self.intensities, np.square(self.sigmas))
         variances += self._slope * np.clip(smooth - self.intensities[-1], 0, None)
         sigmas: Planar = np.sqrt(variances)[np.newaxis].astype(np.float32)
-        return sigmas
+        return sigmas if self.gains is None else sigmas * self.gains
 
     def overall(self, planar: Planar) -> float:
         """Return the noise level of an image ``(C, Y, X)``, root mean square."""
