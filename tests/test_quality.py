@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from skimage import data, restoration
+from tests.samples import clean_picture
 
 from napari_msdip.quality import QualityReport, Verdict, assess
 
@@ -160,6 +161,27 @@ def test_numbers_of_a_mask_that_was_moved_are_of_no_monstrous_size() -> None:
     report = assess(mask, moved)
     assert report.verdict is Verdict.STRUCTURE_REMOVED
     assert all(abs(value) < 1e3 for value in report.numbers.values())
+
+
+def halves(clean: Any) -> Any:
+    """Add noise that is four times as strong on the right."""
+    levels = np.where(np.arange(clean.shape[1]) < clean.shape[1] // 2, 4.0, 16.0)
+    return clean + levels * np.random.default_rng(6).normal(size=clean.shape)
+
+
+def test_noise_left_in_one_part_is_seen() -> None:
+    smooth = 255 * clean_picture((160, 160))
+    noisy = halves(smooth)
+    half_done = noisy.copy()
+    half_done[:, :90] = smooth[:, :90]
+    assert assess(noisy, half_done).verdict is Verdict.NOISE_REMAINS
+
+
+def test_noise_that_differs_from_place_to_place_is_no_reproach() -> None:
+    smooth = 255 * clean_picture((160, 160))
+    report = assess(halves(smooth), smooth)
+    assert report.verdict is Verdict.SAFE
+    assert report.removed_excess == pytest.approx(1, abs=0.25)
 
 
 @pytest.mark.parametrize(

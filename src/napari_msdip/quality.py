@@ -42,6 +42,8 @@ _ROUNDING = 1e-6
 _SMOOTHING = 1.0
 _BLOCK = 64
 _SUBBLOCK = 16
+# Of 8 x 8 pixels, for a part with noise of its own to have a say.
+_LEAST_BLOCKS = 64
 _SMALLEST_SIDE = 32
 _LEVELS = 12
 _EDGES = 0.8
@@ -153,8 +155,10 @@ def assess(
     # In float32, and in squares, neither a large offset nor a tiny unit has room.
     low, unit = float(before.min()), float(np.ptp(before))
     before, after = ((image[judged] - low) / unit for image in (before, after))
-    expected = _smooth_noise(before)
-    channels = [_measure(*each) for each in zip(before, after, expected, strict=True)]
+    expected, gains = _expected_noise(before)
+    channels = [
+        _measure(*each, gains) for each in zip(before, after, expected, strict=True)
+    ]
     worst = {
         name: max((channel[name] for channel in channels), key=abs) for name in channels[0]
     }
@@ -181,23 +185,27 @@ def _undecided(why: str) -> QualityReport:
     )
 
 
-def _smooth_noise(noisy: Plane) -> Plane:
+def _expected_noise(noisy: Plane) -> tuple[Plane, Plane]:
     """Return the mean square that each channel's noise has once it is smoothed.
 
+    And the factor by which noise is stronger at each pixel than its intensity tells.
     Measured on all channels together, which tell noise from texture better than one.
     """
     alike = Layout(np.dtype(np.float32), 0)
     planar, layout = equalised(noisy.astype(np.float32), alike)
-    gains = np.array([each.gain for each in layout.maps] or [1.0])
+    units = np.array([each.gain for each in layout.maps] or [1.0])
     noise = measure_noise(planar, estimate_sigma(planar, channel_axis=0))
     power = float((noise.sigma_map(planar).astype(np.float64) ** 2).mean())
     # Any noise will do; the same draw every time makes the verdict reproducible.
     (fields,) = noise.fields(noisy.shape[1:], 1, np.random.default_rng(0))
     smooth = ndimage.gaussian_filter(fields, (0, _SMOOTHING, _SMOOTHING))
-    return np.asarray(power * smooth.var(axis=(1, 2)) * gains**2)
+    gains = np.ones(noisy.shape[1:]) if noise.gains is None else noise.gains
+    return power * smooth.var(axis=(1, 2)) * units**2, gains.astype(np.float64)
 
 
-def _measure(noisy: Plane, denoised: Plane, expected: float) -> dict[str, float]:
+def _measure(
+    noisy: Plane, denoised: Plane, expected: float, gains: Plane
+) -> dict[str, float]:
     residual = noisy - denoised
     level, edges, flats = _structure(denoised)
     local = residual - ndimage.uniform_filter(residual, _BLOCK + 1)
@@ -208,10 +216,10 @@ def _measure(noisy: Plane, denoised: Plane, expected: float) -> dict[str, float]
     return {
         "noise_before": sigma,
         "noise_after": estimate_sigma(denoised),
-        "noise_left": 0.0 if hardly_any else _noise_left(noisy, denoised),
+        "noise_left": 0.0 if hardly_any else _noise_left(noisy, denoised, gains),
         "mean_shift": float(residual.mean()),
         "block_shift": _block_shift(residual) / (spread or 1.0),
-        "edge_excess": _edge_excess(smooth**2, level, edges, flats),
+        "edge_excess": _edge_excess((smooth / gains) ** 2, level, edges, flats),
         "correlation_excess": _correlation(local, edges) - _correlation(local, flats),
         "removed_excess": _removed_excess(removed, expected, spread),
     }
@@ -282,8 +290,11 @@ def _correlation(residual: Plane, where: Mask) -> float:
     return sum(found) / len(found)
 
 
-def _noise_left(noisy: Plane, denoised: Plane) -> float:
+def _noise_left(noisy: Plane, denoised: Plane, gains: Plane) -> float:
     """Compare fine variation before and after in the flattest fifth of the image.
+
+    Where noise is stronger in some places than in others, the calm ones may be all that
+    is flattest: each part with noise of like strength is looked at, and the worst counts.
 
     Noise that is left resembles noise that was removed, as it came from the same
     field; fine texture of the object does not, and is not counted.
@@ -299,15 +310,27 @@ def _noise_left(noisy: Plane, denoised: Plane) -> float:
     noisy_blocks = varying > 1e-6 * varying.mean()
     if not noisy_blocks.any():
         return 0.0
-    flattest = noisy_blocks & (flatness <= np.quantile(flatness[noisy_blocks], 0.2))
+    octaves = np.rint(2 * np.log2(_blocks(gains, side).mean(axis=(1, 3))))
+    parts = [noisy_blocks & (octaves == octave) for octave in np.unique(octaves)]
+    least = min(_LEAST_BLOCKS, noisy_blocks.sum() / len(parts))
+    return max(
+        _left_in(before, after, part & (flatness <= np.quantile(flatness[part], 0.2)))
+        for part in parts
+        if part.sum() >= least
+    )
+
+
+def _left_in(before: Plane, after: Plane, blocks: Mask) -> float:
+    """Return the share of the noise's amplitude that is left in some blocks."""
+    varying = before.var(axis=(1, 3))[blocks]
     removed = before - after
-    power = float(removed.var(axis=(1, 3))[flattest].mean())
-    if power > _LEAST_REMOVED * varying[flattest].mean():
+    power = float(removed.var(axis=(1, 3))[blocks].mean())
+    if power > _LEAST_REMOVED * varying.mean():
         product = (removed * after).mean(axis=(1, 3))
-        related = float(product[flattest].mean()) / power
+        related = float(product[blocks].mean()) / power
         if related < _LEAST_RELATED:
             return max(related, 0.0)
-    left = after.var(axis=(1, 3))[flattest] / varying[flattest]
+    left = after.var(axis=(1, 3))[blocks] / varying
     return float(np.sqrt(np.median(left)))
 
 
