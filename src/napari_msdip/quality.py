@@ -81,7 +81,8 @@ class QualityReport:
         in the denoised image, in their units.
     noise_left : float
         Share of the noise's amplitude that is left in the flattest parts: 0 for
-        none, 1 for all of it; 0 where there was hardly any.
+        none, 1 for all of it; 0 where there was hardly any. Where noise is stronger in
+        some places than in others, in the worst of them.
     mean_shift : float
         Mean of noisy minus denoised, in the image's units.
     block_shift : float

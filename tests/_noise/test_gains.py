@@ -56,6 +56,13 @@ def test_noise_that_grows_with_the_intensity_has_none(photons: int) -> None:
     assert measured(shown[np.newaxis].astype(np.float32)).gains is None
 
 
+def test_hot_pixels_are_no_noise() -> None:
+    image = two_halves(1.0)
+    hot = np.random.default_rng(1).random(SHAPE) < 0.01
+    image[:, hot] += 2
+    assert measured(image).gains is None
+
+
 def test_an_image_smaller_than_a_window_has_none() -> None:
     image = two_halves(3.0)[:, :40, 60:140]
     assert local_gains(image, NoiseModel.white(1, SIGMA, 4)) is None

@@ -40,6 +40,8 @@ _CALM = 0.5
 _MORE = 1.5
 _CLEARLY_MORE = 2.2
 _AS_WHITE = (0.85, 1.2)
+# And at least how much in the middle one of its blocks: hot pixels are in fewer than half.
+_USUALLY_MORE = 1.0
 # Texture passes for white noise in single windows. Where it does, most of the windows with
 # more energy than expected do not, and few do.
 _LEAST_SHARE = 0.75
@@ -64,9 +66,10 @@ def local_gains(planar: Planar, model: NoiseModel) -> Planar | None:
     shape = planar.shape[1:]
     if min(shape) < _STEP * (_WINDOW + 1):
         return None
-    excess, slope = _surveyed(planar, model)
+    excess, usual, slope = _surveyed(planar, model)
     more = excess > _MORE
-    noisier = more & (slope > _AS_WHITE[0]) & (slope < _AS_WHITE[1])
+    noisier = more & (usual > _USUALLY_MORE)
+    noisier &= (slope > _AS_WHITE[0]) & (slope < _AS_WHITE[1])
     found = np.where(noisier, excess, 1.0)
     count = np.count_nonzero(noisier)
     wide = count >= max(_LEAST_WINDOWS, _LEAST_SHARE * np.count_nonzero(more))
@@ -75,18 +78,23 @@ def local_gains(planar: Planar, model: NoiseModel) -> Planar | None:
     return np.sqrt(_spread_out(found, shape)).astype(np.float32)
 
 
-def _surveyed(planar: Planar, model: NoiseModel) -> tuple[Array, Array]:
-    """Return each window's highest frequencies over what is expected, and how they fall."""
+def _surveyed(planar: Planar, model: NoiseModel) -> tuple[Array, Array, Array]:
+    """Return each window's highest frequencies over what is expected, and how they fall.
+
+    The first on average over its calm blocks, and in the middle one of them.
+    """
     low, middle, high = _bands(planar)
     level = model.sigma_map(planar).astype(np.float64)
     expected = _blocks(np.square(level[0])).mean(axis=(2, 3))
     order = np.argsort(_windows(low), axis=-1, kind="stable")
     calm = order[..., : int(_CALM * order.shape[-1])]
     middle, high, expected = (
-        np.take_along_axis(_windows(each), calm, axis=-1).mean(axis=-1)
+        np.take_along_axis(_windows(each), calm, axis=-1)
         for each in (middle, high, expected)
     )
-    return _ratio(high, expected), _ratio(middle, high)
+    usual = np.median(high, axis=-1)
+    middle, high, expected = (each.mean(axis=-1) for each in (middle, high, expected))
+    return _ratio(high, expected), _ratio(usual, expected), _ratio(middle, high)
 
 
 def _ratio(over: Array, under: Array) -> Array:
