@@ -25,6 +25,8 @@ Array = npt.NDArray[np.float64]
 Planar = npt.NDArray[np.float32]
 
 _STEP = LEVEL_BLOCK // 2
+# Of blocks: bounds the memory whatever the image's size.
+_ROWS_AT_ONCE = 64
 # Blocks along a window, 52 pixels, and from one window to the next.
 _WINDOW = 12
 _APART = 4
@@ -40,7 +42,7 @@ _CALM = 0.5
 _MORE = 1.5
 _CLEARLY_MORE = 2.2
 _AS_WHITE = (0.85, 1.2)
-# And at least how much in the middle one of its blocks: hot pixels are in fewer than half.
+# And how much in the middle one of its blocks: hot pixels are in fewer than half.
 _USUALLY_MORE = 1.0
 # Texture passes for white noise in single windows. Where it does, most of the windows with
 # more energy than expected do not, and few do.
@@ -67,9 +69,8 @@ def local_gains(planar: Planar, model: NoiseModel) -> Planar | None:
     if min(shape) < _STEP * (_WINDOW + 1):
         return None
     excess, usual, slope = _surveyed(planar, model)
-    more = excess > _MORE
-    noisier = more & (usual > _USUALLY_MORE)
-    noisier &= (slope > _AS_WHITE[0]) & (slope < _AS_WHITE[1])
+    more = (excess > _MORE) & (usual > _USUALLY_MORE)
+    noisier = more & (slope > _AS_WHITE[0]) & (slope < _AS_WHITE[1])
     found = np.where(noisier, excess, 1.0)
     count = np.count_nonzero(noisier)
     wide = count >= max(_LEAST_WINDOWS, _LEAST_SHARE * np.count_nonzero(more))
@@ -106,12 +107,18 @@ def _bands(planar: Planar) -> list[Array]:
     """Return the mean energy of each block, ``(rows, columns)``, in three bands."""
     order = np.add.outer(np.arange(LEVEL_BLOCK), np.arange(LEVEL_BLOCK))
     bands = [(order >= start) & (order < end) for start, end in (_LOW, _MIDDLE, _HIGH)]
+    cut = [_blocks(plane) for plane in planar]
     energies = []
-    for plane in planar:
-        cut = _blocks(plane).astype(np.float64)
-        powers = np.square(dctn(cut, axes=(2, 3), norm="ortho", overwrite_x=True))
+    for first in range(0, len(cut[0]), _ROWS_AT_ONCE):
+        powers = np.mean([_powers(each[first : first + _ROWS_AT_ONCE]) for each in cut], 0)
         energies.append([powers[..., band].mean(axis=-1) for band in bands])
-    return list(np.mean(energies, axis=0))
+    return [np.concatenate(band) for band in zip(*energies, strict=True)]
+
+
+def _powers(blocks: npt.NDArray[Any]) -> Array:
+    """Return the energy of blocks by frequency."""
+    powers: Array = np.square(dctn(blocks.astype(np.float64), axes=(2, 3), norm="ortho"))
+    return powers
 
 
 def _blocks(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
