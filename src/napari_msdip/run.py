@@ -148,7 +148,7 @@ class Run:
 
     @property
     def _measures_again(self) -> bool:
-        """Whether the noise is measured a second time: see ``residual``."""
+        """Whether the noise is measured a second time, by what a first part removed."""
         wanted = self.plan.options.remeasure and bool(self.plan.options.recorruption)
         return wanted and not self.measured.noise.is_certain
 
