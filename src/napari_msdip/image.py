@@ -135,15 +135,13 @@ def iter_denoise_part(
     ready = Prepared.of(image, channel_axis, options, equalise=measured is None)
     if warm_start is not None:
         options = warm_start.adapted(options)
-    channels, *size = ready.planar.shape
-    plan = resolve(options, (size[0], size[1]), ready.sigma, channels=channels)
+    planar = ready.planar
+    plan = resolve(options, planar.shape[1:], ready.sigma, channels=len(planar))
     # Only now, as a plan that cannot be made is refused before any long work.
     found = measured or ready.measured
     # As it came, an image has its hot pixels still.
     given = None if options.remove_hot_pixels else ready.given
-    units = Units.of(
-        ready.planar, given, ready.layout, found.normalisation, options.output_dtype
-    )
+    units = Units.of(planar, given, ready.layout, found.normalisation, options.output_dtype)
     return Run(units, plan, found, should_stop, warm_start).steps()
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCKS_PER_BIN",
+    "LEAST_LEVELS",
     "LEVEL_BLOCK",
     "LEVEL_SHARE",
     "Blocks",
@@ -35,6 +36,8 @@ Array = npt.NDArray[np.float64]
 LEVEL_BLOCK = 8
 LEVEL_SHARE = 0.1
 BLOCKS_PER_BIN = 12
+# Fewer levels say nothing of how they depend on the intensity.
+LEAST_LEVELS = 4
 _INTENSITY_BINS = 8
 _SIMULATED_SIDE = 128
 _SIMULATIONS = 3

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.stats import theilslopes
 
 from napari_msdip._noise.blocks import (
+    LEAST_LEVELS,
     LEVEL_BLOCK,
     LEVEL_SHARE,
     Blocks,
@@ -49,7 +50,6 @@ _MOST_MISFIT = 0.12
 # variance, and how far brighter ones may lie above it. They hold what is bright.
 _DARKER = 5 / 8
 _MOST_ABOVE = 1.2
-_LEAST_LEVELS = 4
 
 
 def with_levels(model: NoiseModel, blocks: Blocks, simulated: Array) -> NoiseModel:
@@ -136,7 +136,7 @@ def bounded(intensities: Array, sigmas: Array) -> Array:
     does not follow a line in darker blocks either, as in a JPEG, they tell nothing.
     """
     count = round(_DARKER * len(sigmas))
-    if count < _LEAST_LEVELS:
+    if count < LEAST_LEVELS:
         return sigmas
     variances = np.square(sigmas)
     slope, start, *_ = theilslopes(variances[:count], intensities[:count])

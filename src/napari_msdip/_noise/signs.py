@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from napari_msdip._noise.blocks import (
+    LEAST_LEVELS,
     LEVEL_SHARE,
     Blocks,
     cut_blocks,
@@ -37,7 +38,6 @@ _CALMEST = 0.25
 # many standard errors count.
 _INDEPENDENT = 20
 _CLEARLY = 3.5
-_LEAST_LEVELS = 4
 
 
 def contrast(planar: Planar) -> float:
@@ -118,7 +118,7 @@ def _third_moment(residuals: Array) -> float:
 
 def rise(model: NoiseModel) -> float:
     """Return how steadily levels rise with the intensity, from -1 to 1."""
-    if len(model.sigmas) < _LEAST_LEVELS or not np.ptp(model.sigmas):
+    if len(model.sigmas) < LEAST_LEVELS or not np.ptp(model.sigmas):
         return 0.0
     return float(spearmanr(model.intensities, model.sigmas).statistic)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Leftover", "note_outcome", "noted_outcome", "noting_copy"]
+__all__ = ["Leftover", "note_outcome", "noting_copy"]
 
 _COPY = f"{PROVENANCE_KEY}_copy"
 
@@ -43,14 +43,6 @@ def note_outcome(store: Path, provenance: Mapping[str, Any]) -> None:
             f"out: how the planes came about could not be noted in {store}: {error}",
             stacklevel=3,
         )
-
-
-def noted_outcome(store: Path) -> dict[str, Any]:
-    """Return what is noted in a store of how its planes came about, nothing if nothing."""
-    import zarr
-
-    noted: Any = zarr.open_group(str(store), mode="r").attrs.get(PROVENANCE_KEY, {})
-    return dict(noted)
 
 
 @dataclass(frozen=True)

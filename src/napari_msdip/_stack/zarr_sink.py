@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from napari_msdip._stack.durable import sweep, sync_description
 from napari_msdip._stack.journal import JOURNAL, Journal
-from napari_msdip._stack.notes import note_outcome, noted_outcome
+from napari_msdip._stack.notes import note_outcome
 from napari_msdip._stack.zarr_planes import Reordered, ZarrWriter, open_array
 from napari_msdip.io import (
     Metadata,
     annotate_zarr,
     ngff_names,
     ngff_order,
+    read_provenance,
     split_suffix,
 )
 
@@ -126,7 +127,7 @@ class ZarrSink:
             str(folder), layout, order, self._journal.header.get("run")
         )
         # What is there is of these planes only if some are done.
-        self.noted = noted_outcome(root) if self.done else {}
+        self.noted = read_provenance(root) if self.done else {}
         begun: Mapping[str, str] = self._journal.header["versions"]
         self.versions: Mapping[str, str] = self.noted.get("versions", begun)
         self._now: Mapping[str, str] = header["versions"]
