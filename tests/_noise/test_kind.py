@@ -207,8 +207,11 @@ def test_noise_correlated_along_one_axis_is_a_scanners() -> None:
     for change in (
         {"anisotropy": 0.1},
         {"correlation": 0.5, "level": 9.0},
-        {"excess": 0.4},
-        {"unevenness": 2.0},
+        {"level": 7.5},
+        {"level": 17.0},
+        {"excess": 0.3},
+        {"unevenness": 1.85},
+        {"excess": 0.15, "unevenness": 1.4},
     ):
         texture = dataclasses.replace(lines, **change)
         assert kind_of_noise(texture, IMAGE) is Kind.WHITE

@@ -86,8 +86,10 @@ _RESAMPLED_EXCESS = 14.0
 _RESAMPLED_UNEVENNESS = 2.5
 _RESAMPLED_LIMIT = 4.5
 _LEAST_FALL = 0.25
-_MOST_EXCESS = 0.2
-_MOST_UNEVENNESS = 1.7
+# Unevenness over and within together, the first counted so many times. Above are textures,
+# and noise whose level they hide.
+_COUNTED = 3.0
+_MOST_UNEVEN = 1.8
 # Logarithm of level over highest that resampling makes of white noise, by correlation.
 _LEVEL_BY_CORRELATION = (1.7, 5.0)
 _LEVEL_UNEXPLAINED = 0.25
@@ -95,13 +97,16 @@ _LEVEL_UNEXPLAINED = 0.25
 _FALL_BY_CORRELATION = 1.7
 _FALL_UNEXPLAINED = 0.12
 # Or along the lines of a scanner: correlated along one axis, and hardly along the other.
+# What two or three pixels share is stronger than the highest frequencies by these factors.
 _ALONG_LINES = 0.25
 _ACROSS_LINES = 0.25
+_STRONGER_BY_LINES = (1.9, 3.9)
 # Or resampled among crowded spots, as in a sky, which are uneven within whatever the noise
 # and raise its correlation and level, but not as much as fine texture does. They stand
 # out on one side of what is around them, which texture seldom does: skewness of details
 # between these widths in pixels.
 _CROWDED_CORRELATION = 0.28
+_CROWDED_UNEVENNESS = 1.7
 _CROWDED_LEVEL_RATIO = 3.8
 _SPOT_WIDTHS = (0.7, 4.0)
 _OUTSTANDING = 3.1
@@ -315,8 +320,7 @@ def _is_filtered(evidence: Evidence) -> bool:
 
 
 def _is_resampled(evidence: Evidence) -> bool:
-    patchy = evidence.unevenness >= _MOST_UNEVENNESS or evidence.excess >= _MOST_EXCESS
-    if patchy:
+    if _COUNTED * evidence.excess + evidence.unevenness >= _MOST_UNEVEN:
         return False
     if _is_along_lines(evidence):
         return True
@@ -333,12 +337,15 @@ def _is_resampled(evidence: Evidence) -> bool:
 
 def _is_along_lines(evidence: Evidence) -> bool:
     across = evidence.correlation - evidence.anisotropy / 2
-    return evidence.anisotropy > _ALONG_LINES and across < _ACROSS_LINES
+    if evidence.anisotropy <= _ALONG_LINES or across >= _ACROSS_LINES:
+        return False
+    least, most = (factor * _known(evidence.highest) for factor in _STRONGER_BY_LINES)
+    return least < evidence.level < (most or math.inf)
 
 
 def _is_resampled_among_spots(evidence: Evidence, planar: Planar) -> bool:
     highest = _known(evidence.highest)
-    even = evidence.excess < _EVEN and evidence.unevenness >= _MOST_UNEVENNESS
+    even = evidence.excess < _EVEN and evidence.unevenness >= _CROWDED_UNEVENNESS
     correlated = evidence.correlation > _CROWDED_CORRELATION
     if not (even and correlated and highest > evidence.step):
         return False
