@@ -41,17 +41,25 @@ class _Reliance:
         How much of that the mean of a group takes.
     bayes_share : float
         How much of the result is non-local Bayes'. The filters err differently.
+    guides : tuple of float
+        How much of the noisy image patches are compared by in each pass of non-local
+        Bayes. Patches that are alike in it share their noise, those alike in a pilot its
+        errors, so the better the pilot the less.
     """
 
     share: float
     margin: float
     mean_share: float
     bayes_share: float
+    guides: tuple[float, ...]
 
 
-_CERTAIN = _Reliance(share=1.0, margin=1.0, mean_share=1 / 6, bayes_share=0.7)
-_UNCERTAIN = _Reliance(share=0.5, margin=1.5, mean_share=0.0, bayes_share=0.5)
-_PASSES = 2
+_CERTAIN = _Reliance(
+    share=1.0, margin=1.0, mean_share=1 / 6, bayes_share=0.7, guides=(0.25, 0.0)
+)
+_UNCERTAIN = _Reliance(
+    share=0.5, margin=1.5, mean_share=0.0, bayes_share=0.5, guides=(0.5, 0.5)
+)
 # Share of the work.
 _COLLABORATIVE = 0.4
 
@@ -87,8 +95,8 @@ def refined(
     steps = collaborative_filter(noisy, pilot, sigma, noise, share=share, margin=margin)
     first = yield from _part(steps, 0.0, _COLLABORATIVE)
     found = first
-    each = (1 - _COLLABORATIVE) / _PASSES
-    for n in range(_PASSES):
+    each = (1 - _COLLABORATIVE) / len(reliance.guides)
+    for n, guide in enumerate(reliance.guides):
         steps = bayes_filter(
             noisy,
             found,
@@ -97,6 +105,7 @@ def refined(
             share=share,
             margin=margin,
             mean_share=reliance.mean_share,
+            guide=guide,
         )
         found = yield from _part(steps, _COLLABORATIVE + n * each, each)
     return torch.lerp(first, found, reliance.bayes_share)

@@ -34,8 +34,6 @@ _PATCH = 5
 _STEP = 4
 _SEARCH = 15
 _GROUP = 48
-# As for the collaborative filter: patches are alike in the mean of pilot and noisy image.
-_GUIDE = 0.5
 # Of the noise's variance: correlated noise has next to nothing in some directions.
 _LEAST_VARIANCE = 1e-4
 # Keeps equations solvable where there is neither noise nor structure, or hardly noise. As
@@ -53,6 +51,7 @@ def bayes_filter(
     share: float = 1.0,
     margin: float = 1.0,
     mean_share: float = 0.0,
+    guide: float = 0.5,
 ) -> Generator[float, None, Tensor]:
     """Estimate the patches of each group from their covariance in the pilot.
 
@@ -73,6 +72,8 @@ def bayes_filter(
         Factor on the noise's variance; above 1 where that is measured too low.
     mean_share : float
         How much of what is filtered a group's mean takes; the rest is the pilot's.
+    guide : float
+        How much of the noisy image patches are compared by; the rest is the pilot's.
 
     Yields
     ------
@@ -103,7 +104,7 @@ def bayes_filter(
         mean_share=mean_share,
     )
     total, weights = torch.zeros_like(work.data), torch.zeros_like(work.variance)
-    for done, corners in grid.groups(grid.fitted(torch.lerp(pilot, noisy, _GUIDE))[0]):
+    for done, corners in grid.groups(grid.fitted(torch.lerp(pilot, noisy, guide))[0]):
         members = corners[:, :, None] + work.pixels
         flat = members.flatten()
         for channel, found in enumerate(work.estimated(members)):
