@@ -64,3 +64,18 @@ def test_an_uncertain_level_brings_less_of_the_noisy_image_back() -> None:
         for noise in (WHITE, uncertain)
     )
     assert carefully < certainly
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_smooth_pilot_does_not_get_noise_back(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    clean = gaussian_filter((rng.random((96, 96)) < 0.003).astype(float), 8)
+    clean /= clean.max()
+    noisy = clean + rng.normal(0, 0.2, clean.shape)
+    image, seen, pilot = (
+        torch.from_numpy(each.astype(np.float32))[None, None]
+        for each in (clean, noisy, gaussian_filter(noisy, 4))
+    )
+    noise = NoiseModel.white(1, 0.2, 4)
+    result, _ = driven(refined(seen, pilot, torch.full_like(seen, 0.2), noise))
+    assert error(result, image) < 0.92 * error(pilot, image)
