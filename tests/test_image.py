@@ -819,15 +819,16 @@ def test_where_faint_noise_may_be_texture_a_share_of_the_image_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     noisy = noisy_picture(SHAPE, sigma=0.02)
-    plain = denoise(noisy, TINY).image
     as_it_is = measured.measure_noise
 
-    def doubtful(*image: Any) -> Any:
-        return dataclasses.replace(as_it_is(*image), noisy_share=0.3)
+    def denoised(share: float) -> Any:
+        def doubtful(*image: Any) -> Any:
+            return dataclasses.replace(as_it_is(*image), noisy_share=share)
 
-    monkeypatch.setattr(measured, "measure_noise", doubtful)
+        monkeypatch.setattr(measured, "measure_noise", doubtful)
+        return denoise(noisy, TINY).image
 
-    insured = denoise(noisy, TINY).image
+    plain, insured = denoised(0.0), denoised(0.3)
 
     np.testing.assert_allclose(insured, 0.7 * plain + 0.3 * noisy, atol=1e-5)
     bare = TINY.replace(guard=False)

@@ -61,3 +61,38 @@ def test_only_an_image_without_any_variation_is_constant() -> None:
     flat = np.stack([np.full((16, 18), 3.0), np.full((16, 18), 7.0)])
     assert units(flat, 0).is_constant
     assert not units(picture("uint8")).is_constant
+
+
+@pytest.mark.parametrize("value", [0, 65535])
+def test_padding_and_saturated_areas_stay_as_they_are(value: int) -> None:
+    image = np.random.default_rng(0).integers(300, 500, (64, 60)).astype(np.uint16)
+    image[:, :20] = image[30:50, 30:50] = value
+    own = units(image)
+    back = own.restored(own.normalised("cpu") + 0.1)
+    kept = back == image
+    assert kept[:, :20].all()
+    assert kept[30:50, 30:50].all()
+    assert not kept[image != value].any()
+
+
+def test_each_channel_has_its_own_padding() -> None:
+    image = np.random.default_rng(0).normal(5, 1, (2, 40, 40)).astype(np.float32)
+    image[0, :, :20] = 0
+    own = units(image, 0)
+    back = own.restored(own.normalised("cpu") + 0.1)
+    assert (back[0, :, :20] == 0).all()
+    assert (back[1] != image[1]).all()
+
+
+def test_few_photons_are_no_padding() -> None:
+    dark = np.random.default_rng(0).poisson(0.1, (128, 128)).astype(np.uint8)
+    assert units(dark).noiseless is None
+
+
+def test_scales_of_a_padded_image_keep_their_size() -> None:
+    image = picture("float32")
+    image[:9] = 0
+    own = units(image)
+    assert own.noiseless is not None
+    small = own.normalised("cpu")[..., ::2, ::2]
+    assert own.restored(small).shape == (8, 9)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
 from napari_msdip.pixels import restored
@@ -21,6 +22,10 @@ __all__ = ["Units"]
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
 
+# Squares of one value, this wide, are padding or saturated: noise has none, nor have dark
+# areas, from one photon in twenty pixels on.
+_ONE_VALUE = 17
+
 
 @dataclass(frozen=True, eq=False)
 class Units:
@@ -30,6 +35,8 @@ class Units:
     ----------
     planar : ndarray
         ``(C, Y, X)`` float32, as far as it lies within the range that is worked in.
+    noiseless : ndarray or None
+        ``(C, Y, X)`` where there is no noise to remove; values there stay as they are.
     beyond : Tensor or None
         ``(1, C, Y, X)`` what lies beyond; noise is nothing beside it, so it comes back as
         it is.
@@ -44,6 +51,7 @@ class Units:
     """
 
     planar: Planar
+    noiseless: npt.NDArray[np.bool_] | None
     beyond: Tensor | None
     given: Array | None
     layout: Layout
@@ -64,7 +72,8 @@ class Units:
         beyond = None
         if (within != planar).any():
             beyond = torch.from_numpy(planar - within)[None]
-        return cls(within, beyond, given, layout, normalisation, output_dtype)
+        noiseless = _noiseless(within)
+        return cls(within, noiseless, beyond, given, layout, normalisation, output_dtype)
 
     @property
     def is_constant(self) -> bool:
@@ -93,6 +102,18 @@ class Units:
         return self.given.astype(dtype, order="C")
 
     def _as_given(self, values: npt.NDArray[np.float64]) -> Array:
+        if self.noiseless is not None and values.shape == self.noiseless.shape:
+            values = np.where(self.noiseless, self.planar, values)
         if self.beyond is not None:
             values = values + resize(self.beyond, values.shape[1:])[0].numpy()
         return restored(values, self.layout, self.output_dtype)
+
+
+def _noiseless(planar: Planar) -> npt.NDArray[np.bool_] | None:
+    """Return where an image ``(C, Y, X)`` has one value all around; None if nowhere."""
+    window = (1, _ONE_VALUE, _ONE_VALUE)
+    flat = minimum_filter(planar, window) == maximum_filter(planar, window)
+    if not flat.any():
+        return None
+    wide: npt.NDArray[np.bool_] = maximum_filter(flat, window, mode="constant")
+    return wide
