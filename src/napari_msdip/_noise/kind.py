@@ -3,8 +3,8 @@
 Fine texture looks correlated, and so do soft gradients under white noise. Four signs
 tell noise from them: how much there is beyond what an estimator for white noise finds,
 how it falls off towards the highest frequencies, how much is left there, and how even
-the flattest parts of the image are. ``docs/method.md`` says on which images the limits
-were drawn.
+the flattest parts of the image are. ``docs/noise-measurement.md`` says on which images
+the limits were drawn.
 """
 
 from __future__ import annotations
