@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def test_an_uncertain_level_brings_less_of_the_noisy_image_back() -> None:
         for noise in (WHITE, uncertain)
     )
     assert carefully < certainly
+
+
+def test_the_more_the_level_has_grown_the_more_noise_goes() -> None:
+    image = picture()
+    noisy = noisy_version(image)
+    pilot = torch.from_numpy(gaussian_filter(noisy.numpy(), (0, 0, 1, 1)))
+    removed = []
+    for growth in (0.8, 1.0, 1.2):
+        noise = dataclasses.replace(WHITE, is_certain=False, growth=growth)
+        result, _ = driven(refined(noisy, pilot, level(noisy), noise))
+        removed.append(error(result, noisy))
+    assert all(less < 0.99 * more for less, more in itertools.pairwise(removed))
 
 
 @pytest.mark.parametrize("seed", [0, 2])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from napari_msdip._refinement.bayes import bayes_filter
@@ -34,9 +35,6 @@ class _Reliance:
     ----------
     share : float
         How far they go back to the noisy image.
-    margin : float
-        How much noise they expect, of what was measured: more where less is seen than
-        there is.
     mean_share : float
         How much of that the mean of a group takes.
     bayes_share : float
@@ -48,18 +46,18 @@ class _Reliance:
     """
 
     share: float
-    margin: float
     mean_share: float
     bayes_share: float
     guides: tuple[float, ...]
 
 
-_CERTAIN = _Reliance(
-    share=1.0, margin=1.0, mean_share=1 / 6, bayes_share=0.7, guides=(0.25, 0.0)
-)
-_UNCERTAIN = _Reliance(
-    share=0.5, margin=1.5, mean_share=0.0, bayes_share=0.5, guides=(0.5, 0.5)
-)
+_CERTAIN = _Reliance(share=1.0, mean_share=1 / 6, bayes_share=0.7, guides=(0.25, 0.0))
+_UNCERTAIN = _Reliance(share=0.5, mean_share=0.0, bayes_share=0.5, guides=(0.5, 0.5))
+# Variance to expect, of what was measured, where that is uncertain: the more a second
+# measurement found beyond the first, the more there is beyond the second. By how much the
+# level grew.
+_GROWTHS = (0.9, 0.97, 1.06, 1.1)
+_MARGINS = (1.0, 1.5, 1.5, 3.5)
 # Share of the work.
 _COLLABORATIVE = 0.4
 
@@ -91,7 +89,7 @@ def refined(
         ``(1, C, H, W)``.
     """
     reliance = _CERTAIN if noise.is_certain else _UNCERTAIN
-    share, margin = reliance.share, reliance.margin
+    share, margin = reliance.share, _margin(noise)
     steps = collaborative_filter(noisy, pilot, sigma, noise, share=share, margin=margin)
     first = yield from _part(steps, 0.0, _COLLABORATIVE)
     found = first
@@ -109,6 +107,13 @@ def refined(
         )
         found = yield from _part(steps, _COLLABORATIVE + n * each, each)
     return torch.lerp(first, found, reliance.bayes_share)
+
+
+def _margin(noise: NoiseModel) -> float:
+    """How much more variance to expect than was measured."""
+    if noise.is_certain:
+        return 1.0
+    return float(np.interp(noise.growth, _GROWTHS, _MARGINS))
 
 
 def _part(

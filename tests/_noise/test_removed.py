@@ -60,6 +60,7 @@ def test_a_perfect_result_tells_the_noise_whatever_was_measured_before(
     assert level(model, noisy) == pytest.approx(0.1, rel=0.1)
     expected = np.exp(-1 / (4 * width**2))
     assert model.neighbour_correlation == pytest.approx(expected, abs=0.08)
+    assert model.growth == pytest.approx(0.1 / first, rel=0.1)
 
 
 def test_noise_that_a_result_has_kept_is_missed_in_part_only() -> None:

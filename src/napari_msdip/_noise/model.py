@@ -39,6 +39,8 @@ class NoiseModel:
     is_certain : bool
         Whether the level was measured where there is hardly anything but noise. That of
         a camera's correlated noise is not: mostly it comes out low.
+    growth : float
+        Level over that of the measurement before; 1 if it was measured once.
     noisy_share : float
         Share of the noisy image that a result had better keep, as what passes for noise
         this faint may be texture.
@@ -54,6 +56,7 @@ class NoiseModel:
     sigmas: Array
     asymmetry: float = 0.0
     is_certain: bool = True
+    growth: float = 1.0
     noisy_share: float = 0.0
     gains: Planar | None = None
 

@@ -66,8 +66,8 @@ def measure_again(
     Returns
     -------
     NoiseModel
-        Powers, correlations and levels by intensity as found; ``noise`` itself where the
-        image is too small to tell.
+        Powers, correlations and levels by intensity as found, and how much the level has
+        grown; ``noise`` itself where the image is too small to tell.
     """
     side = min(_BLOCK, min(noisy.shape[1:]) // 2)
     if side < _LEAST_BLOCK:
@@ -96,7 +96,10 @@ def measure_again(
     found = dataclasses.replace(
         noise, powers=powers / powers.mean(), correlations=correlations
     )
-    return _with_levels(found, noisy, denoised, float(powers.mean()))
+    again = _with_levels(found, noisy, denoised, float(powers.mean()))
+    before = noise.overall(noisy)
+    growth = again.overall(noisy) / before if before > 0 else 1.0
+    return dataclasses.replace(again, growth=growth)
 
 
 def _covariance(noisy: Array, denoised: Array, finest: Array, side: int) -> Array:
