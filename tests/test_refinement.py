@@ -72,7 +72,7 @@ def test_the_more_the_level_has_grown_the_more_noise_goes() -> None:
     noisy = noisy_version(image)
     pilot = torch.from_numpy(gaussian_filter(noisy.numpy(), (0, 0, 1, 1)))
     removed = []
-    for growth in (0.8, 1.0, 1.2):
+    for growth in (1.0, 1.08, 1.2):
         noise = dataclasses.replace(WHITE, is_certain=False, growth=growth)
         result, _ = driven(refined(noisy, pilot, level(noisy), noise))
         removed.append(error(result, noisy))

@@ -56,8 +56,8 @@ _UNCERTAIN = _Reliance(share=0.5, mean_share=0.0, bayes_share=0.5, guides=(0.5, 
 # Variance to expect, of what was measured, where that is uncertain: the more a second
 # measurement found beyond the first, the more there is beyond the second. By how much the
 # level grew.
-_GROWTHS = (0.9, 0.97, 1.06, 1.1)
-_MARGINS = (1.0, 1.5, 1.5, 3.5)
+_GROWTHS = (1.06, 1.1)
+_MARGINS = (1.5, 3.5)
 # Share of the work.
 _COLLABORATIVE = 0.4
 
