@@ -96,10 +96,10 @@ def measure_again(
     found = dataclasses.replace(
         noise, powers=powers / powers.mean(), correlations=correlations
     )
-    again = _with_levels(found, noisy, denoised, float(powers.mean()))
-    before = noise.overall(noisy)
-    growth = again.overall(noisy) / before if before > 0 else 1.0
-    return dataclasses.replace(again, growth=growth)
+    level, before = float(np.sqrt(powers.mean())), noise.overall(noisy)
+    growth = level / before if before > 0 else 1.0
+    again = dataclasses.replace(found, growth=growth)
+    return _with_levels(again, noisy, denoised, level)
 
 
 def _covariance(noisy: Array, denoised: Array, finest: Array, side: int) -> Array:
@@ -151,9 +151,9 @@ def _share_seen(correlation: Array, side: int) -> float:
 
 
 def _with_levels(
-    noise: NoiseModel, noisy: Planar, denoised: Planar, variance: float
+    noise: NoiseModel, noisy: Planar, denoised: Planar, level: float
 ) -> NoiseModel:
-    """Spread the variance over the intensities as the residual has it."""
+    """Spread the level over the intensities as the residual has it."""
     removed, _ = spread_blocks(noisy - denoised, LEVEL_BLOCK, _MOST_LEVEL_BLOCKS)
     _, means = spread_blocks(denoised, LEVEL_BLOCK, _MOST_LEVEL_BLOCKS)
     variances = _variances(removed).mean(axis=1)
@@ -163,6 +163,6 @@ def _with_levels(
         intensities=np.array([means[group].mean() for group in groups]),
         sigmas=np.sqrt([variances[group].mean() for group in groups]),
     )
-    overall = float(np.mean(np.square(levelled.sigma_map(noisy))))
-    scale = np.sqrt(variance / overall) if overall > 0 else 1.0
+    overall = levelled.overall(noisy)
+    scale = level / overall if overall > 0 else 1.0
     return dataclasses.replace(levelled, sigmas=levelled.sigmas * scale)
