@@ -212,6 +212,28 @@ def test_bright_spots_do_not_stand_for_an_image_of_few_photons():
     assert estimate_sigma(image) == pytest.approx(np.sqrt(rate.mean()), rel=0.06)
 
 
+@pytest.fixture
+def narrow_spots():
+    """Sixty spots 1.5 px wide and of height 1, on nothing."""
+    y, x = np.mgrid[:160, :160]
+    centres = np.random.default_rng(0).uniform(8, 152, (60, 2))
+    return sum(np.exp(-((y - v) ** 2 + (x - u) ** 2) / 4.5) for v, u in centres)
+
+
+@pytest.mark.parametrize("peak", [6, 20])
+def test_narrow_spots_do_not_hide_few_photons(narrow_spots, peak):
+    rate = 0.3 + peak * narrow_spots
+    image = np.random.default_rng(0).poisson(rate)
+    assert estimate_sigma(image) == pytest.approx(np.sqrt(rate.mean()), rel=0.1)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 3.0])
+def test_narrow_spots_do_not_hide_noise_clipped_at_black(narrow_spots, sigma):
+    clean = 80 * narrow_spots
+    image = noisy(clean, sigma).clip(0, None).round()
+    assert estimate_sigma(image) == pytest.approx((image - clean).std(), rel=0.15)
+
+
 def test_a_background_clipped_at_black_is_as_noisy_as_what_is_left():
     image = noisy(np.full((96, 96), -9.0), 6.0).clip(0, None).round()
     assert np.mean(image == 0) > 0.9

@@ -46,6 +46,8 @@ _MIN_PLATEAU: Final = 0.3
 # patches that are bright by chance.
 _MIN_CHOSEN: Final = 0.8
 _MIN_TIES: Final = 0.05
+_BLOCK_SIDE: Final = 8
+_MIN_BLOCKS_PER_CLASS: Final = 16
 _SAME: Final = 1e-6
 _DEPENDENT_CHANNELS: Final = 1e-9
 _TINY: Final = 1e-12
@@ -93,7 +95,9 @@ def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = None) -> floa
     absolute second difference, scaled to the standard deviation that Gaussian noise
     would have. Where few distinct differences occur, as in counts of less than about one
     photon a pixel, their median says little, and the level is the nugget of the
-    variogram: the mean square difference of pixels as it would be at no distance.
+    variogram: the mean square difference of pixels as it would be at no distance. Narrow
+    spots hide it, so that it is at least what the mean square second difference is along
+    the straight line that it falls below at no brightness.
 
     References
     ----------
@@ -434,7 +438,7 @@ def _difference_level(plane: Planes) -> float:
     """Return the noise level from second differences, for what is too small for patches."""
     differences = _second_differences(plane)
     if min(plane.shape) > 2 and _has_ties(differences):
-        return _nugget_level(plane)
+        return max(_nugget_level(plane), _level_by_brightness(plane))
     return float(np.median(differences)) / NormalDist().inv_cdf(0.75)
 
 
@@ -473,3 +477,30 @@ def _nugget_level(plane: Planes) -> float:
         near, far = (np.mean(np.square(lines[n:] - lines[:-n])) / 2 for n in (1, 2))
         nuggets.append(2 * near - far)
     return math.sqrt(max(float(np.mean(nuggets)), 0.0))
+
+
+def _level_by_brightness(plane: Planes) -> float:
+    """Return the noise level from second differences, by the brightness around them.
+
+    Spots add to them, but only where they are bright. The line under few blocks would be
+    too low by chance alone, so that of small planes nothing is told.
+    """
+    energies = _block_means(np.square(_second_differences(plane)))
+    if len(energies) < _NOISE_CLASSES * _MIN_BLOCKS_PER_CLASS:
+        return 0.0
+    brightness = _block_means(plane.astype(np.float64)[1:-1, 1:-1])
+    order = np.argsort(brightness, kind="stable")
+    means = [
+        np.array([values[part].mean() for part in np.array_split(order, _NOISE_CLASSES)])
+        for values in (brightness, energies)
+    ]
+    return math.sqrt(max(float(_supporting_line(*means).mean()), 0.0))
+
+
+def _block_means(values: Floats) -> Floats:
+    """Return the means of square blocks, without what is left over at the far sides."""
+    rows, columns = (size // _BLOCK_SIDE for size in values.shape)
+    whole = values[: rows * _BLOCK_SIDE, : columns * _BLOCK_SIDE]
+    blocks = whole.reshape(rows, _BLOCK_SIDE, columns, _BLOCK_SIDE)
+    means: Floats = blocks.mean(axis=(1, 3)).ravel()
+    return means

@@ -118,9 +118,10 @@ def _third_moment(residuals: Array) -> float:
 
 def rise(model: NoiseModel) -> float:
     """Return how steadily levels rise with the intensity, from -1 to 1."""
-    if len(model.sigmas) < LEAST_LEVELS or not np.ptp(model.sigmas):
+    curve = (model.intensities, model.sigmas)
+    if len(model.sigmas) < LEAST_LEVELS or not all(np.ptp(values) for values in curve):
         return 0.0
-    return float(spearmanr(model.intensities, model.sigmas).statistic)
+    return float(spearmanr(*curve).statistic)
 
 
 def calmest(blocks: Blocks) -> Blocks:
