@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import itertools
 import json
+import math
 import urllib.error
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ from napari_msdip._run import fusing
 from napari_msdip.features import Vgg16Features
 from napari_msdip.layer import denoise_layer
 from napari_msdip.pyramid import scale_shapes
+from napari_msdip.tiling import iter_denoise_fitting
 from napari_msdip.vgg_weights import WeightsNotFoundError
 
 if TYPE_CHECKING:
@@ -1202,6 +1204,21 @@ def test_result_tells_noise_that_channels_share() -> None:
     assert estimate_sigma(noisy, channel_axis=2) < 0.05
     result = denoise(noisy, TINY, channel_axis=2)
     assert result.sigma == pytest.approx(0.1, rel=0.3)
+
+
+def test_result_tells_the_noise_of_channels_in_their_own_units() -> None:
+    """Weak channels are brought to the range of strong ones, but that is our business."""
+    clean = clean_picture((96, 136), 2) * np.array([100.0, 1.0])
+    noise = np.random.default_rng(0).standard_normal(clean.shape)
+    noisy = clean + noise * np.array([1.0, 0.3])
+    expected = pytest.approx(math.sqrt((1.0 + 0.3**2) / 2), rel=0.15)
+    whole = denoise(noisy, TINY, channel_axis=2)
+    steps = iter_denoise_fitting(noisy, TINY, channel_axis=2, tile=96)
+    tiled, _ = driven(steps)
+    for result in (whole, tiled):
+        assert result.plan.sigma == expected
+        assert result.scales[0].sigma == expected
+        assert result.sigma == expected
 
 
 def test_result_tells_time_noise_and_plan() -> None:

@@ -158,8 +158,7 @@ class Result:
     sigma : float
         Noise level that was found and removed, in the input's units, root mean square
         over the image: also what is correlated between pixels or shared by channels, which
-        ``estimate_sigma`` cannot see. Of channels whose ranges differ
-        more than tenfold, in units that bring each to the largest range.
+        ``estimate_sigma`` cannot see.
     plan : Plan
         The concrete settings of the run.
     status : Status

@@ -136,7 +136,7 @@ def iter_denoise_part(
     if warm_start is not None:
         options = warm_start.adapted(options)
     planar = ready.planar
-    plan = resolve(options, planar.shape[1:], ready.sigma, channels=len(planar))
+    plan = resolve(options, planar.shape[1:], ready.level, channels=len(planar))
     # Only now, as a plan that cannot be made is refused before any long work.
     found = measured or ready.measured
     # As it came, an image has its hot pixels still.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_msdip._noise.model import NoiseModel
     from napari_msdip.options import Options
 
-__all__ = ["Measured", "Prepared", "measure"]
+__all__ = ["Measured", "Prepared", "level_of_channels", "measure"]
 
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
@@ -59,6 +59,18 @@ def measure(planar: Planar, sigma: float) -> Measured:
     )
 
 
+def level_of_channels(
+    planar: npt.NDArray[np.floating[Any]], layout: Layout, sigma: float
+) -> float:
+    """Return the noise level of planes ``(C, Y, X)`` in the units of their channels.
+
+    That is ``sigma``, their own level, unless they were equalised.
+    """
+    if not layout.maps:
+        return sigma
+    return estimate_sigma(planar * layout.gains[:, None, None], channel_axis=0)
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """An image, or a tile of one, ready for the engine.
@@ -72,7 +84,7 @@ class Prepared:
     layout : Layout
         The way back.
     sigma : float
-        Noise level of the planes.
+        Noise level of the planes, in their units.
     """
 
     given: Array
@@ -97,6 +109,11 @@ class Prepared:
         if equalise:
             planar, layout = equalised(planar, layout)
         return cls(given, planar, layout, estimate_sigma(planar, channel_axis=0))
+
+    @cached_property
+    def level(self) -> float:
+        """Noise level of the image, in its units."""
+        return level_of_channels(self.planar, self.layout, self.sigma)
 
     @cached_property
     def measured(self) -> Measured:

@@ -110,6 +110,11 @@ class Layout:
     offset: float = 0.0
     maps: tuple[Normalisation, ...] = ()
 
+    @property
+    def gains(self) -> npt.NDArray[np.float64]:
+        """``(C,)`` or ``(1,)`` units of each channel that one unit of its planes is."""
+        return np.array([each.gain for each in self.maps] or [1.0])
+
 
 @dataclass(frozen=True, eq=False)
 class Constants:

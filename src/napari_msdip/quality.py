@@ -194,14 +194,13 @@ def _expected_noise(noisy: Plane) -> tuple[Plane, Plane]:
     """
     alike = Layout(np.dtype(np.float32), 0)
     planar, layout = equalised(noisy.astype(np.float32), alike)
-    units = np.array([each.gain for each in layout.maps] or [1.0])
     noise = measure_noise(planar, estimate_sigma(planar, channel_axis=0))
     power = float((noise.sigma_map(planar).astype(np.float64) ** 2).mean())
     # Any noise will do; the same draw every time makes the verdict reproducible.
     (fields,) = noise.fields(noisy.shape[1:], 1, np.random.default_rng(0))
     smooth = ndimage.gaussian_filter(fields, (0, _SMOOTHING, _SMOOTHING))
     gains = np.ones(noisy.shape[1:]) if noise.gains is None else noise.gains
-    return power * smooth.var(axis=(1, 2)) * units**2, gains.astype(np.float64)
+    return power * smooth.var(axis=(1, 2)) * layout.gains**2, gains.astype(np.float64)
 
 
 def _measure(

@@ -32,6 +32,7 @@ from napari_msdip.fit import Fit, Problem, Step, fit_scale
 from napari_msdip.generator import Generator as Network
 from napari_msdip.generator import GeneratorConfig
 from napari_msdip.losses import ScaleConsistency, adaptive_weight
+from napari_msdip.measured import level_of_channels
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.pyramid import resize
 from napari_msdip.refinement import refined
@@ -259,11 +260,12 @@ class Run:
     ) -> Problem:
         scale, options = self.plan.scales[n], self.plan.options
         target = resize(noisy, scale.shape)
-        sigma = estimate_sigma(self.units.inverted(target), channel_axis=0)
+        planes = self.units.inverted(target)
+        sigma = estimate_sigma(planes, channel_axis=0)
         coarser = finished[0].image if finished else None
         return Problem(
             target=target,
-            sigma=sigma,
+            sigma=level_of_channels(planes, self.units.layout, sigma),
             guide=self._guide(target, coarser) if options.guidance else None,
             noise=self._bank(fields, scale.shape),
             consistency=self._consistency(coarser),
@@ -418,10 +420,11 @@ class Run:
     def _reported(
         self, image: Array, scales: tuple[ScaleResult, ...], status: Status
     ) -> Result:
+        noise, layout = self.measured.noise, self.units.layout
         return Result(
             image=image,
             scales=scales,
-            sigma=self.measured.noise.overall(self.units.planar),
+            sigma=noise.overall(self.units.planar) * noise.unit_level(layout.gains),
             plan=self.plan,
             status=status,
             seconds=time.perf_counter() - self._started,

@@ -392,13 +392,16 @@ def _iter_tiles(
             break
         if number < len(tiles) - 1:
             yield part.closing(result, preview=put_back(fused))
-    scale = _summary(results, put_back(finest), shape, ready.sigma)
+    scale = _summary(results, put_back(finest), shape, ready.level)
     whole = replace(
         results[-1],
         image=put_back(fused),
         scales=(scale,),
-        sigma=math.sqrt(sum(result.sigma**2 for result in results) / len(results)),
-        plan=replace(results[-1].plan, options=options, seed=options.seed),
+        sigma=math.sqrt(sum(result.sigma**2 for result in results) / len(results))
+        * ready.measured.noise.unit_level(layout.gains),
+        plan=replace(
+            results[-1].plan, options=options, seed=options.seed, sigma=ready.level
+        ),
         seconds=time.monotonic() - started,
     )
     if whole.status is Status.COMPLETED:

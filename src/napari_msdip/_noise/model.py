@@ -179,6 +179,10 @@ class NoiseModel:
         """Return the noise level of an image ``(C, Y, X)``, root mean square."""
         return float(np.sqrt(np.mean(np.square(self.sigma_map(planar)))))
 
+    def unit_level(self, gains: Array) -> float:
+        """Return what level 1 is, root mean square, where channels have these units."""
+        return float(np.sqrt(np.mean(np.diag(self.channels) * np.square(gains))))
+
     def fields(
         self, shape: tuple[int, int], count: int, rng: np.random.Generator
     ) -> Planar:
