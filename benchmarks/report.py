@@ -221,7 +221,7 @@ def _table(methods: Mapping[str, Mapping[str, float]], columns: Sequence[Column]
 
 
 def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Draw gain over the noisy image against seconds, one figure a set.
+    """Draw gain over the noisy image against processor time, one figure a set.
 
     Returns
     -------
@@ -249,7 +249,7 @@ def _draw(axes: Any, group: Group, methods: Mapping[str, Mapping[str, float]]) -
 
     shown = [label for label in methods if label != "noisy"]
     for label, marker in zip(shown, cycle(MARKERS)):
-        seconds = max(methods[label]["seconds"], SECONDS_FLOOR)
+        seconds = max(methods[label]["cpu_seconds"], SECONDS_FLOOR)
         axes.plot(seconds, methods[label]["gain"], marker, label=label)
     # Labels beside the points would cover each other where methods are alike.
     axes.legend(fontsize=8)
@@ -259,7 +259,7 @@ def _draw(axes: Any, group: Group, methods: Mapping[str, Mapping[str, float]]) -
         LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5))
     )
     axes.margins(x=0.25, y=0.1)
-    axes.set_xlabel("seconds per image")
+    axes.set_xlabel("processor seconds per image")
     axes.set_ylabel("PSNR gain over noisy (dB)")
     axes.set_title(_title(group), fontsize=10)
     axes.grid(alpha=0.3)
