@@ -41,7 +41,7 @@ class Problem:
     target : Tensor
         ``(1, C, H, W)`` noisy image y_n, normalised.
     sigma : float
-        Noise level of y_n as eq. 4 means it, in the image's units.
+        Noise level of y_n, in the image's units.
     guide : Tensor or None
         ``(1, C, H, W)`` coarser result at this size, if the generator sees it.
     noise : NoiseBank or None

@@ -95,9 +95,9 @@ def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = None) -> floa
     absolute second difference, scaled to the standard deviation that Gaussian noise
     would have. Where few distinct differences occur, as in counts of less than about one
     photon a pixel, their median says little, and the level is the nugget of the
-    variogram: the mean square difference of pixels as it would be at no distance. Narrow
-    spots hide it, so that it is at least what the mean square second difference is along
-    the straight line that it falls below at no brightness.
+    variogram: the mean square difference of pixels as it would be at no distance. As
+    narrow spots hide it, the level is at least that of the mean square second differences
+    in blocks, which depends on the brightness along the highest straight line below them.
 
     References
     ----------
@@ -438,7 +438,7 @@ def _difference_level(plane: Planes) -> float:
     """Return the noise level from second differences, for what is too small for patches."""
     differences = _second_differences(plane)
     if min(plane.shape) > 2 and _has_ties(differences):
-        return max(_nugget_level(plane), _level_by_brightness(plane))
+        return max(_nugget_level(plane), _level_by_brightness(plane, differences))
     return float(np.median(differences)) / NormalDist().inv_cdf(0.75)
 
 
@@ -479,13 +479,13 @@ def _nugget_level(plane: Planes) -> float:
     return math.sqrt(max(float(np.mean(nuggets)), 0.0))
 
 
-def _level_by_brightness(plane: Planes) -> float:
+def _level_by_brightness(plane: Planes, differences: Floats) -> float:
     """Return the noise level from second differences, by the brightness around them.
 
     Spots add to them, but only where they are bright. The line under few blocks would be
     too low by chance alone, so that of small planes nothing is told.
     """
-    energies = _block_means(np.square(_second_differences(plane)))
+    energies = _block_means(np.square(differences))
     if len(energies) < _NOISE_CLASSES * _MIN_BLOCKS_PER_CLASS:
         return 0.0
     brightness = _block_means(plane.astype(np.float64)[1:-1, 1:-1])
