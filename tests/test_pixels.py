@@ -22,6 +22,7 @@ from napari_msdip.pixels import (
     checked_image,
     equalised,
     restored,
+    whole_blocks,
 )
 
 if TYPE_CHECKING:
@@ -374,3 +375,10 @@ def test_no_value_is_too_far_from_the_rest() -> None:
     inside = Normalisation.of(planar).within(planar)
     assert 90 < normalisation.apply(inside).max() < 110
     assert -110 < normalisation.apply(inside).min() < -90
+
+
+def test_whole_blocks_leave_out_what_is_left_over() -> None:
+    plane = counted((7, 11))
+    blocks = whole_blocks(plane, 3)
+    assert blocks.shape == (2, 3, 3, 3)
+    np.testing.assert_array_equal(blocks[1, :, 2], plane[3:6, 6:9])

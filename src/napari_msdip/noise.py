@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from napari_msdip.pixels import as_planes, checked_array
+from napari_msdip.pixels import as_planes, checked_array, whole_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -485,10 +485,10 @@ def _level_by_brightness(plane: Planes, differences: Floats) -> float:
     Spots add to them, but only where they are bright. The line under few blocks would be
     too low by chance alone, so that of small planes nothing is told.
     """
-    energies = _block_means(np.square(differences))
+    energies = _means_of_blocks(np.square(differences))
     if len(energies) < _NOISE_CLASSES * _MIN_BLOCKS_PER_CLASS:
         return 0.0
-    brightness = _block_means(plane.astype(np.float64)[1:-1, 1:-1])
+    brightness = _means_of_blocks(plane.astype(np.float64)[1:-1, 1:-1])
     order = np.argsort(brightness, kind="stable")
     means = [
         np.array([values[part].mean() for part in np.array_split(order, _NOISE_CLASSES)])
@@ -497,10 +497,6 @@ def _level_by_brightness(plane: Planes, differences: Floats) -> float:
     return math.sqrt(max(float(_supporting_line(*means).mean()), 0.0))
 
 
-def _block_means(values: Floats) -> Floats:
-    """Return the means of square blocks, without what is left over at the far sides."""
-    rows, columns = (size // _BLOCK_SIDE for size in values.shape)
-    whole = values[: rows * _BLOCK_SIDE, : columns * _BLOCK_SIDE]
-    blocks = whole.reshape(rows, _BLOCK_SIDE, columns, _BLOCK_SIDE)
-    means: Floats = blocks.mean(axis=(1, 3)).ravel()
+def _means_of_blocks(values: Floats) -> Floats:
+    means: Floats = whole_blocks(values, _BLOCK_SIDE).mean(axis=(1, 3)).ravel()
     return means

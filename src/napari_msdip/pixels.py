@@ -25,6 +25,7 @@ __all__ = [
     "equalised",
     "restored",
     "robust_range",
+    "whole_blocks",
 ]
 
 Array = npt.NDArray[Any]
@@ -410,3 +411,12 @@ def restored(
     else:
         values = np.clip(values, np.finfo(dtype).min, np.finfo(dtype).max)
     return as_image(values.astype(dtype), layout.channel_axis)
+
+
+def whole_blocks(plane: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
+    """Return square blocks of a plane ``(Y, X)``, as ``(rows, side, columns, side)``.
+
+    What is left over at the far sides is in none.
+    """
+    rows, columns = (size // side for size in plane.shape)
+    return plane[: rows * side, : columns * side].reshape(rows, side, columns, side)

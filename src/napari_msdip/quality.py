@@ -19,7 +19,14 @@ from scipy import ndimage
 
 from napari_msdip._noise.flattest import measure_noise
 from napari_msdip.noise import estimate_sigma
-from napari_msdip.pixels import Layout, as_planes, checked_array, equalised, robust_range
+from napari_msdip.pixels import (
+    Layout,
+    as_planes,
+    checked_array,
+    equalised,
+    robust_range,
+    whole_blocks,
+)
 
 __all__ = ["QualityReport", "Verdict", "assess"]
 
@@ -300,9 +307,9 @@ def _noise_left(noisy: Plane, denoised: Plane, gains: Plane) -> float:
     field; fine texture of the object does not, and is not counted.
     """
     side = 8
-    flatness = _blocks(_gradient(denoised, 3.0), side).mean(axis=(1, 3))
+    flatness = whole_blocks(_gradient(denoised, 3.0), side).mean(axis=(1, 3))
     before, after = (
-        _blocks(image - ndimage.uniform_filter(image, 5), side)
+        whole_blocks(image - ndimage.uniform_filter(image, 5), side)
         for image in (noisy, denoised)
     )
     varying = before.var(axis=(1, 3))
@@ -310,7 +317,7 @@ def _noise_left(noisy: Plane, denoised: Plane, gains: Plane) -> float:
     noisy_blocks = varying > 1e-6 * varying.mean()
     if not noisy_blocks.any():
         return 0.0
-    octaves = np.rint(2 * np.log2(_blocks(gains, side).mean(axis=(1, 3))))
+    octaves = np.rint(2 * np.log2(whole_blocks(gains, side).mean(axis=(1, 3))))
     parts = [noisy_blocks & (octaves == octave) for octave in np.unique(octaves)]
     least = min(_LEAST_BLOCKS, noisy_blocks.sum() / len(parts))
     return max(
@@ -342,18 +349,11 @@ def _block_shift(residual: Plane) -> float:
     """
     side = min(_BLOCK, min(residual.shape) // _SUBBLOCK * _SUBBLOCK)
     per_side = side // _SUBBLOCK
-    small = _blocks(residual, _SUBBLOCK).mean(axis=(1, 3))
-    blocks = _blocks(small, per_side)
+    small = whole_blocks(residual, _SUBBLOCK).mean(axis=(1, 3))
+    blocks = whole_blocks(small, per_side)
     means = np.abs(blocks.mean(axis=(1, 3)))
     error = blocks.std(axis=(1, 3), ddof=1) / per_side
     return float(np.maximum(means - 3 * error, 0).max())
-
-
-def _blocks(image: Plane, side: int) -> Plane:
-    """Return whole blocks, shape (rows, side, columns, side)."""
-    rows, columns = (size // side for size in image.shape)
-    cut = image[: rows * side, : columns * side]
-    return cut.reshape(rows, side, columns, side)
 
 
 def _judge(numbers: dict[str, float], spread: float) -> tuple[Verdict, str]:
