@@ -16,6 +16,7 @@ from napari_msdip._cli import tasks
 from napari_msdip.cli import main
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -63,6 +64,13 @@ def test_what_tifffile_complains_about_is_a_note(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 class TestAborted:
+    @pytest.fixture(autouse=True)
+    def heeded(self) -> Iterator[None]:
+        """Heed interrupts, which a shell lets what it runs in the background ignore."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+        signal.signal(signal.SIGINT, before)
+
     def test_before_the_first_step_it_tells_what_was_there(
         self,
         fake: FakeEngine,
