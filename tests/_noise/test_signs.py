@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -6,10 +8,8 @@ from napari_msdip._noise.signs import rise
 
 
 def model(intensities, sigmas):
-    return NoiseModel(
-        axes=np.eye(1),
-        powers=np.ones(1),
-        correlations=np.zeros((1, 2)),
+    return dataclasses.replace(
+        NoiseModel.white(1, 1.0, 1),
         intensities=np.array(intensities, dtype=float),
         sigmas=np.array(sigmas, dtype=float),
     )
