@@ -60,11 +60,15 @@ _FAINT = 0.05
 _UNEVEN_BLOCKS = 0.1
 _SLIGHTLY_UNEVEN_BLOCKS = 0.05
 _LEAST_CAUTIOUS = 1 / 3
-# Below these shares of the range even that may be mostly texture. Error and noise are
-# nearly independent then, so that this much of the noisy image costs little where the
-# level is right, and saves much where it is not.
-_FAINTEST = (0.015, 0.03)
+# Even that may be mostly texture. Error and noise are nearly independent then, so that this
+# much of the noisy image costs little where the level is right, and saves much where it is
+# not: below the first of these shares of the range, or where the estimator for white noise
+# finds so many times as much, or somewhat more while the flattest blocks are very uneven.
 _NOISY_SHARE = 0.3
+_FAINTEST = (0.015, 0.03)
+_AT_ODDS = (1.2, 1.4)
+_SLIGHTLY_AT_ODDS = (1.05, 1.1)
+_VERY_UNEVEN_BLOCKS = (0.2, 0.45)
 # Crowded spots make blocks uneven within.
 _CROWDED = 2.0
 # Where the flattest blocks differ no more than this beyond what noise explains, hardly
@@ -205,9 +209,7 @@ def _white_by_intensity(seen: _Sight, planar: Planar) -> NoiseModel:
     level = steady.overall(planar)
     sigma = float(np.clip(level, _LEAST_CAUTIOUS * sigma, sigma))
     noise = _scaled(steady, planar, sigma, uncorrelated(_REACH), channels)
-    # Texture that channels share does not pass for noise.
-    insured = doubtful and len(planar) == 1
-    share = _insurance(sigma, evidence.contrast) if insured else 0.0
+    share = _insurance(sigma, evidence, len(planar)) if doubtful else 0.0
     return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
 
 
@@ -292,6 +294,17 @@ def _with_caution(evidence: Evidence) -> float:
     return float(np.clip(evidence.highest, _LEAST_CAUTIOUS * sigma, sigma))
 
 
-def _insurance(sigma: float, contrast: float) -> float:
+def _insurance(sigma: float, evidence: Evidence, channels: int) -> float:
     """Return the share of the noisy image to keep where its noise may be texture."""
-    return float(np.interp(sigma, np.multiply(_FAINTEST, contrast), (_NOISY_SHARE, 0.0)))
+    odds = evidence.white / sigma if sigma else 1.0
+    uneven = min(
+        _rising(odds, _SLIGHTLY_AT_ODDS), _rising(evidence.excess, _VERY_UNEVEN_BLOCKS)
+    )
+    # Texture that channels share does not pass for faint noise.
+    faint = 1 - _rising(sigma, _FAINTEST, evidence.contrast) if channels == 1 else 0.0
+    return _NOISY_SHARE * max(faint, uneven, _rising(odds, _AT_ODDS))
+
+
+def _rising(value: float, limits: tuple[float, float], unit: float = 1.0) -> float:
+    """Return 0 below the first of two limits, 1 above the second, a line between."""
+    return float(np.interp(value, np.multiply(limits, unit), (0.0, 1.0)))
