@@ -97,7 +97,7 @@ def test_tails_on_the_other_side_are_no_spots(skewness: float) -> None:
     assert dataclasses.replace(CAMERA, skewness=0.3).is_spotted
 
 
-NETWORK = dataclasses.replace(CAMERA, level=16.0, unevenness=1.45, rise=0.95)
+NETWORK = dataclasses.replace(CAMERA, level=16.0, excess=0.1, unevenness=1.45, rise=0.95)
 
 
 def test_bright_and_dark_filaments_make_strong_uneven_and_steadily_rising_levels() -> None:
@@ -110,6 +110,49 @@ def test_bright_and_dark_filaments_make_strong_uneven_and_steadily_rising_levels
 )
 def test_each_sign_can_speak_against_filaments(sign: dict[str, float]) -> None:
     assert not dataclasses.replace(NETWORK, **sign).is_networked
+
+
+def test_dense_structure_makes_strong_and_uneven_blocks() -> None:
+    tissue = dataclasses.replace(NETWORK, excess=0.3, unevenness=1.1, rise=0.0)
+    assert tissue.is_networked
+    assert not dataclasses.replace(tissue, level=5.0).is_networked
+    assert not dataclasses.replace(tissue, excess=0.15).is_networked
+
+
+PHOTONS = dataclasses.replace(
+    CAMERA,
+    correlation=0.4,
+    white=0.9,
+    highest=0.5,
+    excess=0.15,
+    unevenness=2.5,
+    rise=0.95,
+)
+
+
+def test_a_steady_rise_with_the_intensity_and_a_fall_speak_for_photons() -> None:
+    assert PHOTONS.is_of_photons
+    assert dataclasses.replace(
+        PHOTONS, white=0.6, excess=0.05, unevenness=1.5
+    ).is_of_photons
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rise": 0.85},
+        {"correlation": 0.25},
+        {"white": 0.5},
+        {"white": 1.2},
+        {"excess": 0.25},
+        {"unevenness": 3.5},
+        {"white": 0.6, "excess": 0.05},
+        {"white": 0.6, "unevenness": 1.5},
+    ],
+    ids=str,
+)
+def test_each_sign_can_speak_against_photons(change: dict[str, float]) -> None:
+    assert not dataclasses.replace(PHOTONS, **change).is_of_photons
 
 
 def test_less_far_above_the_floor_structure_has_to_be_less_even() -> None:

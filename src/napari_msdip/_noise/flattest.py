@@ -69,6 +69,9 @@ _FAINTEST = (0.015, 0.03)
 _AT_ODDS = (1.2, 1.4)
 _SLIGHTLY_AT_ODDS = (1.05, 1.1)
 _VERY_UNEVEN_BLOCKS = (0.2, 0.45)
+# Of noise that neighbours share to this degree hardly anything is in the highest
+# frequencies, which then tell more of structure.
+_SMOOTH = 0.6
 # Crowded spots make blocks uneven within.
 _CROWDED = 2.0
 # Where the flattest blocks differ no more than this beyond what noise explains, hardly
@@ -113,8 +116,10 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
         kind = kind_among_spots(kind, calm.evidence, planar)
         if kind in (Kind.CORRELATED, Kind.RESAMPLED):
             seen = calm
+    if kind is Kind.WHITE and seen.evidence.is_of_photons:
+        kind = Kind.RESAMPLED_AMONG_SPOTS
     if kind is Kind.CORRELATED:
-        return _correlated(seen, planar)
+        return _correlated(seen, planar, fine)
     if kind is Kind.WHITE:
         white = _white_by_intensity(seen, planar)
         return dataclasses.replace(white, gains=local_gains(planar, white))
@@ -186,13 +191,26 @@ def _with_correlations(blocks: Blocks, sigma: float) -> NoiseModel:
     )
 
 
-def _correlated(seen: _Sight, planar: Planar) -> NoiseModel:
+def _correlated(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
     apart = dataclasses.replace(told_apart(seen.model, planar), is_certain=False)
-    found = levels.with_levels(apart, seen.fine, simulated_variances(apart))
+    simulated = simulated_variances(apart)
+    found = levels.with_levels(apart, seen.fine, simulated)
     if seen.is_calm:
-        return found.levelled()
+        most = levels.with_levels(apart, blocks, simulated)
+        return _beyond_the_calm(found, most, seen, blocks)
     sigmas = levels.bounded(found.intensities, found.sigmas)
     return dataclasses.replace(found, sigmas=sigmas)
+
+
+def _beyond_the_calm(
+    found: NoiseModel, most: NoiseModel, seen: _Sight, blocks: Blocks
+) -> NoiseModel:
+    """Carry what calm blocks show to the intensities of all, where ``most`` is shown."""
+    evidence = seen.evidence
+    if evidence.excess > _UNEVEN_BLOCKS or evidence.correlation > _SMOOTH:
+        return found.levelled()
+    fine = levels.with_fine_levels(found, blocks)
+    return levels.carried(found, fine, most, seen.fine.means)
 
 
 def _white_by_intensity(seen: _Sight, planar: Planar) -> NoiseModel:

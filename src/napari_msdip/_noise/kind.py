@@ -68,10 +68,12 @@ _TOO_EVEN_WITHIN = 0.8
 _SPOTTED = 0.2
 _SPOTTED_ALL_OVER = 0.4
 # Filaments: how steadily the level rises with them, how uneven blocks are among them, and
-# how strong what they add is, as a share of the contrast.
+# how strong what they add is, as a share of the contrast. Or other dense structure, among
+# which blocks are uneven.
 _STEADY = 0.9
 _NETWORKED = 1.4
 _STRONG = 0.05
+_DENSE = 0.2
 # Spots that optics have spread, over noise that is white: both estimates agree, far below
 # the level, and blocks are not as even within as noise.
 _SAME_FALL = 0.1
@@ -96,6 +98,11 @@ _LEVEL_UNEXPLAINED = 0.25
 # Beyond what resampling makes of it at this correlation, the fall is texture's.
 _FALL_BY_CORRELATION = 1.7
 _FALL_UNEXPLAINED = 0.12
+# Or of photons, as steadily as their level rises with the intensity: that little of a
+# fall, and that uneven over and within for the structure they come from.
+_RISING = 0.9
+_SHARED_BY_PHOTONS = 0.28
+_AMONG_STRUCTURE = ((0.15, 0.1, 2.0), (0.25, 0.2, 3.2))
 # Or along the lines of a scanner: correlated along one axis, and hardly along the other.
 # What two or three pixels share is stronger than the highest frequencies by these factors.
 _ALONG_LINES = 0.25
@@ -118,8 +125,8 @@ class Kind(enum.Enum):
     Resampled noise was white until pixels were averaged with their neighbours, as by
     registration, rotation, scaling or the slow electronics of a scanner. So weakly
     correlated, it is measured much like white noise; what is correlated more, is not.
-    Among crowded spots only its fall towards the highest frequencies tells how correlated
-    it is.
+    Among crowded spots and other dense structure only its fall towards the highest
+    frequencies tells how correlated it is.
     """
 
     WHITE = "white"
@@ -184,12 +191,25 @@ class Evidence:
 
     @property
     def is_networked(self) -> bool:
-        """Whether filaments, bright or dark, may add to what the blocks show.
+        """Whether filaments, bright or dark, or other tissue may add to what blocks show.
 
         Among many of them blocks are uneven, but not skewed.
         """
         steady = abs(self.rise) > _STEADY and self.unevenness > _NETWORKED
-        return steady and self.level > _STRONG * self.contrast
+        dense = self.excess > _DENSE
+        return (steady or dense) and self.level > _STRONG * self.contrast
+
+    @property
+    def is_of_photons(self) -> bool:
+        """Whether the level rises as steadily as photons' noise, and falls off."""
+        if self.rise <= _RISING or self.correlation <= _SHARED_BY_PHOTONS:
+            return False
+        return any(
+            fall < self.fall <= self.explained_fall
+            and self.excess < excess
+            and self.unevenness < unevenness
+            for fall, excess, unevenness in _AMONG_STRUCTURE
+        )
 
     @property
     def falls_like_texture(self) -> bool:

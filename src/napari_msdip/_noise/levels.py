@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "asymmetry",
     "bounded",
+    "carried",
     "line_of_photons",
     "steadied",
     "with_fine_levels",
@@ -146,6 +147,32 @@ def bounded(intensities: Array, sigmas: Array) -> Array:
         return sigmas
     bounded: Array = np.sqrt(np.minimum(variances, _MOST_ABOVE * line))
     return bounded
+
+
+def carried(
+    calm: NoiseModel, fine: NoiseModel, most: NoiseModel, means: Array
+) -> NoiseModel:
+    """Carry the level of calm blocks to other intensities, as photons' noise rises there.
+
+    Parameters
+    ----------
+    calm : NoiseModel
+        What they show, at their own intensities.
+    fine : NoiseModel
+        How the highest frequencies depend on the intensity, which hold little structure.
+    most : NoiseModel
+        What all blocks show, structure included.
+    means : ndarray
+        ``(B,)`` intensities of the calm blocks.
+    """
+    shape = steadied(fine.sigmas)
+    there = np.interp(means, fine.intensities, shape)
+    if not there.any():
+        return calm.levelled()
+    scale = np.sqrt(np.mean(np.square(calm.sigmas)) / np.mean(np.square(there)))
+    limit = np.interp(fine.intensities, most.intensities, most.sigmas)
+    sigmas = np.minimum(scale * shape, limit)
+    return dataclasses.replace(calm, intensities=fine.intensities, sigmas=sigmas)
 
 
 def asymmetry(blocks: Blocks) -> float:
