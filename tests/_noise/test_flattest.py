@@ -693,9 +693,10 @@ def nuclei(photons: float, seed: int) -> Any:
     return photons * blurred / blurred.max()
 
 
+@pytest.mark.parametrize("photons", [15, 60])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_noise_of_scaled_photons_is_found_in_nuclei(seed: int) -> None:
-    clean = nuclei(15, seed)
+def test_noise_of_scaled_photons_is_found_in_nuclei(photons: float, seed: int) -> None:
+    clean = nuclei(photons, seed)
     counts = np.random.default_rng(seed).poisson(clean).astype(np.float32)
     image, truth = (
         zoom(of, 1.3, order=1)[np.newaxis, :192, :192] for of in (counts, clean)

@@ -193,22 +193,19 @@ def _with_correlations(blocks: Blocks, sigma: float) -> NoiseModel:
 
 def _correlated(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
     apart = dataclasses.replace(told_apart(seen.model, planar), is_certain=False)
-    simulated = simulated_variances(apart)
-    found = levels.with_levels(apart, seen.fine, simulated)
+    found = levels.with_levels(apart, seen.fine, simulated_variances(apart))
     if seen.is_calm:
-        most = levels.with_levels(apart, blocks, simulated)
-        return _beyond_the_calm(found, most, seen, blocks)
+        return _beyond_the_calm(found, seen, blocks)
     sigmas = levels.bounded(found.intensities, found.sigmas)
     return dataclasses.replace(found, sigmas=sigmas)
 
 
-def _beyond_the_calm(
-    found: NoiseModel, most: NoiseModel, seen: _Sight, blocks: Blocks
-) -> NoiseModel:
-    """Carry what calm blocks show to the intensities of all, where ``most`` is shown."""
+def _beyond_the_calm(found: NoiseModel, seen: _Sight, blocks: Blocks) -> NoiseModel:
+    """Carry what calm blocks show to the intensities of all."""
     evidence = seen.evidence
     if evidence.excess > _UNEVEN_BLOCKS or evidence.correlation > _SMOOTH:
         return found.levelled()
+    most = levels.with_levels(found, blocks, simulated_variances(found))
     fine = levels.with_fine_levels(found, blocks)
     return levels.carried(found, fine, most, seen.fine.means)
 
@@ -235,8 +232,11 @@ def _resampled(kind: Kind, seen: _Sight, planar: Planar, blocks: Blocks) -> Nois
     channels, sigma = _channels_and_level(seen, planar, seen.evidence.white)
     if kind is Kind.RESAMPLED:
         correlation = _unbiased(seen.model.correlation, seen.wide.side)
+        level = seen.evidence.level
+        if seen.is_calm:
+            level = _beyond_the_calm(seen.model, seen, blocks).overall(planar)
         # Texture adds to the level of blocks; of skewed noise the estimator finds less.
-        sigma = math.sqrt(seen.evidence.level * sigma / _seen_as_white(correlation))
+        sigma = math.sqrt(level * sigma / _seen_as_white(correlation))
     else:
         correlation = _blurred(fall_in_channels(seen.evidence.highest, planar))
         sigma /= _seen_as_white(correlation)
