@@ -211,11 +211,13 @@ def seen(instrument: str, drawing: Callable[[Rng], Any]) -> tuple[Any, Any]:
     return noisy.astype(np.float32), clean
 
 
-def best_bm3d(noisy: Any, clean: Any) -> float:
-    level, extent = float(np.std(noisy - clean)), float(np.ptp(clean))
-    sample = Sample(noisy, clean, extent, level, bounded=False)
+def rms(values: Any) -> float:
+    return math.sqrt(np.mean(np.square(values)))
+
+
+def best_bm3d(sample: Sample, level: float) -> float:
     tried = [bm3d(sample, factor * level) for factor in BM3D_FACTORS]
-    return max(psnr(image, clean, extent) for image in tried)
+    return max(psnr(image, sample.clean, sample.data_range) for image in tried)
 
 
 def main() -> None:
@@ -228,16 +230,16 @@ def main() -> None:
     for name in names:
         for drawing in DRAWINGS:
             noisy, clean = seen(name, drawing)
-            extent = float(np.ptp(clean))
+            extent, level = float(np.ptp(clean)), rms(noisy - clean)
             result = denoise(noisy)
-            level = float(np.mean(result.sigma)) / math.sqrt(np.mean((noisy - clean) ** 2))
             values = (
                 psnr(noisy, clean, extent),
-                best_bm3d(noisy, clean),
+                best_bm3d(Sample(noisy, clean, extent, level, bounded=False), level),
                 psnr(result.image, clean, extent),
             )
             cells = " | ".join(f"{value:.1f}" for value in values)
-            print(f"| {name} | {drawing.__name__} | {cells} | {level:.2f} |", flush=True)
+            found = float(np.mean(result.sigma)) / level
+            print(f"| {name} | {drawing.__name__} | {cells} | {found:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -138,6 +138,8 @@ class _Sight:
         Correlations and levels by intensity.
     evidence : Evidence
         Of what kind the noise is.
+    simulated : ndarray
+        Variances, rising, that blocks show of noise correlated like the model's.
     is_calm : bool
         Whether these are the calmest ones only, whose level stands for all intensities.
     """
@@ -146,6 +148,7 @@ class _Sight:
     fine: Blocks
     model: NoiseModel
     evidence: Evidence
+    simulated: Array
     is_calm: bool
 
     @classmethod
@@ -174,7 +177,7 @@ class _Sight:
             rise=rise,
             **whole,
         )
-        return cls(wide, fine, levelled, evidence, is_calm)
+        return cls(wide, fine, levelled, evidence, simulated, is_calm)
 
 
 def _with_correlations(blocks: Blocks, sigma: float) -> NoiseModel:
@@ -193,19 +196,22 @@ def _with_correlations(blocks: Blocks, sigma: float) -> NoiseModel:
 
 def _correlated(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
     apart = dataclasses.replace(told_apart(seen.model, planar), is_certain=False)
-    found = levels.with_levels(apart, seen.fine, simulated_variances(apart))
+    simulated = simulated_variances(apart)
+    found = levels.with_levels(apart, seen.fine, simulated)
     if seen.is_calm:
-        return _beyond_the_calm(found, seen, blocks)
+        return _beyond_the_calm(found, seen, blocks, simulated)
     sigmas = levels.bounded(found.intensities, found.sigmas)
     return dataclasses.replace(found, sigmas=sigmas)
 
 
-def _beyond_the_calm(found: NoiseModel, seen: _Sight, blocks: Blocks) -> NoiseModel:
+def _beyond_the_calm(
+    found: NoiseModel, seen: _Sight, blocks: Blocks, simulated: Array
+) -> NoiseModel:
     """Carry what calm blocks show to the intensities of all."""
     evidence = seen.evidence
     if evidence.excess > _UNEVEN_BLOCKS or evidence.correlation > _SMOOTH:
         return found.levelled()
-    most = levels.with_levels(found, blocks, simulated_variances(found))
+    most = levels.with_levels(found, blocks, simulated)
     fine = levels.with_fine_levels(found, blocks)
     return levels.carried(found, fine, most, seen.fine.means)
 
@@ -234,7 +240,8 @@ def _resampled(kind: Kind, seen: _Sight, planar: Planar, blocks: Blocks) -> Nois
         correlation = _unbiased(seen.model.correlation, seen.wide.side)
         level = seen.evidence.level
         if seen.is_calm:
-            level = _beyond_the_calm(seen.model, seen, blocks).overall(planar)
+            calm = _beyond_the_calm(seen.model, seen, blocks, seen.simulated)
+            level = calm.overall(planar)
         # Texture adds to the level of blocks; of skewed noise the estimator finds less.
         sigma = math.sqrt(level * sigma / _seen_as_white(correlation))
     else:
