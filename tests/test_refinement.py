@@ -67,6 +67,21 @@ def test_an_uncertain_level_brings_less_of_the_noisy_image_back() -> None:
     assert carefully < certainly
 
 
+def test_of_noise_that_pixels_share_less_of_the_noisy_image_comes_back() -> None:
+    image = torch.full((1, 1, 48, 48), 0.5)
+    line = 0.5 ** np.square(np.arange(-4.0, 5.0))
+    shared = NoiseModel.separable(
+        np.outer(line, line), np.eye(1), np.zeros(1), np.array([SIGMA])
+    )
+    fields = torch.from_numpy(shared.fields((48, 48), 1, np.random.default_rng(0)))
+    noisy = image + SIGMA * fields
+    carefully, certainly = (
+        error(driven(refined(noisy, image, level(image), noise))[0], image)
+        for noise in (dataclasses.replace(shared, is_certain=False), shared)
+    )
+    assert carefully < certainly < error(noisy[0], image) / 3
+
+
 def test_the_more_the_level_has_grown_the_more_noise_goes() -> None:
     image = picture()
     noisy = noisy_version(image)

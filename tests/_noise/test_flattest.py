@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 import pytest
+from benchmarks.drawings import filaments, nuclei, tissue
 from scipy.ndimage import gaussian_filter, median_filter, uniform_filter1d, zoom
 from scipy.ndimage import shift as registered
 from skimage import data
@@ -640,25 +641,18 @@ def test_clipping_is_not_taken_for_photons() -> None:
         assert level[:, column].mean() == pytest.approx(0.15, rel=0.15)
 
 
-def filaments(photons: float, seed: int) -> Any:
-    """Draw random walks, blurred by optics, of so many photons at the brightest."""
+def in_photons(drawing: Callable[[Any], Any], photons: float, seed: int) -> tuple[Any, Any]:
+    """Draw, and count so many photons at the brightest; return clean and noisy."""
     rng = np.random.default_rng(seed)
-    drawn = np.zeros((192, 192))
-    for start in rng.uniform(0, 192, (22, 2)):
-        turns = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.05, 576).cumsum()
-        steps = 0.5 * np.stack([np.sin(turns), np.cos(turns)], axis=1)
-        walked = np.round(start + steps.cumsum(axis=0)).astype(int)
-        inside = np.all((walked >= 0) & (walked < 192), axis=1)
-        drawn[tuple(walked[inside].T)] = 1
-    blurred = gaussian_filter(drawn, 1.3)
-    return photons * (blurred / blurred.max() + 0.04)
+    drawn = drawing(rng)
+    clean = photons * drawn / drawn.max()
+    return clean, rng.poisson(clean).astype(np.float32)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_noise_of_blurred_photons_is_found_among_filaments(seed: int) -> None:
-    clean = filaments(20, seed)
-    counts = np.random.default_rng(seed).poisson(clean)
-    image = gaussian_filter(counts.astype(np.float32), 0.8)[np.newaxis]
+    clean, counts = in_photons(filaments, 20, seed)
+    image = gaussian_filter(counts, 0.8)[np.newaxis]
     truth = np.std(image - gaussian_filter(clean, 0.8))
 
     model = measure_noise(image, estimate_sigma(image, channel_axis=0))
@@ -670,36 +664,12 @@ def test_noise_of_blurred_photons_is_found_among_filaments(seed: int) -> None:
     assert bright > 2 * dim
 
 
-def tissue(photons: float) -> Any:
-    """Draw patches with dots in them, of so many photons at the brightest."""
-    rng = np.random.default_rng(0)
-    soft = gaussian_filter(rng.normal(size=(192, 192)), 3)
-    soft = (soft - soft.min()) / np.ptp(soft)
-    dots = gaussian_filter(rng.normal(size=soft.shape), 1.3) > 0.12
-    drawn = gaussian_filter(np.where(soft > 0.55, soft, 0.35 * soft) + 0.2 * dots, 1)
-    return photons * drawn / drawn.max()
-
-
-def nuclei(photons: float, seed: int) -> Any:
-    """Draw grainy discs, of so many photons at the brightest."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:192, :192]
-    drawn = np.zeros((192, 192))
-    for row, column in rng.uniform(0, 192, (18, 2)):
-        disc = np.hypot(rows - row, columns - column) < rng.uniform(7, 15)
-        grain = 1 + 1.2 * gaussian_filter(rng.normal(size=drawn.shape), 1.8)
-        drawn = np.maximum(drawn, rng.uniform(0.3, 0.9) * disc * grain)
-    blurred = gaussian_filter(drawn, 1.2) + 0.03
-    return photons * blurred / blurred.max()
-
-
 @pytest.mark.parametrize("photons", [15, 60])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_noise_of_scaled_photons_is_found_in_nuclei(photons: float, seed: int) -> None:
-    clean = nuclei(photons, seed)
-    counts = np.random.default_rng(seed).poisson(clean).astype(np.float32)
-    image, truth = (
-        zoom(of, 1.3, order=1)[np.newaxis, :192, :192] for of in (counts, clean)
+    truth, image = (
+        zoom(of, 1.3, order=1)[np.newaxis, :192, :192]
+        for of in in_photons(nuclei, photons, seed)
     )
 
     model = measure_noise(image, estimate_sigma(image, channel_axis=0))
@@ -708,8 +678,7 @@ def test_noise_of_scaled_photons_is_found_in_nuclei(photons: float, seed: int) -
 
 
 def test_dense_tissue_is_not_all_taken_for_noise_of_blurred_photons() -> None:
-    clean = tissue(60)
-    counts = np.random.default_rng(1).poisson(clean).astype(np.float32)
+    clean, counts = in_photons(tissue, 60, 0)
     image = gaussian_filter(counts, 0.8)[np.newaxis]
     truth = np.std(image - gaussian_filter(clean, 0.8))
 

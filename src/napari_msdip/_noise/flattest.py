@@ -29,6 +29,7 @@ from napari_msdip._noise.blocks import (
     simulated_variances,
 )
 from napari_msdip._noise.channels import channel_covariance, told_apart, white_channels
+from napari_msdip._noise.filtered import Filtered, filtered
 from napari_msdip._noise.gains import local_gains
 from napari_msdip._noise.kind import (
     Evidence,
@@ -107,17 +108,14 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
         "step": signs.step(planar),
     }
     seen = _Sight.of(planar, whole, wide, fine)
-    kind = kind_of_noise(seen.evidence, planar)
-    doubtful = kind is Kind.CORRELATED and seen.evidence.is_networked
-    if seen.evidence.is_spotted or doubtful:
-        calm = _Sight.of(
-            planar, whole, signs.calmest(wide), signs.calmest(fine), is_calm=True
-        )
-        kind = kind_among_spots(kind, calm.evidence, planar)
-        if kind in (Kind.CORRELATED, Kind.RESAMPLED):
-            seen = calm
-    if kind is Kind.WHITE and seen.evidence.is_of_photons:
-        kind = Kind.RESAMPLED_AMONG_SPOTS
+    behind = filtered(wide, whole["step"], seen.model.axes)
+    if behind is not None and behind.is_clear:
+        return _behind_a_filter(behind, seen)
+    kind, seen = _judged(seen, planar, whole)
+    if behind is not None and behind.is_likely:
+        of_photons = kind is Kind.WHITE and seen.evidence.rises_like_photons
+        if kind is Kind.RESAMPLED or of_photons:
+            return _behind_a_filter(behind, seen)
     if kind is Kind.CORRELATED:
         return _correlated(seen, planar, fine)
     if kind is Kind.WHITE:
@@ -178,6 +176,20 @@ class _Sight:
             **whole,
         )
         return cls(wide, fine, levelled, evidence, simulated, is_calm)
+
+
+def _judged(
+    seen: _Sight, planar: Planar, whole: Mapping[str, float]
+) -> tuple[Kind, _Sight]:
+    """Return the kind of the noise, and the sight of the blocks that tell its level."""
+    kind = kind_of_noise(seen.evidence, planar)
+    doubtful = kind is Kind.CORRELATED and seen.evidence.is_networked
+    if not (seen.evidence.is_spotted or doubtful):
+        return kind, seen
+    wide, fine = signs.calmest(seen.wide), signs.calmest(seen.fine)
+    calm = _Sight.of(planar, whole, wide, fine, is_calm=True)
+    kind = kind_among_spots(kind, calm.evidence, planar)
+    return kind, calm if kind in (Kind.CORRELATED, Kind.RESAMPLED) else seen
 
 
 def _with_correlations(blocks: Blocks, sigma: float) -> NoiseModel:
@@ -251,6 +263,16 @@ def _resampled(kind: Kind, seen: _Sight, planar: Planar, blocks: Blocks) -> Nois
     steady = dataclasses.replace(fine, sigmas=levels.steadied(fine.sigmas))
     noise = _scaled(steady, planar, sigma, correlation, channels)
     return dataclasses.replace(noise, asymmetry=levels.asymmetry(blocks))
+
+
+def _behind_a_filter(found: Filtered, seen: _Sight) -> NoiseModel:
+    noise = NoiseModel.separable(
+        correlation=found.correlation,
+        channels=found.channels,
+        intensities=found.intensities,
+        sigmas=levels.steadied(found.sigmas),
+    )
+    return dataclasses.replace(noise, asymmetry=levels.asymmetry(seen.fine))
 
 
 def _channels_and_level(seen: _Sight, planar: Planar, sigma: float) -> tuple[Array, float]:

@@ -98,11 +98,6 @@ _LEVEL_UNEXPLAINED = 0.25
 # Beyond what resampling makes of it at this correlation, the fall is texture's.
 _FALL_BY_CORRELATION = 1.7
 _FALL_UNEXPLAINED = 0.12
-# Or of photons, as steadily as their level rises with the intensity: that little of a
-# fall, and that uneven over and within for the structure they come from.
-_RISING = 0.9
-_SHARED_BY_PHOTONS = 0.28
-_AMONG_STRUCTURE = ((0.15, 0.1, 2.0), (0.25, 0.2, 3.2))
 # Or along the lines of a scanner: correlated along one axis, and hardly along the other.
 # What two or three pixels share is stronger than the highest frequencies by these factors.
 _ALONG_LINES = 0.25
@@ -200,16 +195,9 @@ class Evidence:
         return (steady or dense) and self.level > _STRONG * self.contrast
 
     @property
-    def is_of_photons(self) -> bool:
-        """Whether the level rises as steadily as photons' noise, and falls off."""
-        if self.rise <= _RISING or self.correlation <= _SHARED_BY_PHOTONS:
-            return False
-        return any(
-            fall < self.fall <= self.explained_fall
-            and self.excess < excess
-            and self.unevenness < unevenness
-            for fall, excess, unevenness in _AMONG_STRUCTURE
-        )
+    def rises_like_photons(self) -> bool:
+        """Whether the level rises with the intensity as steadily as photons' noise."""
+        return self.rise > _STEADY
 
     @property
     def falls_like_texture(self) -> bool:

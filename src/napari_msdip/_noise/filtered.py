@@ -1,0 +1,308 @@
+"""White noise that went through a filter with the image: which one, and how much noise.
+
+Users smooth, register, turn and scale their images, and programs of microscopes do. Hardly
+anything but noise is left at the highest frequencies then, and it falls off there as white
+noise does behind the filter. Structure over white noise ends on a floor instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import shift
+from scipy.stats import trim_mean
+
+from napari_msdip._noise.blocks import Blocks, least
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FILTER_BLOCK", "Filtered", "filtered"]
+
+Array = npt.NDArray[np.float64]
+
+FILTER_BLOCK = 16
+# Frequencies, as a share of the highest along an axis: at which filters are told apart,
+# and by which blocks are chosen. Chance must not choose what is measured.
+_HIGHEST = 0.6
+_LOWER = (0.2, 0.48)
+_QUIET_SHARE = 0.2
+_TRIMMED = 0.1
+_MOST_CLIPPED = 0.5
+_LEAST_BLOCKS = 40
+# As a share of the strongest of the highest: what is weaker than this counts for little, as
+# it has leaked from structure.
+_LEAKED = 0.003
+# Filters: Gaussian blurs, by their widths in pixels; splines of these degrees, at parts
+# of a pixel, so many to a pixel, or between pixels throughout, at so many times the scale.
+_WIDTHS = np.append(0.0, np.arange(0.3, 1.71, 0.05))
+_MOST_OBLONG = 0.45
+_PARTS = {1: 40, 3: 20}
+_SCALES = np.arange(0.8, 2.51, 0.05)
+_KERNEL_REACH = 12
+_REACH = 8
+_REFINEMENTS = 5
+# How far from the noise of a filter an image may be, and how near to white noise: next to
+# none that is this far from it is texture, of those nearer some are.
+_MOST_MISFIT = 0.12
+_MOST_UNEVEN = 0.5
+_MOST_APART = 0.15
+_CLEAR_DEPARTURE = 0.6
+_LEAST_DEPARTURE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """The filter behind which white noise is most like an image's, and that noise.
+
+    Attributes
+    ----------
+    correlation : ndarray
+        ``(2r+1, 2r+1)`` autocorrelation, 1 in the middle.
+    channels : ndarray
+        ``(C, C)`` covariance between channels, its diagonal 1 on average.
+    intensities, sigmas : ndarray
+        ``(K,)`` its standard deviation by local intensity, intensities rising.
+    misfit : float
+        Of the logarithms of energies at the highest frequencies, root mean square.
+    departure : float
+        The same if there were no filter.
+    unevenness : float
+        Spread of those energies from block to block, over their mean.
+    """
+
+    correlation: Array
+    channels: Array
+    intensities: Array
+    sigmas: Array
+    misfit: float
+    departure: float
+    unevenness: float
+
+    @property
+    def neighbours(self) -> float:
+        """Mean correlation between pixels that share a side."""
+        middle = len(self.correlation) // 2
+        beside = self.correlation[middle + 1, middle], self.correlation[middle, middle + 1]
+        return float(sum(beside)) / 2
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether noise went through the filter, or else texture looks like that."""
+        fits = self.misfit < _MOST_MISFIT and self.unevenness < _MOST_UNEVEN
+        return fits and self.departure > _LEAST_DEPARTURE
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether texture hardly ever looks like that."""
+        return self.is_likely and self.departure > _CLEAR_DEPARTURE
+
+
+@dataclass(frozen=True, eq=False)
+class _Filters:
+    """Filters ``(F, 2)``, rows and columns, the first of which leaves noise as it is.
+
+    ``lines`` are the autocorrelations ``(L, r+1)`` that noise has along an axis, ``pairs``
+    which of them each filter has, and ``energies`` ``(F, H)`` its highest frequencies.
+    """
+
+    lines: Array
+    pairs: npt.NDArray[np.intp]
+    energies: Array
+
+    def correlation(self, which: int) -> Array:
+        """Return the autocorrelation ``(2r+1, 2r+1)`` behind one of the filters."""
+        down, across = self.lines[self.pairs[which], : _REACH + 1]
+        both = (np.concatenate([line[:0:-1], line]) for line in (down, across))
+        correlation: Array = np.outer(*both)
+        return correlation
+
+
+def filtered(blocks: Blocks, step: float, axes: Array) -> Filtered | None:
+    """Find the filter that an image's noise went through.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Of 16×16 pixels.
+    step : float
+        Between neighbouring values, to which the image was rounded behind the filter.
+    axes : ndarray
+        ``(C, C)`` orthonormal rows: the combinations of channels whose noise is
+        independent. That of a camera's colours is wider than that of its brightness.
+
+    Returns
+    -------
+    Filtered or None
+        None where blocks are too few to tell, or combinations differ.
+    """
+    together = _nearest(blocks, step)
+    if together is None or len(axes) == 1:
+        return together
+    apart = [_nearest(_combined(blocks, axis), step) for axis in axes]
+    shared = [each.neighbours for each in apart if each is not None]
+    far = np.abs(np.subtract(shared, together.neighbours)) > _MOST_APART
+    return None if far.any() else together
+
+
+def _combined(blocks: Blocks, axis: Array) -> Blocks:
+    mixed = np.tensordot(blocks.residuals, axis, axes=(1, 0))
+    return replace(blocks, residuals=mixed[:, np.newaxis])
+
+
+def _nearest(blocks: Blocks, step: float) -> Filtered | None:
+    blocks = blocks.of(np.flatnonzero(blocks.clipped < _MOST_CLIPPED))
+    if blocks.side != FILTER_BLOCK or len(blocks.means) < _LEAST_BLOCKS:
+        return None
+    spectra = _spectra(blocks)
+    low, high = _energies(spectra)
+    groups = least(blocks, low, _QUIET_SHARE)
+    levels = np.array([high[group].mean() for group in groups])
+    if not levels.all():
+        return None
+    relative = [high[group] / level for group, level in zip(groups, levels, strict=True)]
+    even = np.concatenate(relative)
+    filters = _filters()
+    rounding = step**2 / 12 * float(np.mean(1 / levels))
+    powers, misfits = _fitted(even.mean(axis=0), filters.energies, rounding)
+    best = int(np.argmin(misfits))
+    return Filtered(
+        correlation=filters.correlation(best),
+        channels=_covariance(spectra[np.concatenate(groups)]),
+        intensities=np.array([blocks.means[group].mean() for group in groups]),
+        sigmas=np.sqrt(powers[best] * _usual(high, groups)),
+        misfit=float(misfits[best]),
+        departure=float(misfits[0]),
+        unevenness=float(even.mean(axis=1).std()),
+    )
+
+
+def _usual(high: Array, groups: list[npt.NDArray[np.intp]]) -> Array:
+    """Return the mean energy of each group, without the few that hold bright structure."""
+    return np.array([trim_mean(high[group].mean(axis=1), _TRIMMED) for group in groups])
+
+
+def _fitted(found: Array, energies: Array, rounding: float) -> tuple[Array, Array]:
+    """Return the power that noise has behind each filter, and how badly it fits."""
+    leaked = _LEAKED * found.max()
+    powers = found.mean() / energies.mean(axis=1)
+    for _ in range(_REFINEMENTS):
+        expected = energies + (rounding + leaked) / powers[:, np.newaxis]
+        misfits = np.log((found + leaked) / expected)
+        powers = np.exp(misfits.mean(axis=1))
+    return powers, misfits.std(axis=1)
+
+
+def _spectra(blocks: Blocks) -> npt.NDArray[np.complex128]:
+    """Return windowed spectra ``(B, C, n, n/2+1)`` of blocks."""
+    cut = blocks.residuals.reshape(*blocks.residuals.shape[:2], FILTER_BLOCK, FILTER_BLOCK)
+    spectra: npt.NDArray[np.complex128] = np.fft.rfft2(cut * np.outer(_window(), _window()))
+    return spectra
+
+
+def _energies(spectra: npt.NDArray[np.complex128]) -> tuple[Array, Array]:
+    """Return energies of blocks: ``(B,)`` at lower, ``(B, H)`` at the highest frequencies.
+
+    Both directions along the diagonals together, the mean of all channels.
+    """
+    energies = np.square(np.abs(spectra)).mean(axis=1)
+    half = FILTER_BLOCK // 2
+    folded = energies[:, : half + 1].copy()
+    folded[:, 1:half] = (folded[:, 1:half] + energies[:, :half:-1]) / 2
+    frequencies = _frequencies()
+    lower = (frequencies > _LOWER[0]) & (frequencies < _LOWER[1])
+    return folded[:, lower].mean(axis=1), folded[:, frequencies >= _HIGHEST]
+
+
+def _covariance(spectra: npt.NDArray[np.complex128]) -> Array:
+    """Return the covariance of channels at the highest frequencies, 1 on average."""
+    half = FILTER_BLOCK // 2
+    high = spectra[:, :, : half + 1][..., _frequencies() >= _HIGHEST]
+    covariance: Array = np.einsum("bcf,bdf->cd", high, high.conj()).real
+    covariance *= len(covariance) / np.trace(covariance)
+    return covariance
+
+
+def _frequencies() -> Array:
+    """Frequencies of a folded spectrum, 1 the highest along an axis."""
+    along = np.arange(FILTER_BLOCK // 2 + 1) / (FILTER_BLOCK // 2)
+    return np.hypot.outer(along, along)
+
+
+def _window() -> Array:
+    """Let little of structure leak to frequencies where there is none."""
+    window: Array = np.blackman(FILTER_BLOCK + 2)[1:-1]
+    window /= np.linalg.norm(window)
+    return window
+
+
+@cache
+def _filters() -> _Filters:
+    families = [*_families()]
+    lines = np.concatenate([lines for lines, _ in families])
+    starts = np.cumsum([0, *(len(lines) for lines, _ in families)])
+    pairs = np.concatenate(
+        [start + pairs for start, (_, pairs) in zip(starts, families, strict=False)]
+    )
+    down, across = np.moveaxis(_line_spectra(lines)[pairs], 1, 0)
+    energies = down[:, :, np.newaxis] * across[:, np.newaxis]
+    high = energies[:, _frequencies() >= _HIGHEST]
+    return _Filters(lines, pairs, np.maximum(high, np.finfo(float).eps))
+
+
+def _families() -> Iterator[tuple[Array, npt.NDArray[np.intp]]]:
+    """Yield autocorrelations along an axis, and which of them rows and columns may have."""
+    blurs = np.stack([_autocorrelation(_gaussian(width)) for width in _WIDTHS])
+    oblong = np.abs(np.subtract.outer(_WIDTHS, _WIDTHS))
+    yield blurs, np.argwhere(oblong < _MOST_OBLONG)
+    for degree, parts in _PARTS.items():
+        shifted = [_spline(degree, part / parts) for part in range(parts // 2 + 1)]
+        lines = np.stack([_autocorrelation(kernel) for kernel in shifted])
+        yield lines, np.argwhere(np.ones((len(lines), len(lines))))
+        scaled = np.stack([_scaled(degree, scale) for scale in _SCALES])
+        yield scaled, np.repeat(np.arange(len(scaled)), 2).reshape(-1, 2)
+
+
+def _gaussian(width: float) -> Array:
+    places = np.arange(-_KERNEL_REACH, _KERNEL_REACH + 1)
+    kernel: Array = (
+        np.exp(-0.5 * np.square(places / width)) if width else 1.0 * (places == 0)
+    )
+    return kernel
+
+
+def _spline(degree: int, part: float) -> Array:
+    """Weights of pixels for a value at this part of a pixel from one of them."""
+    impulse = np.zeros(2 * _KERNEL_REACH + 1)
+    impulse[_KERNEL_REACH] = 1
+    weights: Array = shift(impulse, part, order=degree)
+    return weights
+
+
+def _scaled(degree: int, scale: float) -> Array:
+    """Autocorrelation, on average, of values that lie anywhere between pixels."""
+    fine = _PARTS[1]
+    kernel = np.stack([_spline(degree, -part / fine) for part in range(fine)], axis=1)
+    whole = np.correlate(kernel.ravel(), kernel.ravel(), "full")[kernel.size - 1 :]
+    lags = fine * np.arange(FILTER_BLOCK) / scale
+    behind: Array = np.interp(lags, np.arange(len(whole)), whole / whole[0])
+    return behind
+
+
+def _autocorrelation(kernel: Array) -> Array:
+    behind: Array = np.correlate(kernel, kernel, "full")[len(kernel) - 1 :][:FILTER_BLOCK]
+    behind /= behind[0]
+    return behind
+
+
+def _line_spectra(lines: Array) -> Array:
+    """Energies ``(L, n/2+1)`` of windowed noise with these autocorrelations."""
+    places = np.arange(FILTER_BLOCK)
+    covariances = lines[:, np.abs(np.subtract.outer(places, places))]
+    waves = np.fft.rfft(np.diag(_window()))
+    energies: Array = np.einsum("ik,lij,jk->lk", waves, covariances, waves.conj()).real
+    return energies

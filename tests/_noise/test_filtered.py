@@ -1,0 +1,114 @@
+"""Which filter an image's noise went through, told by its highest frequencies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from benchmarks.drawings import DRAWINGS, tissue
+from scipy.ndimage import gaussian_filter, rotate, shift, zoom
+from skimage import data
+from tests.samples import neighbour_correlation
+
+from napari_msdip._noise.blocks import cut_blocks
+from napari_msdip._noise.filtered import FILTER_BLOCK, Filtered, filtered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FILTERS: dict[str, Callable[[Any], Any]] = {
+    "blurred": lambda image: gaussian_filter(image, 0.8),
+    "widely blurred": lambda image: gaussian_filter(image, 1.2),
+    "shifted": lambda image: shift(image, 0.3, order=1, mode="reflect"),
+    "shifted by splines": lambda image: shift(image, 0.5, order=3, mode="reflect"),
+    "scaled": lambda image: zoom(image, 1.3, order=1),
+    "turned": lambda image: rotate(image, 7, reshape=False, order=1, mode="reflect"),
+}
+
+
+def looked_at(planar: Any, step: float = 0.0) -> Filtered:
+    blocks = cut_blocks(planar.astype(np.float32), FILTER_BLOCK)
+    found = filtered(blocks, step, np.eye(len(planar)))
+    assert found is not None
+    return found
+
+
+def in_photons(drawing: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """Draw, and count 60 photons at the brightest; return clean and noisy."""
+    rng = np.random.default_rng(1)
+    drawn = drawing(rng)
+    clean = 60 * drawn / drawn.max()
+    return clean, rng.poisson(clean).astype(float)
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.__name__)
+@pytest.mark.parametrize("name", FILTERS)
+def test_the_noise_behind_a_filter_is_found_whatever_the_structure(
+    drawing: Callable[[Any], Any], name: str
+) -> None:
+    clean, noisy = (FILTERS[name](image) for image in in_photons(drawing))
+
+    found = looked_at(noisy[np.newaxis])
+
+    assert found.is_likely
+    assert found.neighbours == pytest.approx(neighbour_correlation(noisy - clean), abs=0.1)
+    places = gaussian_filter(noisy, 2)
+    variances = np.interp(places, found.intensities, np.square(found.sigmas))
+    assert np.sqrt(variances.mean()) == pytest.approx(np.std(noisy - clean), rel=0.35)
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.__name__)
+def test_photons_that_no_filter_shared_are_near_to_white(
+    drawing: Callable[[Any], Any],
+) -> None:
+    _, noisy = in_photons(drawing)
+    assert not looked_at(noisy[np.newaxis]).is_likely
+
+
+@pytest.mark.parametrize("name", ["brick", "camera", "grass", "gravel", "page"])
+@pytest.mark.parametrize("sigma", [2, 10])
+def test_texture_over_white_noise_fits_no_filter(name: str, sigma: float) -> None:
+    noise = np.random.default_rng(0).normal(0, sigma, (1, 160, 160))
+    assert not looked_at(getattr(data, name)()[:160, :160] + noise).is_clear
+
+
+def test_rounding_behind_the_filter_is_known_from_its_floor() -> None:
+    noise = gaussian_filter(np.random.default_rng(0).normal(0, 4, (256, 256)), 0.8)
+    expected = looked_at(noise[np.newaxis]).neighbours
+
+    rounded = looked_at(np.round(noise)[np.newaxis], step=1.0)
+
+    assert rounded.is_clear
+    assert rounded.neighbours == pytest.approx(expected, abs=0.05)
+    assert rounded.sigmas.mean() == pytest.approx(noise.std(), rel=0.05)
+
+
+def test_what_channels_share_is_found() -> None:
+    rng = np.random.default_rng(0)
+    own, common = rng.normal(size=(3, 192, 192)), rng.normal(size=(1, 192, 192))
+    planar = np.stack([gaussian_filter(each, 0.8) for each in 0.5 * own + common])
+    channels = looked_at(planar).channels
+    assert np.trace(channels) == pytest.approx(3)
+    assert channels[~np.eye(3, dtype=bool)] == pytest.approx(0.8, abs=0.1)
+
+
+def test_channels_of_different_filters_have_none_together() -> None:
+    rng = np.random.default_rng(0)
+    planar = np.stack([gaussian_filter(rng.normal(size=(192, 192)), w) for w in (0.5, 1.2)])
+    blocks = cut_blocks(planar.astype(np.float32), FILTER_BLOCK)
+    assert filtered(blocks, 0.0, np.eye(2)) is None
+
+
+def test_few_blocks_tell_nothing() -> None:
+    planar = in_photons(tissue)[1][np.newaxis, :48, :48]
+    blocks = cut_blocks(planar.astype(np.float32), FILTER_BLOCK)
+    assert filtered(blocks, 0.0, np.eye(1)) is None
+
+
+@pytest.mark.parametrize("gain", [1e-3, 1e4])
+def test_the_level_follows_the_units(gain: float) -> None:
+    noisy = FILTERS["blurred"](in_photons(tissue)[1])[np.newaxis]
+    found, scaled = looked_at(noisy), looked_at(gain * noisy)
+    np.testing.assert_allclose(scaled.sigmas, gain * found.sigmas, rtol=1e-3)
+    np.testing.assert_array_equal(scaled.correlation, found.correlation)
