@@ -17,6 +17,7 @@ from scipy.ndimage import shift
 from scipy.stats import trim_mean
 
 from napari_msdip._noise.blocks import Blocks, least
+from napari_msdip._noise.model import NoiseModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,8 @@ _QUIET_SHARE = 0.2
 _TRIMMED = 0.1
 _MOST_CLIPPED = 0.5
 _LEAST_BLOCKS = 40
+# More, evenly spread, would only take memory.
+_MOST_BLOCKS = 2**14
 # As a share of the strongest of the highest: what is weaker than this counts for little, as
 # it has leaked from structure.
 _LEAKED = 0.003
@@ -86,9 +89,7 @@ class Filtered:
     @property
     def neighbours(self) -> float:
         """Mean correlation between pixels that share a side."""
-        middle = len(self.correlation) // 2
-        beside = self.correlation[middle + 1, middle], self.correlation[middle, middle + 1]
-        return float(sum(beside)) / 2
+        return NoiseModel.unit(self.correlation).neighbour_correlation
 
     @property
     def is_likely(self) -> bool:
@@ -155,7 +156,8 @@ def _combined(blocks: Blocks, axis: Array) -> Blocks:
 
 
 def _nearest(blocks: Blocks, step: float) -> Filtered | None:
-    blocks = blocks.of(np.flatnonzero(blocks.clipped < _MOST_CLIPPED))
+    kept = np.flatnonzero(blocks.clipped < _MOST_CLIPPED)
+    blocks = blocks.of(kept[:: 1 + len(kept) // _MOST_BLOCKS])
     if blocks.side != FILTER_BLOCK or len(blocks.means) < _LEAST_BLOCKS:
         return None
     spectra = _spectra(blocks)

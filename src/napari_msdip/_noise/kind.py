@@ -120,8 +120,8 @@ class Kind(enum.Enum):
     Resampled noise was white until pixels were averaged with their neighbours, as by
     registration, rotation, scaling or the slow electronics of a scanner. So weakly
     correlated, it is measured much like white noise; what is correlated more, is not.
-    Among crowded spots and other dense structure only its fall towards the highest
-    frequencies tells how correlated it is.
+    Among crowded spots only its fall towards the highest frequencies tells how correlated
+    it is.
     """
 
     WHITE = "white"
