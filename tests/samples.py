@@ -12,7 +12,7 @@ from napari_msdip import Options
 from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     import numpy.typing as npt
 
@@ -93,3 +93,11 @@ def check_that_no_compiler_is_loaded(program: str) -> None:
         "import sys; sys.exit('triton' in sys.modules or 'torch._dynamo' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", f"{program}\n{asked}"], check=True)
+
+
+def in_photons(drawing: Callable[[Any], Any], photons: float, seed: int) -> tuple[Any, Any]:
+    """Draw, and count so many photons at the brightest; return clean and noisy."""
+    rng = np.random.default_rng(seed)
+    drawn = drawing(rng)
+    clean = photons * drawn / drawn.max()
+    return clean, rng.poisson(clean).astype(np.float32)

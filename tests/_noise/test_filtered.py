@@ -9,7 +9,7 @@ import pytest
 from benchmarks.drawings import DRAWINGS, tissue
 from scipy.ndimage import gaussian_filter, rotate, shift, zoom
 from skimage import data
-from tests.samples import neighbour_correlation
+from tests.samples import in_photons, neighbour_correlation
 
 from napari_msdip._noise.blocks import cut_blocks
 from napari_msdip._noise.filtered import FILTER_BLOCK, Filtered, filtered
@@ -34,20 +34,12 @@ def looked_at(planar: Any, step: float = 0.0) -> Filtered:
     return found
 
 
-def in_photons(drawing: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """Draw, and count 60 photons at the brightest; return clean and noisy."""
-    rng = np.random.default_rng(1)
-    drawn = drawing(rng)
-    clean = 60 * drawn / drawn.max()
-    return clean, rng.poisson(clean).astype(float)
-
-
 @pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.__name__)
 @pytest.mark.parametrize("name", FILTERS)
 def test_the_noise_behind_a_filter_is_found_whatever_the_structure(
     drawing: Callable[[Any], Any], name: str
 ) -> None:
-    clean, noisy = (FILTERS[name](image) for image in in_photons(drawing))
+    clean, noisy = (FILTERS[name](image) for image in in_photons(drawing, 60, 1))
 
     found = looked_at(noisy[np.newaxis])
 
@@ -62,7 +54,7 @@ def test_the_noise_behind_a_filter_is_found_whatever_the_structure(
 def test_photons_that_no_filter_shared_are_near_to_white(
     drawing: Callable[[Any], Any],
 ) -> None:
-    _, noisy = in_photons(drawing)
+    _, noisy = in_photons(drawing, 60, 1)
     assert not looked_at(noisy[np.newaxis]).is_likely
 
 
@@ -101,14 +93,14 @@ def test_channels_of_different_filters_have_none_together() -> None:
 
 
 def test_few_blocks_tell_nothing() -> None:
-    planar = in_photons(tissue)[1][np.newaxis, :48, :48]
+    planar = in_photons(tissue, 60, 1)[1][np.newaxis, :48, :48]
     blocks = cut_blocks(planar.astype(np.float32), FILTER_BLOCK)
     assert filtered(blocks, 0.0, np.eye(1)) is None
 
 
 @pytest.mark.parametrize("gain", [1e-3, 1e4])
 def test_the_level_follows_the_units(gain: float) -> None:
-    noisy = FILTERS["blurred"](in_photons(tissue)[1])[np.newaxis]
+    noisy = FILTERS["blurred"](in_photons(tissue, 60, 1)[1])[np.newaxis]
     found, scaled = looked_at(noisy), looked_at(gain * noisy)
     np.testing.assert_allclose(scaled.sigmas, gain * found.sigmas, rtol=1e-3)
     np.testing.assert_array_equal(scaled.correlation, found.correlation)

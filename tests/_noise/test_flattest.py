@@ -13,7 +13,7 @@ from benchmarks.drawings import filaments, nuclei, tissue
 from scipy.ndimage import gaussian_filter, median_filter, uniform_filter1d, zoom
 from scipy.ndimage import shift as registered
 from skimage import data
-from tests.samples import clean_picture, neighbour_correlation, rms
+from tests.samples import clean_picture, in_photons, neighbour_correlation, rms
 
 from napari_msdip._noise.flattest import measure_noise
 from napari_msdip.noise import estimate_sigma
@@ -639,14 +639,6 @@ def test_clipping_is_not_taken_for_photons() -> None:
     level = measure_noise(image, 0.15).sigma_map(image)[0]
     for column in (64, 128, 192):
         assert level[:, column].mean() == pytest.approx(0.15, rel=0.15)
-
-
-def in_photons(drawing: Callable[[Any], Any], photons: float, seed: int) -> tuple[Any, Any]:
-    """Draw, and count so many photons at the brightest; return clean and noisy."""
-    rng = np.random.default_rng(seed)
-    drawn = drawing(rng)
-    clean = photons * drawn / drawn.max()
-    return clean, rng.poisson(clean).astype(np.float32)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
