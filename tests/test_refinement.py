@@ -14,6 +14,7 @@ from tests.patches import SIGMA, error
 from tests.samples import driven
 from torch import Tensor
 
+from napari_msdip import refinement
 from napari_msdip._noise.model import NoiseModel
 from napari_msdip._refinement.collaborative import collaborative_filter
 from napari_msdip.refinement import refined
@@ -67,7 +68,9 @@ def test_an_uncertain_level_brings_less_of_the_noisy_image_back() -> None:
     assert carefully < certainly
 
 
-def test_of_noise_that_pixels_share_less_of_the_noisy_image_comes_back() -> None:
+def test_of_noise_that_pixels_share_less_of_the_noisy_image_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     image = torch.full((1, 1, 48, 48), 0.5)
     line = 0.5 ** np.square(np.arange(-4.0, 5.0))
     shared = NoiseModel.separable(
@@ -80,6 +83,9 @@ def test_of_noise_that_pixels_share_less_of_the_noisy_image_comes_back() -> None
         for noise in (dataclasses.replace(shared, is_certain=False), shared)
     )
     assert carefully < certainly < error(noisy[0], image) / 3
+    monkeypatch.setattr(refinement, "_SHARED", refinement._CERTAIN)
+    as_if_white = error(driven(refined(noisy, image, level(image), shared))[0], image)
+    assert certainly < as_if_white
 
 
 def test_the_more_the_level_has_grown_the_more_noise_goes() -> None:

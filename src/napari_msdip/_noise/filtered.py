@@ -26,6 +26,7 @@ __all__ = ["FILTER_BLOCK", "Filtered", "filtered"]
 
 Array = npt.NDArray[np.float64]
 
+# Room for correlations, too, which are read off the same blocks.
 FILTER_BLOCK = 16
 # Frequencies, as a share of the highest along an axis: at which filters are told apart,
 # and by which blocks are chosen. Chance must not choose what is measured.

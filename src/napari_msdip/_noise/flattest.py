@@ -29,7 +29,7 @@ from napari_msdip._noise.blocks import (
     simulated_variances,
 )
 from napari_msdip._noise.channels import channel_covariance, told_apart, white_channels
-from napari_msdip._noise.filtered import Filtered, filtered
+from napari_msdip._noise.filtered import FILTER_BLOCK, Filtered, filtered
 from napari_msdip._noise.gains import local_gains
 from napari_msdip._noise.kind import (
     Evidence,
@@ -49,8 +49,6 @@ __all__ = ["measure_noise"]
 Array = npt.NDArray[np.float64]
 Planar = npt.NDArray[np.float32]
 
-# Correlations need room.
-_CORRELATION_BLOCK = 16
 # Real noise is correlated over one to three pixels; beyond, the estimate is noise.
 _REACH = 4
 _FLATTEST_SHARE = 0.25
@@ -95,7 +93,7 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
         Level of white noise in the image, in its units; taken unless the flat
         blocks agree that there is much more noise, and that it is correlated.
     """
-    side = min(_CORRELATION_BLOCK, min(planar.shape[1:]) // 2)
+    side = min(FILTER_BLOCK, min(planar.shape[1:]) // 2)
     if side < LEVEL_BLOCK:
         return NoiseModel.white(len(planar), sigma, _REACH)
     wide, fine = cut_blocks(planar, side), cut_blocks(planar, LEVEL_BLOCK)
