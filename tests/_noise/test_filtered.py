@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from benchmarks.drawings import DRAWINGS, tissue
-from scipy.ndimage import gaussian_filter, rotate, shift, zoom
+from scipy.ndimage import (
+    convolve1d,
+    gaussian_filter,
+    rotate,
+    shift,
+    uniform_filter1d,
+    zoom,
+)
 from skimage import data
 from tests.samples import in_photons, neighbour_correlation
 
@@ -17,6 +24,7 @@ from napari_msdip._noise.filtered import FILTER_BLOCK, Filtered, filtered
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+DECAY = np.exp(-np.arange(9) / 1.2)
 FILTERS: dict[str, Callable[[Any], Any]] = {
     "blurred": lambda image: gaussian_filter(image, 0.8),
     "widely blurred": lambda image: gaussian_filter(image, 1.2),
@@ -24,6 +32,7 @@ FILTERS: dict[str, Callable[[Any], Any]] = {
     "shifted by splines": lambda image: shift(image, 0.5, order=3, mode="reflect"),
     "scaled": lambda image: zoom(image, 1.3, order=1),
     "turned": lambda image: rotate(image, 7, reshape=False, order=1, mode="reflect"),
+    "slow along lines": lambda image: convolve1d(image, DECAY / DECAY.sum()),
 }
 
 
@@ -65,6 +74,41 @@ def test_texture_over_white_noise_fits_no_filter(name: str, sigma: float) -> Non
     assert not looked_at(getattr(data, name)()[:160, :160] + noise).is_clear
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("pixels", [2, 3])
+def test_sums_along_lines_are_among_the_filters(pixels: int, axis: int) -> None:
+    noise = np.random.default_rng(0).normal(0, 4, (256, 256))
+
+    found = looked_at(uniform_filter1d(noise, pixels, axis, mode="wrap")[np.newaxis])
+
+    assert found.is_clear
+    reach = len(found.correlation) // 2
+    along, across = found.correlation[reach + 1, reach], found.correlation[reach, reach + 1]
+    expected = (1 - 1 / pixels, 0.0)
+    assert ((along, across) if axis == 0 else (across, along)) == pytest.approx(expected)
+    assert found.sigmas.mean() == pytest.approx(4 / np.sqrt(pixels), rel=0.1)
+
+
+def in_spots(count: int, sigma: float) -> Any:
+    rng = np.random.default_rng(1)
+    spots = np.zeros((192, 192))
+    spots[*rng.integers(0, 192, (2, count))] = rng.uniform(500, 2500, count)
+    noise = gaussian_filter(rng.normal(size=spots.shape), 1.0)
+    return (gaussian_filter(spots, 1.3) + sigma * noise / noise.std())[np.newaxis]
+
+
+def test_where_energies_grow_together_spots_stand_for_noise() -> None:
+    crowded, single = looked_at(in_spots(700, 2)), looked_at(in_spots(30, 10))
+
+    # What optics made of the spots is like what a blur makes of noise.
+    assert crowded.misfit < 0.12
+    assert crowded.sigmas.mean() > 3 * 2
+    assert crowded.growth > 1.5
+    assert not crowded.is_likely
+    assert single.growth == pytest.approx(1, abs=0.15)
+    assert single.is_clear
+
+
 def test_rounding_behind_the_filter_is_known_from_its_floor() -> None:
     noise = gaussian_filter(np.random.default_rng(0).normal(0, 4, (256, 256)), 0.8)
     expected = looked_at(noise[np.newaxis]).neighbours
@@ -90,6 +134,27 @@ def test_channels_of_different_filters_have_none_together() -> None:
     planar = np.stack([gaussian_filter(rng.normal(size=(192, 192)), w) for w in (0.5, 1.2)])
     blocks = cut_blocks(planar.astype(np.float32), FILTER_BLOCK)
     assert filtered(blocks, 0.0, np.eye(2)) is None
+
+
+def test_a_channel_of_white_noise_speaks_against_a_filter_of_all() -> None:
+    rng = np.random.default_rng(0)
+    planar = rng.normal(size=(2, 192, 192))
+    planar[0] = 9 * gaussian_filter(planar[0], 0.8)
+    blocks = cut_blocks(planar.astype(np.float32), FILTER_BLOCK)
+
+    assert filtered(blocks, 0.0, np.eye(2)) is None
+
+
+def test_a_channel_of_structure_says_nothing_of_the_filter() -> None:
+    noisy = gaussian_filter(np.random.default_rng(0).normal(size=(192, 192)), 0.5)
+    planar = np.stack([noisy, in_spots(700, 0.1)[0] / 1000])
+    blocks = cut_blocks(planar.astype(np.float32), FILTER_BLOCK)
+    alone = looked_at(planar[:1])
+
+    found = filtered(blocks, 0.0, np.eye(2))
+
+    assert found is not None
+    assert found.neighbours == pytest.approx(alone.neighbours, abs=0.05)
 
 
 def test_few_blocks_tell_nothing() -> None:

@@ -7,12 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
 from napari_msdip._noise.kind import (
     Evidence,
     Kind,
-    fall_in_channels,
     kind_among_spots,
     kind_of_noise,
 )
@@ -42,20 +40,6 @@ CAMERA = Evidence(
     skewness=0.0,
     rise=0.0,
     contrast=160.0,
-    step=1.0,
-)
-
-SKY = Evidence(
-    correlation=0.35,
-    anisotropy=0.0,
-    level=6.0,
-    white=4.3,
-    highest=2.5,
-    excess=0.05,
-    unevenness=4.0,
-    skewness=0.0,
-    rise=0.0,
-    contrast=200.0,
     step=1.0,
 )
 
@@ -253,54 +237,3 @@ def test_where_the_highest_frequencies_are_unknown_there_is_no_fall(highest: flo
 
     assert unknown.fall == 0
     assert not unknown.falls_like_texture
-
-
-def sky(level: float, channels: int = 1, spots: float = 200.0) -> np.ndarray:
-    stars = np.zeros((1, 64, 64))
-    stars[0, 10::20, 10::20] = 1
-    stars = gaussian_filter(stars, (0, 1.3, 1.3))
-    noise = np.random.default_rng(0).normal(0, level, stars.shape)
-    image = spots * stars / stars.max() + noise
-    return np.repeat(image, channels, axis=0).astype(np.float32)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_among_crowded_spots_the_fall_tells_resampled_noise(channels: int) -> None:
-    # In all channels at once an estimator misses what they share.
-    evidence = dataclasses.replace(SKY, white=4.3 if channels == 1 else 2.0)
-
-    found = kind_of_noise(evidence, sky(4.3, channels))
-
-    assert found is Kind.RESAMPLED_AMONG_SPOTS
-    assert kind_of_noise(evidence, sky(2.5, channels)) is Kind.WHITE
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"correlation": 0.2},
-        {"correlation": 0.2, "level": 4.0},
-        {"excess": 0.3},
-        {"level": 10.0},
-        {"step": 3.0},
-        {"highest": 1.0},
-        {"highest": math.inf},
-    ],
-    ids=str,
-)
-def test_fine_texture_is_no_crowd_of_spots(change: dict[str, float]) -> None:
-    evidence = dataclasses.replace(SKY, **change)
-
-    assert kind_of_noise(evidence, sky(4.3)) is Kind.WHITE
-
-
-def test_where_nothing_stands_out_there_is_no_crowd_of_spots() -> None:
-    assert kind_of_noise(SKY, sky(4.3)) is Kind.RESAMPLED_AMONG_SPOTS
-    assert kind_of_noise(SKY, -sky(4.3)) is Kind.RESAMPLED_AMONG_SPOTS
-    assert kind_of_noise(SKY, sky(4.3, spots=5)) is Kind.WHITE
-
-
-def test_fall_is_that_of_each_channel() -> None:
-    assert fall_in_channels(2.0, sky(4.0, 3)) == pytest.approx(math.log(2), abs=0.1)
-    assert fall_in_channels(math.inf, sky(4.0)) == 0
-    assert fall_in_channels(2.0, np.zeros((1, 64, 64), np.float32)) == 0

@@ -20,7 +20,7 @@ from napari_msdip._noise.blocks import Blocks, least
 from napari_msdip._noise.model import NoiseModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["FILTER_BLOCK", "Filtered", "filtered"]
 
@@ -42,20 +42,24 @@ _MOST_BLOCKS = 2**14
 # it has leaked from structure.
 _LEAKED = 0.003
 # Filters: Gaussian blurs, by their widths in pixels; splines of these degrees, at parts
-# of a pixel, so many to a pixel, or between pixels throughout, at so many times the scale.
+# of a pixel, so many to a pixel, or between pixels throughout, at so many times the scale;
+# along a line, as slow electronics do, sums of so many pixels or decays over so many.
 _WIDTHS = np.append(0.0, np.arange(0.3, 1.71, 0.05))
 _MOST_OBLONG = 0.45
 _PARTS = {1: 40, 3: 20}
 _SCALES = np.arange(0.8, 2.51, 0.05)
+_SUMS = (2, 3)
+_DECAYS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
 _KERNEL_REACH = 12
 _REACH = 8
 _REFINEMENTS = 5
 # How far from the noise of a filter an image may be, and how near to white noise: next to
 # none that is this far from it is texture, of those nearer some are.
-_MOST_MISFIT = 0.12
+_MOST_MISFIT = 0.13
 _MOST_UNEVEN = 0.5
+_MOST_GROWTH = 1.35
 _MOST_APART = 0.15
-_CLEAR_DEPARTURE = 0.6
+_CLEAR_DEPARTURE = 0.4
 _LEAST_DEPARTURE = 0.3
 
 
@@ -77,6 +81,9 @@ class Filtered:
         The same if there were no filter.
     unevenness : float
         Spread of those energies from block to block, over their mean.
+    growth : float
+        Those energies in the next blocks, which have more at lower frequencies, over the
+        quietest ones'. Noise has not, but structure has more of both.
     """
 
     correlation: Array
@@ -86,6 +93,7 @@ class Filtered:
     misfit: float
     departure: float
     unevenness: float
+    growth: float
 
     @property
     def neighbours(self) -> float:
@@ -93,10 +101,15 @@ class Filtered:
         return NoiseModel.unit(self.correlation).neighbour_correlation
 
     @property
+    def is_noise(self) -> bool:
+        """Whether the highest frequencies hold hardly more than noise of any kind."""
+        return self.growth < _MOST_GROWTH
+
+    @property
     def is_likely(self) -> bool:
         """Whether noise went through the filter, or else texture looks like that."""
-        fits = self.misfit < _MOST_MISFIT and self.unevenness < _MOST_UNEVEN
-        return fits and self.departure > _LEAST_DEPARTURE
+        fits = self.misfit < _MOST_MISFIT and self.departure > _LEAST_DEPARTURE
+        return fits and self.is_noise and self.unevenness < _MOST_UNEVEN
 
     @property
     def is_clear(self) -> bool:
@@ -140,13 +153,13 @@ def filtered(blocks: Blocks, step: float, axes: Array) -> Filtered | None:
     Returns
     -------
     Filtered or None
-        None where blocks are too few to tell, or combinations differ.
+        None where blocks are too few to tell, or the noise of combinations differs.
     """
     together = _nearest(blocks, step)
     if together is None or len(axes) == 1:
         return together
     apart = [_nearest(_combined(blocks, axis), step) for axis in axes]
-    shared = [each.neighbours for each in apart if each is not None]
+    shared = [each.neighbours for each in apart if each is not None and each.is_noise]
     far = np.abs(np.subtract(shared, together.neighbours)) > _MOST_APART
     return None if far.any() else together
 
@@ -163,8 +176,11 @@ def _nearest(blocks: Blocks, step: float) -> Filtered | None:
         return None
     spectra = _spectra(blocks)
     low, high = _energies(spectra)
-    groups = least(blocks, low, _QUIET_SHARE)
-    levels = np.array([high[group].mean() for group in groups])
+    halves = [np.array_split(group, 2) for group in least(blocks, low, 2 * _QUIET_SHARE)]
+    groups, others = zip(*halves, strict=True)
+    levels, beyond = (
+        np.array([high[group].mean() for group in each]) for each in (groups, others)
+    )
     if not levels.all():
         return None
     relative = [high[group] / level for group, level in zip(groups, levels, strict=True)]
@@ -181,10 +197,11 @@ def _nearest(blocks: Blocks, step: float) -> Filtered | None:
         misfit=float(misfits[best]),
         departure=float(misfits[0]),
         unevenness=float(even.mean(axis=1).std()),
+        growth=float(np.median(beyond / levels)),
     )
 
 
-def _usual(high: Array, groups: list[npt.NDArray[np.intp]]) -> Array:
+def _usual(high: Array, groups: Sequence[npt.NDArray[np.intp]]) -> Array:
     """Return the mean energy of each group, without the few that hold bright structure."""
     return np.array([trim_mean(high[group].mean(axis=1), _TRIMMED) for group in groups])
 
@@ -268,6 +285,15 @@ def _families() -> Iterator[tuple[Array, npt.NDArray[np.intp]]]:
         yield lines, np.argwhere(np.ones((len(lines), len(lines))))
         scaled = np.stack([_scaled(degree, scale) for scale in _SCALES])
         yield scaled, np.repeat(np.arange(len(scaled)), 2).reshape(-1, 2)
+    kernels = [*map(np.ones, (1, *_SUMS)), *map(_decay, _DECAYS)]
+    lines = np.stack([_autocorrelation(kernel) for kernel in kernels])
+    along = np.stack([np.arange(1, len(lines)), np.zeros(len(lines) - 1, np.intp)], axis=1)
+    yield lines, np.concatenate([along, along[:, ::-1]])
+
+
+def _decay(pixels: float) -> Array:
+    decay: Array = np.exp(-np.arange(2 * _KERNEL_REACH) / pixels)
+    return decay
 
 
 def _gaussian(width: float) -> Array:
@@ -297,8 +323,8 @@ def _scaled(degree: int, scale: float) -> Array:
 
 
 def _autocorrelation(kernel: Array) -> Array:
-    behind: Array = np.correlate(kernel, kernel, "full")[len(kernel) - 1 :][:FILTER_BLOCK]
-    behind /= behind[0]
+    products = np.correlate(kernel, kernel, "full")[len(kernel) - 1 :][:FILTER_BLOCK]
+    behind: Array = np.pad(products / products[0], (0, FILTER_BLOCK - len(products)))
     return behind
 
 

@@ -34,7 +34,6 @@ from napari_msdip._noise.gains import local_gains
 from napari_msdip._noise.kind import (
     Evidence,
     Kind,
-    fall_in_channels,
     kind_among_spots,
     kind_of_noise,
 )
@@ -76,10 +75,6 @@ _CROWDED = 2.0
 # Where the flattest blocks differ no more than this beyond what noise explains, hardly
 # anything but noise is in them.
 _EVEN = 0.15
-# Between neighbours in blurred noise, simulated: by the fall of its level towards the
-# highest frequencies. Beyond what is seen of resampled noise the line ends.
-_CORRELATION_BY_FALL = (0.72, -0.03)
-_MOST_BLURRED = 0.6
 
 
 def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
@@ -119,7 +114,7 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     if kind is Kind.WHITE:
         white = _white_by_intensity(seen, planar)
         return dataclasses.replace(white, gains=local_gains(planar, white))
-    return _resampled(kind, seen, planar, fine)
+    return _resampled(seen, planar, fine)
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,19 +239,14 @@ def _white_by_intensity(seen: _Sight, planar: Planar) -> NoiseModel:
     return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
 
 
-def _resampled(kind: Kind, seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
+def _resampled(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
     channels, sigma = _channels_and_level(seen, planar, seen.evidence.white)
-    if kind is Kind.RESAMPLED:
-        correlation = _unbiased(seen.model.correlation, seen.wide.side)
-        level = seen.evidence.level
-        if seen.is_calm:
-            calm = _beyond_the_calm(seen.model, seen, blocks, seen.simulated)
-            level = calm.overall(planar)
-        # Texture adds to the level of blocks; of skewed noise the estimator finds less.
-        sigma = math.sqrt(level * sigma / _seen_as_white(correlation))
-    else:
-        correlation = _blurred(fall_in_channels(seen.evidence.highest, planar))
-        sigma /= _seen_as_white(correlation)
+    correlation = _unbiased(seen.model.correlation, seen.wide.side)
+    level = seen.evidence.level
+    if seen.is_calm:
+        level = _beyond_the_calm(seen.model, seen, blocks, seen.simulated).overall(planar)
+    # Texture adds to the level of blocks; of skewed noise the estimator finds less.
+    sigma = math.sqrt(level * sigma / _seen_as_white(correlation))
     fine = levels.with_fine_levels(seen.model, blocks)
     steady = dataclasses.replace(fine, sigmas=levels.steadied(fine.sigmas))
     noise = _scaled(steady, planar, sigma, correlation, channels)
@@ -305,15 +295,6 @@ def _unbiased(found: Array, side: int) -> Array:
     blocks = np.concatenate(shown).reshape(-1, 1, side, side)
     corrected: Array = 2 * found - autocorrelation(blocks, _REACH)
     return corrected
-
-
-def _blurred(fall: float) -> Array:
-    """Return the correlation of white noise that a Gaussian blur made fall off so much."""
-    slope, start = _CORRELATION_BY_FALL
-    neighbours = min(slope * fall + start, _MOST_BLURRED)
-    squares = np.square(np.arange(-_REACH, _REACH + 1.0))
-    correlation: Array = neighbours ** np.add.outer(squares, squares)
-    return correlation
 
 
 def _seen_as_white(correlation: Array) -> float:

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
-from scipy.stats import skew
 
 from napari_msdip.noise import estimate_sigma
 
-__all__ = ["Evidence", "Kind", "fall_in_channels", "kind_among_spots", "kind_of_noise"]
+__all__ = ["Evidence", "Kind", "kind_among_spots", "kind_of_noise"]
 
 Planar = npt.NDArray[np.float32]
 
@@ -103,15 +101,6 @@ _FALL_UNEXPLAINED = 0.12
 _ALONG_LINES = 0.25
 _ACROSS_LINES = 0.25
 _STRONGER_BY_LINES = (1.9, 3.9)
-# Or resampled among crowded spots, as in a sky, which are uneven within whatever the noise
-# and raise its correlation and level, but not as much as fine texture does. They stand
-# out on one side of what is around them, which texture seldom does: skewness of details
-# between these widths in pixels.
-_CROWDED_CORRELATION = 0.28
-_CROWDED_UNEVENNESS = 1.7
-_CROWDED_LEVEL_RATIO = 3.8
-_SPOT_WIDTHS = (0.7, 4.0)
-_OUTSTANDING = 3.1
 
 
 class Kind(enum.Enum):
@@ -120,13 +109,10 @@ class Kind(enum.Enum):
     Resampled noise was white until pixels were averaged with their neighbours, as by
     registration, rotation, scaling or the slow electronics of a scanner. So weakly
     correlated, it is measured much like white noise; what is correlated more, is not.
-    Among crowded spots only its fall towards the highest frequencies tells how correlated
-    it is.
     """
 
     WHITE = "white"
     RESAMPLED = "resampled"
-    RESAMPLED_AMONG_SPOTS = "resampled among spots"
     CORRELATED = "correlated"
 
 
@@ -202,12 +188,8 @@ class Evidence:
     @property
     def falls_like_texture(self) -> bool:
         """Whether the level falls off more than noise so little correlated would."""
-        return self.fall > max(_LEAST_FALL, self.explained_fall)
-
-    @property
-    def explained_fall(self) -> float:
-        """The most that noise so little correlated falls off."""
-        return _FALL_BY_CORRELATION * self.correlation + _FALL_UNEXPLAINED
+        explained = _FALL_BY_CORRELATION * self.correlation + _FALL_UNEXPLAINED
+        return self.fall > max(_LEAST_FALL, explained)
 
 
 def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
@@ -225,10 +207,7 @@ def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
     correlated = _is_strong(evidence) or _is_even(evidence, planar)
     if correlated and not _is_structure_over_a_floor(evidence):
         return Kind.CORRELATED
-    if _is_resampled(evidence):
-        return Kind.RESAMPLED
-    among_spots = _is_resampled_among_spots(evidence, planar)
-    return Kind.RESAMPLED_AMONG_SPOTS if among_spots else Kind.WHITE
+    return Kind.RESAMPLED if _is_resampled(evidence) else Kind.WHITE
 
 
 def kind_among_spots(kind: Kind, calm: Evidence, planar: Planar) -> Kind:
@@ -248,28 +227,6 @@ def kind_among_spots(kind: Kind, calm: Evidence, planar: Planar) -> Kind:
     if not calm.is_spotted:
         return kind_of_noise(calm, planar)
     return Kind.WHITE if calm.skewness > _SPOTTED_ALL_OVER else kind
-
-
-def fall_in_channels(highest: float, planar: Planar) -> float:
-    """Return how the level falls off towards the highest frequencies.
-
-    Noise that channels share escapes what finds white noise in all at once, so that the
-    channels are taken one by one.
-
-    Parameters
-    ----------
-    highest : float
-        Level of white noise in the highest frequencies.
-    planar : ndarray
-        ``(C, Y, X)``.
-
-    Returns
-    -------
-    float
-        Logarithm of a ratio of levels; 0 where one is unknown.
-    """
-    level, highest = _channel_level(planar), _known(highest)
-    return math.log(level / highest) if level and highest else 0.0
 
 
 def _is_strong(evidence: Evidence) -> bool:
@@ -349,23 +306,6 @@ def _is_along_lines(evidence: Evidence) -> bool:
         return False
     least, most = (factor * _known(evidence.highest) for factor in _STRONGER_BY_LINES)
     return least < evidence.level < (most or math.inf)
-
-
-def _is_resampled_among_spots(evidence: Evidence, planar: Planar) -> bool:
-    highest = _known(evidence.highest)
-    even = evidence.excess < _EVEN and evidence.unevenness >= _CROWDED_UNEVENNESS
-    correlated = evidence.correlation > _CROWDED_CORRELATION
-    if not (even and correlated and highest > evidence.step):
-        return False
-    if evidence.level > _CROWDED_LEVEL_RATIO * highest or not _has_spots(planar):
-        return False
-    return _LEAST_FALL < fall_in_channels(highest, planar) <= evidence.explained_fall
-
-
-def _has_spots(planar: Planar) -> bool:
-    mean = planar.mean(axis=0, dtype=np.float64)
-    narrow, wide = (gaussian_filter(mean, width) for width in _SPOT_WIDTHS)
-    return abs(float(skew(narrow - wide, axis=None))) > _OUTSTANDING
 
 
 def _is_too_strong(evidence: Evidence) -> bool:
