@@ -18,7 +18,7 @@ from scipy.ndimage import (
 from skimage import data
 from tests.samples import in_photons, neighbour_correlation
 
-from napari_msdip._noise.blocks import cut_blocks
+from napari_msdip._noise.blocks import Blocks, cut_blocks
 from napari_msdip._noise.filtered import FILTER_BLOCK, Filtered, filtered
 
 if TYPE_CHECKING:
@@ -129,11 +129,17 @@ def test_what_channels_share_is_found() -> None:
     assert channels[~np.eye(3, dtype=bool)] == pytest.approx(0.8, abs=0.1)
 
 
-def test_channels_of_different_filters_have_none_together() -> None:
+def test_channels_of_different_filters_share_none() -> None:
     rng = np.random.default_rng(0)
     planar = np.stack([gaussian_filter(rng.normal(size=(192, 192)), w) for w in (0.5, 1.2)])
     blocks = cut_blocks(planar.astype(np.float32), FILTER_BLOCK)
-    assert filtered(blocks, 0.0, np.eye(2)) is None
+    assert_none_is_shared(blocks)
+
+
+def assert_none_is_shared(blocks: Blocks) -> None:
+    found = filtered(blocks, 0.0, np.eye(2))
+    assert found is not None
+    assert not (found.is_shared or found.fits or found.is_likely)
 
 
 def test_a_channel_of_white_noise_speaks_against_a_filter_of_all() -> None:
@@ -142,7 +148,8 @@ def test_a_channel_of_white_noise_speaks_against_a_filter_of_all() -> None:
     planar[0] = 9 * gaussian_filter(planar[0], 0.8)
     blocks = cut_blocks(planar.astype(np.float32), FILTER_BLOCK)
 
-    assert filtered(blocks, 0.0, np.eye(2)) is None
+    assert looked_at(planar[:1]).is_likely
+    assert_none_is_shared(blocks)
 
 
 def test_a_channel_of_structure_says_nothing_of_the_filter() -> None:
@@ -154,6 +161,7 @@ def test_a_channel_of_structure_says_nothing_of_the_filter() -> None:
     found = filtered(blocks, 0.0, np.eye(2))
 
     assert found is not None
+    assert found.is_shared
     assert found.neighbours == pytest.approx(alone.neighbours, abs=0.05)
 
 

@@ -8,10 +8,12 @@ import math
 import numpy as np
 import pytest
 
+from napari_msdip._noise.filtered import Filtered
 from napari_msdip._noise.kind import (
     Evidence,
     Kind,
     kind_among_spots,
+    kind_behind,
     kind_of_noise,
 )
 
@@ -237,3 +239,44 @@ def test_where_the_highest_frequencies_are_unknown_there_is_no_fall(highest: flo
 
     assert unknown.fall == 0
     assert not unknown.falls_like_texture
+
+
+BLURRED = Filtered(
+    correlation=np.ones((3, 3)),
+    channels=np.eye(1),
+    intensities=np.zeros(1),
+    sigmas=np.ones(1),
+    misfit=0.1,
+    departure=0.35,
+    unevenness=0.3,
+    growth=1.0,
+)
+
+
+def test_what_flat_blocks_tell_of_correlated_noise_gives_way_to_a_filter_that_fits() -> (
+    None
+):
+    assert kind_behind(BLURRED, Kind.CORRELATED, CAMERA) is Kind.FILTERED
+    for change in ({"misfit": 0.2}, {"is_shared": False}):
+        other = dataclasses.replace(BLURRED, **change)
+        assert kind_behind(other, Kind.CORRELATED, CAMERA) is Kind.CORRELATED
+
+
+def test_where_energies_grow_together_strong_noise_is_structure() -> None:
+    growing = dataclasses.replace(BLURRED, misfit=0.3, growth=1.6)
+    strong = dataclasses.replace(CAMERA, level=5.0)
+
+    assert kind_behind(growing, Kind.CORRELATED, strong) is Kind.WHITE
+    assert kind_behind(growing, Kind.CORRELATED, CAMERA) is Kind.CORRELATED
+    even = dataclasses.replace(growing, growth=1.2)
+    assert kind_behind(even, Kind.CORRELATED, strong) is Kind.CORRELATED
+
+
+def test_a_likely_filter_needs_the_word_of_flat_blocks_or_of_photons() -> None:
+    photons = dataclasses.replace(REGISTERED, rise=0.95)
+
+    assert kind_behind(BLURRED, Kind.RESAMPLED, REGISTERED) is Kind.FILTERED
+    assert kind_behind(BLURRED, Kind.WHITE, photons) is Kind.FILTERED
+    assert kind_behind(BLURRED, Kind.WHITE, REGISTERED) is Kind.WHITE
+    near = dataclasses.replace(BLURRED, departure=0.2)
+    assert kind_behind(near, Kind.RESAMPLED, REGISTERED) is Kind.RESAMPLED

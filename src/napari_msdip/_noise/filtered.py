@@ -84,6 +84,8 @@ class Filtered:
     growth : float
         Those energies in the next blocks, which have more at lower frequencies, over the
         quietest ones'. Noise has not, but structure has more of both.
+    is_shared : bool
+        Whether no combination of channels speaks against the filter.
     """
 
     correlation: Array
@@ -94,6 +96,7 @@ class Filtered:
     departure: float
     unevenness: float
     growth: float
+    is_shared: bool = True
 
     @property
     def neighbours(self) -> float:
@@ -106,10 +109,15 @@ class Filtered:
         return self.growth < _MOST_GROWTH
 
     @property
+    def fits(self) -> bool:
+        """Whether noise behind the filter looks like this, or structure does."""
+        return self.is_shared and self.misfit < _MOST_MISFIT
+
+    @property
     def is_likely(self) -> bool:
         """Whether noise went through the filter, or else texture looks like that."""
-        fits = self.misfit < _MOST_MISFIT and self.departure > _LEAST_DEPARTURE
-        return fits and self.is_noise and self.unevenness < _MOST_UNEVEN
+        even = self.is_noise and self.unevenness < _MOST_UNEVEN
+        return self.fits and even and self.departure > _LEAST_DEPARTURE
 
     @property
     def is_clear(self) -> bool:
@@ -153,7 +161,7 @@ def filtered(blocks: Blocks, step: float, axes: Array) -> Filtered | None:
     Returns
     -------
     Filtered or None
-        None where blocks are too few to tell, or the noise of combinations differs.
+        None where blocks are too few to tell.
     """
     together = _nearest(blocks, step)
     if together is None or len(axes) == 1:
@@ -161,7 +169,7 @@ def filtered(blocks: Blocks, step: float, axes: Array) -> Filtered | None:
     apart = [_nearest(_combined(blocks, axis), step) for axis in axes]
     shared = [each.neighbours for each in apart if each is not None and each.is_noise]
     far = np.abs(np.subtract(shared, together.neighbours)) > _MOST_APART
-    return None if far.any() else together
+    return replace(together, is_shared=not far.any())
 
 
 def _combined(blocks: Blocks, axis: Array) -> Blocks:

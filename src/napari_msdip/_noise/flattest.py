@@ -35,6 +35,7 @@ from napari_msdip._noise.kind import (
     Evidence,
     Kind,
     kind_among_spots,
+    kind_behind,
     kind_of_noise,
 )
 from napari_msdip._noise.model import NoiseModel, uncorrelated
@@ -103,12 +104,12 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     seen = _Sight.of(planar, whole, wide, fine)
     behind = filtered(wide, whole["step"], seen.model.axes)
     if behind is not None and behind.is_clear:
-        return _behind_a_filter(behind, seen)
+        return _behind_a_filter(behind, seen, planar)
     kind, seen = _judged(seen, planar, whole)
-    if behind is not None and behind.is_likely:
-        of_photons = kind is Kind.WHITE and seen.evidence.rises_like_photons
-        if kind is Kind.RESAMPLED or of_photons:
-            return _behind_a_filter(behind, seen)
+    if behind is not None:
+        kind = kind_behind(behind, kind, seen.evidence)
+        if kind is Kind.FILTERED:
+            return _behind_a_filter(behind, seen, planar)
     if kind is Kind.CORRELATED:
         return _correlated(seen, planar, fine)
     if kind is Kind.WHITE:
@@ -253,13 +254,17 @@ def _resampled(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
     return dataclasses.replace(noise, asymmetry=levels.asymmetry(blocks))
 
 
-def _behind_a_filter(found: Filtered, seen: _Sight) -> NoiseModel:
+def _behind_a_filter(found: Filtered, seen: _Sight, planar: Planar) -> NoiseModel:
     noise = NoiseModel.separable(
         correlation=found.correlation,
         channels=found.channels,
         intensities=found.intensities,
         sigmas=levels.steadied(found.sigmas),
     )
+    if not found.is_noise:
+        # Structure adds to both.
+        scale = min(1.0, seen.evidence.level / noise.overall(planar))
+        noise = dataclasses.replace(noise, sigmas=scale * noise.sigmas)
     return dataclasses.replace(noise, asymmetry=levels.asymmetry(seen.fine))
 
 

@@ -12,13 +12,17 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_msdip.noise import estimate_sigma
 
-__all__ = ["Evidence", "Kind", "kind_among_spots", "kind_of_noise"]
+if TYPE_CHECKING:
+    from napari_msdip._noise.filtered import Filtered
+
+__all__ = ["Evidence", "Kind", "kind_among_spots", "kind_behind", "kind_of_noise"]
 
 Planar = npt.NDArray[np.float32]
 
@@ -96,6 +100,10 @@ _LEVEL_UNEXPLAINED = 0.25
 # Beyond what resampling makes of it at this correlation, the fall is texture's.
 _FALL_BY_CORRELATION = 1.7
 _FALL_UNEXPLAINED = 0.12
+# Structure where energies at lower and at the highest frequencies grow together, and what
+# would be noise is stronger, by the contrast, than a camera's ever is where they do.
+_GROWING = 1.4
+_STRONGER = 0.024
 # Or along the lines of a scanner: correlated along one axis, and hardly along the other.
 # What two or three pixels share is stronger than the highest frequencies by these factors.
 _ALONG_LINES = 0.25
@@ -108,11 +116,13 @@ class Kind(enum.Enum):
 
     Resampled noise was white until pixels were averaged with their neighbours, as by
     registration, rotation, scaling or the slow electronics of a scanner. So weakly
-    correlated, it is measured much like white noise; what is correlated more, is not.
+    correlated, it is measured much like white noise; what is correlated more, is not. Where
+    the highest frequencies tell the filter that noise went through, that is taken.
     """
 
     WHITE = "white"
     RESAMPLED = "resampled"
+    FILTERED = "filtered"
     CORRELATED = "correlated"
 
 
@@ -227,6 +237,28 @@ def kind_among_spots(kind: Kind, calm: Evidence, planar: Planar) -> Kind:
     if not calm.is_spotted:
         return kind_of_noise(calm, planar)
     return Kind.WHITE if calm.skewness > _SPOTTED_ALL_OVER else kind
+
+
+def kind_behind(behind: Filtered, kind: Kind, evidence: Evidence) -> Kind:
+    """Weigh what the highest frequencies tell besides.
+
+    Parameters
+    ----------
+    behind : Filtered
+        The filter that is nearest.
+    kind : Kind
+        What flat blocks speak for.
+    evidence : Evidence
+        What these show.
+    """
+    if kind is Kind.CORRELATED:
+        strong = evidence.level > _STRONGER * evidence.contrast
+        if strong and behind.growth > _GROWING:
+            return Kind.WHITE
+        return Kind.FILTERED if behind.fits else kind
+    photons = kind is Kind.WHITE and evidence.rises_like_photons
+    likely = behind.is_likely and (kind is Kind.RESAMPLED or photons)
+    return Kind.FILTERED if likely else kind
 
 
 def _is_strong(evidence: Evidence) -> bool:
