@@ -56,9 +56,10 @@ _REFINEMENTS = 5
 # How far from the noise of a filter an image may be, and how near to white noise: next to
 # none that is this far from it is texture, of those nearer some are.
 _MOST_MISFIT = 0.13
-_MOST_UNEVEN = 0.5
 _MOST_GROWTH = 1.35
 _MOST_APART = 0.15
+# Noise is the more uneven, the fewer frequencies a filter leaves: more by the departure.
+_MOST_UNEVEN = (0.4, 0.06)
 _CLEAR_DEPARTURE = 0.4
 _LEAST_DEPARTURE = 0.3
 
@@ -116,8 +117,10 @@ class Filtered:
     @property
     def is_likely(self) -> bool:
         """Whether noise went through the filter, or else texture looks like that."""
-        even = self.is_noise and self.unevenness < _MOST_UNEVEN
-        return self.fits and even and self.departure > _LEAST_DEPARTURE
+        least, by_departure = _MOST_UNEVEN
+        even = self.unevenness < least + by_departure * self.departure
+        apart = self.departure > _LEAST_DEPARTURE
+        return self.fits and self.is_noise and even and apart
 
     @property
     def is_clear(self) -> bool:
