@@ -397,6 +397,21 @@ def test_noise_of_the_sky_in_the_demo_is_found() -> None:
     assert rms(model.sigma_map(image)) == pytest.approx(rms(sky.std(axis=1)), rel=0.25)
 
 
+@pytest.mark.parametrize("width", [0.5, 0.8])
+@pytest.mark.parametrize("name", ["grass", "gravel"])
+def test_texture_is_not_taken_for_noise_that_was_blurred_with_it(
+    name: str, width: float
+) -> None:
+    clean = np.asarray(getattr(data, name)()[:192, :192], float)
+    noise = np.random.default_rng(0).normal(0, 5, clean.shape)
+    picture, image = (gaussian_filter(of, width) for of in (clean, clean + noise))
+    planar = image[np.newaxis].astype(np.float32)
+
+    model = measure_noise(planar, estimate_sigma(planar, channel_axis=0))
+
+    assert model.overall(planar) < 2 * np.std(image - picture)
+
+
 def gravel(sigma: float) -> Any:
     noise = np.random.default_rng(0).normal(0, sigma, (1, 200, 200))
     return (data.gravel()[:200, :200] + noise).astype(np.float32)
