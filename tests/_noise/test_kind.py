@@ -268,8 +268,10 @@ def test_where_energies_grow_together_strong_noise_is_structure() -> None:
 
     assert kind_behind(growing, Kind.CORRELATED, strong) is Kind.WHITE
     assert kind_behind(growing, Kind.CORRELATED, CAMERA) is Kind.CORRELATED
-    even = dataclasses.replace(growing, growth=1.2)
-    assert kind_behind(even, Kind.CORRELATED, strong) is Kind.CORRELATED
+    steady = dataclasses.replace(growing, growth=1.2)
+    assert kind_behind(steady, Kind.CORRELATED, strong) is Kind.CORRELATED
+    even = dataclasses.replace(strong, excess=0.1)
+    assert kind_behind(growing, Kind.CORRELATED, even) is Kind.CORRELATED
 
 
 def test_a_likely_filter_needs_the_word_of_flat_blocks_or_of_photons() -> None:

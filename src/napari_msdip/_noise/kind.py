@@ -100,8 +100,8 @@ _LEVEL_UNEXPLAINED = 0.25
 # Beyond what resampling makes of it at this correlation, the fall is texture's.
 _FALL_BY_CORRELATION = 1.7
 _FALL_UNEXPLAINED = 0.12
-# Structure where energies at lower and at the highest frequencies grow together, and what
-# would be noise is stronger, by the contrast, than a camera's ever is where they do.
+# Structure where energies at lower and at the highest frequencies grow together in uneven
+# blocks, and noise would be stronger, by the contrast, than a camera's ever is there.
 _GROWING = 1.4
 _STRONGER = 0.024
 # Or along the lines of a scanner: correlated along one axis, and hardly along the other.
@@ -252,8 +252,8 @@ def kind_behind(behind: Filtered, kind: Kind, evidence: Evidence) -> Kind:
         What these show.
     """
     if kind is Kind.CORRELATED:
-        strong = evidence.level > _STRONGER * evidence.contrast
-        if strong and behind.growth > _GROWING:
+        grows = behind.growth > _GROWING and evidence.excess > _EVEN
+        if grows and evidence.level > _STRONGER * evidence.contrast:
             return Kind.WHITE
         return Kind.FILTERED if behind.fits else kind
     photons = kind is Kind.WHITE and evidence.rises_like_photons
