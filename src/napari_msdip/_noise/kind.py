@@ -100,15 +100,15 @@ _LEVEL_UNEXPLAINED = 0.25
 # Beyond what resampling makes of it at this correlation, the fall is texture's.
 _FALL_BY_CORRELATION = 1.7
 _FALL_UNEXPLAINED = 0.12
-# Structure where energies at lower and at the highest frequencies grow together in uneven
-# blocks, and noise would be stronger, by the contrast, than a camera's ever is there.
-_GROWING = 1.4
-_STRONGER = 0.024
 # Or along the lines of a scanner: correlated along one axis, and hardly along the other.
 # What two or three pixels share is stronger than the highest frequencies by these factors.
 _ALONG_LINES = 0.25
 _ACROSS_LINES = 0.25
 _STRONGER_BY_LINES = (1.9, 3.9)
+# Structure where energies at lower and at the highest frequencies grow together in uneven
+# blocks, and noise would be stronger, by the contrast, than a camera's ever is there.
+_GROWING = 1.4
+_STRONGER = 0.024
 
 
 class Kind(enum.Enum):
