@@ -86,7 +86,8 @@ class Filtered:
         Those energies in the next blocks, which have more at lower frequencies, over the
         quietest ones'. Noise has not, but structure has more of both.
     is_shared : bool
-        Whether no combination of channels speaks against the filter.
+        Whether no combination of channels speaks against the filter, which is asked if it
+        fits all together.
     """
 
     correlation: Array
@@ -167,7 +168,7 @@ def filtered(blocks: Blocks, step: float, axes: Array) -> Filtered | None:
         None where blocks are too few to tell.
     """
     together = _nearest(blocks, step)
-    if together is None or len(axes) == 1:
+    if together is None or not together.fits or len(axes) == 1:
         return together
     apart = [_nearest(_combined(blocks, axis), step) for axis in axes]
     shared = [each.neighbours for each in apart if each is not None and each.is_noise]

@@ -73,9 +73,6 @@ _VERY_UNEVEN_BLOCKS = (0.2, 0.45)
 _SMOOTH = 0.6
 # Crowded spots make blocks uneven within.
 _CROWDED = 2.0
-# Where the flattest blocks differ no more than this beyond what noise explains, hardly
-# anything but noise is in them.
-_EVEN = 0.15
 
 
 def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
@@ -270,7 +267,7 @@ def _behind_a_filter(found: Filtered, seen: _Sight, planar: Planar) -> NoiseMode
 
 def _channels_and_level(seen: _Sight, planar: Planar, sigma: float) -> tuple[Array, float]:
     """Return the covariance between channels, and the level if they share noise."""
-    if len(planar) > 1 and seen.evidence.excess < _EVEN:
+    if len(planar) > 1 and seen.evidence.has_even_blocks:
         return white_channels(seen.model, planar, sigma)
     return np.eye(len(planar)), sigma
 

@@ -176,6 +176,11 @@ class Evidence:
         return math.log(self.white / highest) if highest and self.white else 0.0
 
     @property
+    def has_even_blocks(self) -> bool:
+        """Whether the flattest blocks hardly differ more than noise alone makes them."""
+        return self.excess < _EVEN
+
+    @property
     def is_spotted(self) -> bool:
         """Whether spots, or holes, add to what the blocks show."""
         return self.skewness > _SPOTTED
@@ -252,7 +257,7 @@ def kind_behind(behind: Filtered, kind: Kind, evidence: Evidence) -> Kind:
         What these show.
     """
     if kind is Kind.CORRELATED:
-        grows = behind.growth > _GROWING and evidence.excess > _EVEN
+        grows = behind.growth > _GROWING and not evidence.has_even_blocks
         if grows and evidence.level > _STRONGER * evidence.contrast:
             return Kind.WHITE
         return Kind.FILTERED if behind.fits else kind
@@ -269,7 +274,7 @@ def _is_strong(evidence: Evidence) -> bool:
 
 
 def _is_even(evidence: Evidence, planar: Planar) -> bool:
-    if evidence.correlation <= _CORRELATED or evidence.excess >= _EVEN:
+    if evidence.correlation <= _CORRELATED or not evidence.has_even_blocks:
         return False
     if not _exceeds(evidence, _EVEN_LEVEL_RATIO, _EVEN_HIGHEST_RATIO):
         return False
