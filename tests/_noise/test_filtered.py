@@ -10,8 +10,11 @@ from benchmarks.drawings import DRAWINGS, tissue
 from scipy.ndimage import (
     convolve1d,
     gaussian_filter,
+    generate_binary_structure,
+    median_filter,
     rotate,
     shift,
+    uniform_filter,
     uniform_filter1d,
     zoom,
 )
@@ -36,6 +39,16 @@ FILTERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+CROSS = generate_binary_structure(2, 1)
+WINDOWS: dict[str, Callable[[Any], Any]] = {
+    "mean of 3×3": lambda image: uniform_filter(image, 3),
+    "mean of 5×5": lambda image: uniform_filter(image, 5),
+    "median of a cross": lambda image: median_filter(image, footprint=CROSS),
+    "median of 3×3": lambda image: median_filter(image, 3),
+    "median of 5×5": lambda image: median_filter(image, 5),
+}
+
+
 def looked_at(planar: Any, step: float = 0.0) -> Filtered:
     blocks = cut_blocks(planar.astype(np.float32), FILTER_BLOCK)
     found = filtered(blocks, step, np.eye(len(planar)))
@@ -57,6 +70,42 @@ def test_the_noise_behind_a_filter_is_found_whatever_the_structure(
     places = gaussian_filter(noisy, 2)
     variances = np.interp(places, found.intensities, np.square(found.sigmas))
     assert np.sqrt(variances.mean()) == pytest.approx(np.std(noisy - clean), rel=0.35)
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_noise_behind_a_mean_or_a_median_is_unmistakable(name: str) -> None:
+    clean = gaussian_filter(1.0 * data.camera()[160:352, 160:352], 6)
+    noisy = clean + np.random.default_rng(0).normal(0, 15, clean.shape)
+    error = WINDOWS[name](noisy) - WINDOWS[name](clean)
+
+    found = looked_at(WINDOWS[name](noisy)[np.newaxis])
+
+    assert found.is_unmistakable
+    assert found.is_clear
+    assert found.neighbours == pytest.approx(neighbour_correlation(error), abs=0.08)
+    assert np.sqrt(np.mean(found.sigmas**2)) == pytest.approx(np.std(error), rel=0.3)
+
+
+@pytest.mark.parametrize("filtering", [*FILTERS.values(), lambda image: image])
+@pytest.mark.parametrize("name", ["brick", "camera", "coins", "grass"])
+def test_nothing_else_passes_for_a_mean_or_a_median(
+    name: str, filtering: Callable[[Any], Any]
+) -> None:
+    clean = getattr(data, name)()[:160, :160]
+    noisy = clean + np.random.default_rng(0).normal(0, 5, clean.shape)
+    assert not looked_at(filtering(noisy)[np.newaxis]).is_unmistakable
+
+
+def test_texture_behind_a_mean_adds_little_to_the_level() -> None:
+    clean = 1.0 * data.grass()[:192, :192]
+    noisy = clean + np.random.default_rng(0).normal(0, 10, clean.shape)
+    error = uniform_filter(noisy, 3) - uniform_filter(clean, 3)
+
+    found = looked_at(uniform_filter(noisy, 3)[np.newaxis])
+
+    assert found.misfit > 0.2
+    assert found.is_clear
+    assert np.sqrt(np.mean(found.sigmas**2)) < 1.4 * np.std(error)
 
 
 @pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.__name__)

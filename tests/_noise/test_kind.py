@@ -250,6 +250,7 @@ BLURRED = Filtered(
     departure=0.35,
     unevenness=0.3,
     growth=1.0,
+    rival=0.1,
 )
 
 

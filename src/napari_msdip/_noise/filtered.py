@@ -1,19 +1,20 @@
 """White noise that went through a filter with the image: which one, and how much noise.
 
-Users smooth, register, turn and scale their images, and programs of microscopes do. Hardly
-anything but noise is left at the highest frequencies then, and it falls off there as white
-noise does behind the filter. Structure over white noise ends on a floor instead.
+Users smooth, despeckle, register, turn and scale their images, and so do microscopes'
+programs. Hardly anything but noise is left at the highest frequencies then, and it falls
+off there as white noise does behind the filter. Structure over white noise ends on a floor
+instead.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import shift
+from scipy.ndimage import generate_binary_structure, median_filter, shift
 from scipy.stats import trim_mean
 
 from napari_msdip._noise.blocks import Blocks, least
@@ -43,13 +44,22 @@ _MOST_BLOCKS = 2**14
 _LEAKED = 0.003
 # Filters: Gaussian blurs, by their widths in pixels; splines of these degrees, at parts
 # of a pixel, so many to a pixel, or between pixels throughout, at so many times the scale;
-# along a line, as slow electronics do, sums of so many pixels or decays over so many.
+# along a line, as slow electronics do, sums of so many pixels or decays over so many; means
+# and medians of the pixels in a window.
 _WIDTHS = np.append(0.0, np.arange(0.3, 1.71, 0.05))
 _MOST_OBLONG = 0.45
 _PARTS = {1: 40, 3: 20}
 _SCALES = np.arange(0.8, 2.51, 0.05)
 _SUMS = (2, 3)
 _DECAYS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
+_WINDOWS = (
+    generate_binary_structure(2, 1),
+    np.ones((3, 3), bool),
+    np.hypot(*np.mgrid[-2:3, -2:3]) < 2.5,
+    np.ones((5, 5), bool),
+)
+# Side of the noise of which medians are taken to see how they correlate.
+_SIMULATED = 512
 _KERNEL_REACH = 12
 _REACH = 8
 _REFINEMENTS = 5
@@ -61,6 +71,11 @@ _MOST_APART = 0.15
 # Noise is the more uneven, the fewer frequencies a filter leaves: more by the departure.
 _MOST_UNEVEN = (0.4, 0.06)
 _CLEAR_DEPARTURE = 0.4
+# Nothing but means and medians falls and rises again like them: of the misfit of the
+# nearest other filter.
+_WINDOW_MISFIT = 0.55
+# What structure adds to the level, as a logarithm, by the misfit that it makes.
+_ADDED = 1.1
 _LEAST_DEPARTURE = 0.3
 
 
@@ -85,6 +100,8 @@ class Filtered:
     growth : float
         Those energies in the next blocks, which have more at lower frequencies, over the
         quietest ones'. Noise has not, but structure has more of both.
+    rival : float
+        Misfit of the nearest filter that is no mean or median of the pixels in a window.
     is_shared : bool
         Whether no combination of channels speaks against the filter, which is asked if it
         fits all together.
@@ -98,6 +115,7 @@ class Filtered:
     departure: float
     unevenness: float
     growth: float
+    rival: float
     is_shared: bool = True
 
     @property
@@ -113,7 +131,13 @@ class Filtered:
     @property
     def fits(self) -> bool:
         """Whether noise behind the filter looks like this, or structure does."""
-        return self.is_shared and self.misfit < _MOST_MISFIT
+        near = self.misfit < _MOST_MISFIT or self.is_unmistakable
+        return self.is_shared and near
+
+    @property
+    def is_unmistakable(self) -> bool:
+        """Whether noise looks like this behind a mean or median alone, structure never."""
+        return self.misfit < _WINDOW_MISFIT * self.rival
 
     @property
     def is_likely(self) -> bool:
@@ -126,27 +150,28 @@ class Filtered:
     @property
     def is_clear(self) -> bool:
         """Whether texture hardly ever looks like that."""
+        if self.is_unmistakable:
+            return self.fits
         return self.is_likely and self.departure > _CLEAR_DEPARTURE
 
 
 @dataclass(frozen=True, eq=False)
 class _Filters:
-    """Filters ``(F, 2)``, rows and columns, the first of which leaves noise as it is.
+    """Filters, the first of which leaves noise as it is.
 
-    ``lines`` are the autocorrelations ``(L, r+1)`` that noise has along an axis, ``pairs``
-    which of them each filter has, and ``energies`` ``(F, H)`` its highest frequencies.
+    ``correlations`` ``(F, n, n)`` are the autocorrelations of white noise behind them, at
+    lags down and across from 0 on, and ``energies`` ``(F, H)`` its highest frequencies.
+    The last are windows.
     """
 
-    lines: Array
-    pairs: npt.NDArray[np.intp]
+    correlations: Array
     energies: Array
+    first_window: int
 
     def correlation(self, which: int) -> Array:
         """Return the autocorrelation ``(2r+1, 2r+1)`` behind one of the filters."""
-        down, across = self.lines[self.pairs[which], : _REACH + 1]
-        both = (np.concatenate([line[:0:-1], line]) for line in (down, across))
-        correlation: Array = np.outer(*both)
-        return correlation
+        quarter = self.correlations[which, : _REACH + 1, : _REACH + 1]
+        return np.pad(quarter, ((_REACH, 0), (_REACH, 0)), mode="reflect")
 
 
 def filtered(blocks: Blocks, step: float, axes: Array) -> Filtered | None:
@@ -201,15 +226,17 @@ def _nearest(blocks: Blocks, step: float) -> Filtered | None:
     rounding = step**2 / 12 * float(np.mean(1 / levels))
     powers, misfits = _fitted(even.mean(axis=0), filters.energies, rounding)
     best = int(np.argmin(misfits))
+    structure = np.sqrt(max(misfits[best] ** 2 - _MOST_MISFIT**2, 0.0))
     return Filtered(
         correlation=filters.correlation(best),
         channels=_covariance(spectra[np.concatenate(groups)]),
         intensities=np.array([blocks.means[group].mean() for group in groups]),
-        sigmas=np.sqrt(powers[best] * _usual(high, groups)),
+        sigmas=np.exp(-_ADDED * structure) * np.sqrt(powers[best] * _usual(high, groups)),
         misfit=float(misfits[best]),
         departure=float(misfits[0]),
         unevenness=float(even.mean(axis=1).std()),
         growth=float(np.median(beyond / levels)),
+        rival=float(misfits[: filters.first_window].min()),
     )
 
 
@@ -274,33 +301,61 @@ def _window() -> Array:
 
 @cache
 def _filters() -> _Filters:
-    families = [*_families()]
-    lines = np.concatenate([lines for lines, _ in families])
-    starts = np.cumsum([0, *(len(lines) for lines, _ in families)])
-    pairs = np.concatenate(
-        [start + pairs for start, (_, pairs) in zip(starts, families, strict=False)]
-    )
-    down, across = np.moveaxis(_line_spectra(lines)[pairs], 1, 0)
-    energies = down[:, :, np.newaxis] * across[:, np.newaxis]
+    windows = np.stack([behind(w) for w in _WINDOWS for behind in (_mean, _median)])
+    correlations = np.concatenate([*_families(), windows])
+    waves = _waves()
+    energies = waves @ correlations @ waves.T
     high = energies[:, _frequencies() >= _HIGHEST]
-    return _Filters(lines, pairs, np.maximum(high, np.finfo(float).eps))
+    first_window = len(correlations) - len(windows)
+    return _Filters(correlations, np.maximum(high, np.finfo(float).eps), first_window)
 
 
-def _families() -> Iterator[tuple[Array, npt.NDArray[np.intp]]]:
-    """Yield autocorrelations along an axis, and which of them rows and columns may have."""
+def _families() -> Iterator[Array]:
+    """Yield the autocorrelations ``(F, n, n)`` behind filters of a kind."""
     blurs = np.stack([_autocorrelation(_gaussian(width)) for width in _WIDTHS])
     oblong = np.abs(np.subtract.outer(_WIDTHS, _WIDTHS))
-    yield blurs, np.argwhere(oblong < _MOST_OBLONG)
+    yield _products(blurs, np.argwhere(oblong < _MOST_OBLONG))
     for degree, parts in _PARTS.items():
         shifted = [_spline(degree, part / parts) for part in range(parts // 2 + 1)]
         lines = np.stack([_autocorrelation(kernel) for kernel in shifted])
-        yield lines, np.argwhere(np.ones((len(lines), len(lines))))
+        yield _products(lines, np.argwhere(np.ones((len(lines), len(lines)))))
         scaled = np.stack([_scaled(degree, scale) for scale in _SCALES])
-        yield scaled, np.repeat(np.arange(len(scaled)), 2).reshape(-1, 2)
+        yield _products(scaled, np.repeat(np.arange(len(scaled)), 2).reshape(-1, 2))
     kernels = [*map(np.ones, (1, *_SUMS)), *map(_decay, _DECAYS)]
     lines = np.stack([_autocorrelation(kernel) for kernel in kernels])
     along = np.stack([np.arange(1, len(lines)), np.zeros(len(lines) - 1, np.intp)], axis=1)
-    yield lines, np.concatenate([along, along[:, ::-1]])
+    yield _products(lines, np.concatenate([along, along[:, ::-1]]))
+
+
+def _products(lines: Array, pairs: npt.NDArray[np.intp]) -> Array:
+    """Autocorrelations of filters that go down and across one after the other."""
+    down, across = np.moveaxis(lines[pairs], 1, 0)
+    both: Array = down[:, :, np.newaxis] * across[:, np.newaxis]
+    return both
+
+
+def _mean(window: npt.NDArray[np.bool_]) -> Array:
+    impulse = np.zeros((2 * FILTER_BLOCK,) * 2)
+    rows, columns = window.shape
+    impulse[:rows, :columns] = window
+    return _correlated(impulse)
+
+
+def _median(window: npt.NDArray[np.bool_]) -> Array:
+    """Autocorrelation of medians, which no kernel tells: of noise that is simulated."""
+    white = np.random.default_rng(0).standard_normal((_SIMULATED,) * 2)
+    correlation = _correlated(median_filter(white, footprint=window, mode="wrap"))
+    # Windows without a pixel in common have independent medians.
+    correlation[_mean(window) < np.finfo(np.float32).eps] = 0
+    return correlation
+
+
+def _correlated(image: npt.NDArray[np.floating[Any]]) -> Array:
+    """Autocorrelation at lags down and across, in a periodic image."""
+    energies = np.square(np.abs(np.fft.rfft2(image)))
+    products = np.fft.irfft2(energies, image.shape)[:FILTER_BLOCK, :FILTER_BLOCK]
+    correlation: Array = products / products[0, 0]
+    return correlation
 
 
 def _decay(pixels: float) -> Array:
@@ -340,10 +395,12 @@ def _autocorrelation(kernel: Array) -> Array:
     return behind
 
 
-def _line_spectra(lines: Array) -> Array:
-    """Energies ``(L, n/2+1)`` of windowed noise with these autocorrelations."""
-    places = np.arange(FILTER_BLOCK)
-    covariances = lines[:, np.abs(np.subtract.outer(places, places))]
-    waves = np.fft.rfft(np.diag(_window()))
-    energies: Array = np.einsum("ik,lij,jk->lk", waves, covariances, waves.conj()).real
-    return energies
+def _waves() -> Array:
+    """Matrix ``(n/2+1, n)`` from autocorrelation to energy of windowed noise, on a line."""
+    lags = np.arange(FILTER_BLOCK)
+    window = _window()
+    overlaps = np.correlate(window, window, "full")[len(window) - 1 :]
+    overlaps[1:] *= 2
+    frequencies = np.arange(FILTER_BLOCK // 2 + 1)
+    waves: Array = overlaps * np.cos(2 * np.pi * np.outer(frequencies, lags) / FILTER_BLOCK)
+    return waves
