@@ -42,6 +42,7 @@ FILTERS: dict[str, Callable[[Any], Any]] = {
 CROSS = generate_binary_structure(2, 1)
 WINDOWS: dict[str, Callable[[Any], Any]] = {
     "mean of 3×3": lambda image: uniform_filter(image, 3),
+    "mean of 3×3, twice": lambda image: uniform_filter(uniform_filter(image, 3), 3),
     "mean of 5×5": lambda image: uniform_filter(image, 5),
     "median of a cross": lambda image: median_filter(image, footprint=CROSS),
     "median of 3×3": lambda image: median_filter(image, 3),

@@ -45,7 +45,7 @@ _LEAKED = 0.003
 # Filters: Gaussian blurs, by their widths in pixels; splines of these degrees, at parts
 # of a pixel, so many to a pixel, or between pixels throughout, at so many times the scale;
 # along a line, as slow electronics do, sums of so many pixels or decays over so many; means
-# and medians of the pixels in a window.
+# and medians of the pixels in a window, and the mean of 3×3 pixels taken twice.
 _WIDTHS = np.append(0.0, np.arange(0.3, 1.71, 0.05))
 _MOST_OBLONG = 0.45
 _PARTS = {1: 40, 3: 20}
@@ -58,6 +58,7 @@ _WINDOWS = (
     np.hypot(*np.mgrid[-2:3, -2:3]) < 2.5,
     np.ones((5, 5), bool),
 )
+_TWICE = np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1])
 # Side of the noise of which medians are taken to see how they correlate.
 _SIMULATED = 512
 _KERNEL_REACH = 12
@@ -301,7 +302,7 @@ def _window() -> Array:
 
 @cache
 def _filters() -> _Filters:
-    windows = np.stack([behind(w) for w in _WINDOWS for behind in (_mean, _median)])
+    windows = np.stack([*map(_mean, (*_WINDOWS, _TWICE)), *map(_median, _WINDOWS)])
     correlations = np.concatenate([*_families(), windows])
     waves = _waves()
     energies = waves @ correlations @ waves.T
@@ -334,11 +335,11 @@ def _products(lines: Array, pairs: npt.NDArray[np.intp]) -> Array:
     return both
 
 
-def _mean(window: npt.NDArray[np.bool_]) -> Array:
-    impulse = np.zeros((2 * FILTER_BLOCK,) * 2)
-    rows, columns = window.shape
-    impulse[:rows, :columns] = window
-    return _correlated(impulse)
+def _mean(weights: npt.NDArray[Any]) -> Array:
+    rows, columns = weights.shape
+    room = np.zeros((2 * FILTER_BLOCK,) * 2)
+    room[:rows, :columns] = weights
+    return _correlated(room)
 
 
 def _median(window: npt.NDArray[np.bool_]) -> Array:
