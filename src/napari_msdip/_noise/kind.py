@@ -45,22 +45,14 @@ _EVEN_WITHIN = 2.0
 _FALL = 1.3
 # A camera's processing leaves next to no noise in the highest frequencies: little by the
 # image's contrast, or no more than rounding. Where there is more, neighbours have as much
-# in common as fine texture over white noise, unless that is nothing beside the level,
-# or blocks are as even as noise alone, the more so the less they are correlated.
+# in common as fine texture over white noise, unless blocks are as even as noise alone, the
+# more so the less they are correlated.
 _FLOOR = 0.0075
-_NOTHING_BESIDE = 10.0
 _LITTLE_BESIDE = 3.0
 _NOISE_EXCESS = 0.15
 _NOISE_UNEVENNESS = 1.45
 _NOISE_CORRELATION = 0.46
 _UNEVENNESS_BY_CORRELATION = 4.0
-# Or a median filter has left more there than a camera would: nearly as even, clearly
-# correlated, and by so much stronger.
-_FILTERED_CORRELATION = 0.4
-_FILTERED_LEVEL_RATIO = 2.3
-_FILTERED_HIGHEST_RATIO = 3.4
-_FILTERED_EXCESS = 0.12
-_FILTERED_UNEVENNESS = 1.5
 # Gratings and other regular patterns make blocks more alike, or values within less spread,
 # than noise ever is.
 _TOO_EVEN = -0.27
@@ -305,20 +297,10 @@ def _is_texture_over_a_floor(evidence: Evidence) -> bool:
     highest = _known(evidence.highest)
     if highest <= max(_FLOOR * evidence.contrast, evidence.step):
         return False
-    if evidence.level > _NOTHING_BESIDE * highest or _is_filtered(evidence):
-        return False
     beyond = evidence.correlation - _NOISE_CORRELATION
     most = _NOISE_UNEVENNESS + _UNEVENNESS_BY_CORRELATION * min(beyond, 0.0)
     even = evidence.excess < _NOISE_EXCESS and evidence.unevenness < most
     return not even or evidence.level < _LITTLE_BESIDE * highest
-
-
-def _is_filtered(evidence: Evidence) -> bool:
-    even = evidence.excess < _FILTERED_EXCESS and evidence.unevenness < _FILTERED_UNEVENNESS
-    if not (even and evidence.correlation > _FILTERED_CORRELATION):
-        return False
-    much = _exceeds(evidence, _FILTERED_LEVEL_RATIO, _FILTERED_LEVEL_RATIO)
-    return much and evidence.level < _FILTERED_HIGHEST_RATIO * _known(evidence.highest)
 
 
 def _is_resampled(evidence: Evidence) -> bool:
