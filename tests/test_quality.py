@@ -40,6 +40,20 @@ def test_the_clean_image_and_a_good_denoiser_are_safe(
     assert assess(noisy, good).verdict is Verdict.SAFE
 
 
+def test_noise_that_a_filter_has_spread_is_judged_though_hardly_any_of_it_looks_white(
+    clean: Any, noisy: Any
+) -> None:
+    spread, filtered = (ndimage.uniform_filter(image, 3) for image in (noisy, clean))
+    half = (spread + filtered) / 2
+
+    good, bad = assess(spread, filtered), assess(spread, half)
+
+    assert good.noise_before < 0.004 * np.ptp(clean)
+    assert good.verdict is Verdict.SAFE
+    assert "hardly any noise" not in good.reason
+    assert bad.verdict is Verdict.NOISE_REMAINS
+
+
 @pytest.mark.parametrize(
     ("gain", "offset"), [(1.0, 1e8), (1e-25, 0.0), (1e25, 0.0), (1e40, 0.0), (1e-160, 0.0)]
 )

@@ -163,15 +163,16 @@ def assess(
     # In float32, and in squares, neither a large offset nor a tiny unit has room.
     low, unit = float(before.min()), float(np.ptp(before))
     before, after = ((image[judged] - low) / unit for image in (before, after))
-    expected, gains = _expected_noise(before)
+    levels, expected, gains = _expected_noise(before)
     channels = [
-        _measure(*each, gains) for each in zip(before, after, expected, strict=True)
+        _measure(*each, gains) for each in zip(before, after, expected, levels, strict=True)
     ]
     worst = {
         name: max((channel[name] for channel in channels), key=abs) for name in channels[0]
     }
     spread = max(_range(y) for y in before)
-    verdict, reason = _judge(worst, spread)
+    noise = worst.pop("noise")
+    verdict, reason = _judge(worst, hardly_any_noise=noise < _HARDLY_ANY_NOISE * spread)
     in_units = {name: worst[name] * unit for name in _IN_UNITS}
     return QualityReport(verdict=verdict, reason=reason, **worst | in_units)
 
@@ -193,8 +194,8 @@ def _undecided(why: str) -> QualityReport:
     )
 
 
-def _expected_noise(noisy: Plane) -> tuple[Plane, Plane]:
-    """Return the mean square that each channel's noise has once it is smoothed.
+def _expected_noise(noisy: Plane) -> tuple[Plane, Plane, Plane]:
+    """Return each channel's noise level, and the mean square of its noise once smoothed.
 
     And the factor by which noise is stronger at each pixel than its intensity tells.
     Measured on all channels together, which tell noise from texture better than one.
@@ -207,26 +208,31 @@ def _expected_noise(noisy: Plane) -> tuple[Plane, Plane]:
     (fields,) = noise.fields(noisy.shape[1:], 1, np.random.default_rng(0))
     smooth = ndimage.gaussian_filter(fields, (0, _SMOOTHING, _SMOOTHING))
     gains = np.ones(noisy.shape[1:]) if noise.gains is None else noise.gains
-    return power * smooth.var(axis=(1, 2)) * layout.gains**2, gains.astype(np.float64)
+    levels = math.sqrt(power) * np.broadcast_to(layout.gains, len(planar))
+    return levels, levels**2 * smooth.var(axis=(1, 2)), gains.astype(np.float64)
 
 
 def _measure(
-    noisy: Plane, denoised: Plane, expected: float, gains: Plane
+    noisy: Plane, denoised: Plane, expected: float, level: float, gains: Plane
 ) -> dict[str, float]:
     residual = noisy - denoised
-    level, edges, flats = _structure(denoised)
+    brightness, edges, flats = _structure(denoised)
     local = residual - ndimage.uniform_filter(residual, _BLOCK + 1)
     smooth = ndimage.gaussian_filter(local, _SMOOTHING)
     removed = float((smooth**2).mean())
     sigma, spread = estimate_sigma(noisy), _range(noisy)
-    hardly_any = sigma < _HARDLY_ANY_NOISE * spread
+    # An estimator for white noise hardly sees what neighbours share. A level that counts
+    # that may be texture's, unless as much was removed.
+    noise = max(sigma, min(level, float(residual.std())))
+    hardly_any = noise < _HARDLY_ANY_NOISE * spread
     return {
+        "noise": noise,
         "noise_before": sigma,
         "noise_after": estimate_sigma(denoised),
         "noise_left": 0.0 if hardly_any else _noise_left(noisy, denoised, gains),
         "mean_shift": float(residual.mean()),
         "block_shift": _block_shift(residual) / (spread or 1.0),
-        "edge_excess": _edge_excess((smooth / gains) ** 2, level, edges, flats),
+        "edge_excess": _edge_excess((smooth / gains) ** 2, brightness, edges, flats),
         "correlation_excess": _correlation(local, edges) - _correlation(local, flats),
         "removed_excess": _removed_excess(removed, expected, spread),
     }
@@ -356,7 +362,7 @@ def _block_shift(residual: Plane) -> float:
     return float(np.maximum(means - 3 * error, 0).max())
 
 
-def _judge(numbers: dict[str, float], spread: float) -> tuple[Verdict, str]:
+def _judge(numbers: dict[str, float], *, hardly_any_noise: bool) -> tuple[Verdict, str]:
     shift, excess = numbers["block_shift"], numbers["edge_excess"]
     left = numbers["noise_left"]
     if shift > _MOST_SHIFT:
@@ -377,7 +383,7 @@ def _judge(numbers: dict[str, float], spread: float) -> tuple[Verdict, str]:
             f"What was removed is {numbers['removed_excess']:.1f} times as strong as the "
             "noise can explain: structure went with it.",
         )
-    if numbers["noise_before"] < _HARDLY_ANY_NOISE * spread:
+    if hardly_any_noise:
         return (
             Verdict.SAFE,
             "The image had hardly any noise, and it was left nearly as it was.",
