@@ -180,6 +180,14 @@ def turned(image: Any) -> Any:
     return ndimage.rotate(image, 7, reshape=False, order=1, mode="reflect")
 
 
+def smoothed(image: Any) -> Any:
+    return ndimage.uniform_filter(image, 3)
+
+
+def despeckled(image: Any) -> Any:
+    return ndimage.median_filter(image, 3)
+
+
 DRAWINGS = (nuclei, filaments, membranes, spots, tissue, phase_contrast)
 INSTRUMENTS: dict[str, Callable[[Any, Rng], tuple[Any, Any]]] = {
     "sensor-60": sensor(60),
@@ -199,6 +207,8 @@ INSTRUMENTS: dict[str, Callable[[Any, Rng], tuple[Any, Any]]] = {
     "enlarged-1.3": processed(60, enlarged(1.3)),
     "turned": processed(60, turned),
     "twice-cubic": processed(60, enlarged(2, order=3), every=2),
+    "smoothed": processed(60, smoothed),
+    "despeckled": processed(60, despeckled),
 }
 
 

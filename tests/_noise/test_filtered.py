@@ -22,7 +22,8 @@ from skimage import data
 from tests.samples import in_photons, neighbour_correlation
 
 from napari_msdip._noise.blocks import Blocks, cut_blocks
-from napari_msdip._noise.filtered import FILTER_BLOCK, Filtered, filtered
+from napari_msdip._noise.filter_bank import FILTER_BLOCK
+from napari_msdip._noise.filtered import Filtered, filtered
 
 if TYPE_CHECKING:
     from collections.abc import Callable

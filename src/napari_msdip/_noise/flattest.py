@@ -29,7 +29,8 @@ from napari_msdip._noise.blocks import (
     simulated_variances,
 )
 from napari_msdip._noise.channels import channel_covariance, told_apart, white_channels
-from napari_msdip._noise.filtered import FILTER_BLOCK, Filtered, filtered
+from napari_msdip._noise.filter_bank import FILTER_BLOCK
+from napari_msdip._noise.filtered import Filtered, filtered
 from napari_msdip._noise.gains import local_gains
 from napari_msdip._noise.kind import (
     Evidence,
