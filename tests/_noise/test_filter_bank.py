@@ -69,4 +69,4 @@ def test_windows_come_last() -> None:
     bank = filters()
     means = bank.correlations[bank.first_window :, 0, 1]
     assert (means > 0.3).all()
-    assert len(means) == 9
+    assert len(means) == 13

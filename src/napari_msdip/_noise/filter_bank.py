@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import generate_binary_structure, median_filter, shift
+from scipy.ndimage import (
+    gaussian_filter,
+    generate_binary_structure,
+    median_filter,
+    shift,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +43,11 @@ _WINDOWS = (
     np.ones((5, 5), bool),
 )
 _TWICE = np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1])
-# Side of the noise of which medians are taken to see how they correlate.
+# Side of the noise of which medians are taken to see how they correlate, and how steep the
+# image is under it, per pixel. On slopes a median takes its pixels from a line.
 _SIMULATED = 512
+_SLOPES = (0.0, 0.25)
+_SMOOTH = 6.0
 _KERNEL_REACH = 12
 _REACH = 8
 
@@ -79,7 +87,8 @@ def taper() -> Array:
 @cache
 def filters() -> Filters:
     """Return all filters that noise is compared with."""
-    windows = np.stack([*map(_mean, (*_WINDOWS, _TWICE)), *map(_median, _WINDOWS)])
+    medians = [_median(window, slope) for window in _WINDOWS for slope in _SLOPES]
+    windows = np.stack([*map(_mean, (*_WINDOWS, _TWICE)), *medians])
     correlations = np.concatenate([*_families(), windows])
     waves = _waves()
     energies = waves @ correlations @ waves.T
@@ -119,10 +128,16 @@ def _mean(weights: npt.NDArray[Any]) -> Array:
     return _correlated(room)
 
 
-def _median(window: npt.NDArray[np.bool_]) -> Array:
+def _median(window: npt.NDArray[np.bool_], slope: float) -> Array:
     """Autocorrelation of medians, which no kernel tells: of noise that is simulated."""
-    white = np.random.default_rng(0).standard_normal((_SIMULATED,) * 2)
-    correlation = _correlated(median_filter(white, footprint=window, mode="wrap"))
+    noise, image = np.random.default_rng(0).standard_normal((2, _SIMULATED, _SIMULATED))
+    image = gaussian_filter(image, _SMOOTH, mode="wrap")
+    image *= slope / np.hypot(*np.gradient(image)).std()
+    seen, clean = (
+        median_filter(values, footprint=window, mode="wrap")
+        for values in (image + noise, image)
+    )
+    correlation = _correlated(seen - clean)
     # Windows without a pixel in common have independent medians.
     correlation[_mean(window) < np.finfo(np.float32).eps] = 0
     return correlation
