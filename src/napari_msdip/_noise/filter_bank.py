@@ -44,9 +44,10 @@ _WINDOWS = (
 )
 _TWICE = np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1])
 # Side of the noise of which medians are taken to see how they correlate, and how steep the
-# image is under it, per pixel. On slopes a median takes its pixels from a line.
+# image is under it: root mean square, in its standard deviations per pixel. On slopes a
+# median takes its pixels from a line.
 _SIMULATED = 512
-_SLOPES = (0.0, 0.25)
+_SLOPES = (0.0, 0.54)
 _SMOOTH = 6.0
 _KERNEL_REACH = 12
 _REACH = 8
@@ -87,7 +88,10 @@ def taper() -> Array:
 @cache
 def filters() -> Filters:
     """Return all filters that noise is compared with."""
-    medians = [_median(window, slope) for window in _WINDOWS for slope in _SLOPES]
+    noise, image = _simulated()
+    medians = [
+        _median(window, noise, slope * image) for window in _WINDOWS for slope in _SLOPES
+    ]
     windows = np.stack([*map(_mean, (*_WINDOWS, _TWICE)), *medians])
     correlations = np.concatenate([*_families(), windows])
     waves = _waves()
@@ -128,11 +132,16 @@ def _mean(weights: npt.NDArray[Any]) -> Array:
     return _correlated(room)
 
 
-def _median(window: npt.NDArray[np.bool_], slope: float) -> Array:
-    """Autocorrelation of medians, which no kernel tells: of noise that is simulated."""
+def _simulated() -> tuple[Array, Array]:
+    """Return white noise, and a smooth image with a slope of 1, root mean square."""
     noise, image = np.random.default_rng(0).standard_normal((2, _SIMULATED, _SIMULATED))
     image = gaussian_filter(image, _SMOOTH, mode="wrap")
-    image *= slope / np.hypot(*np.gradient(image)).std()
+    down, across = np.gradient(image)
+    return noise, image / np.sqrt(np.mean(down**2 + across**2))
+
+
+def _median(window: npt.NDArray[np.bool_], noise: Array, image: Array) -> Array:
+    """Autocorrelation of medians of noise, which no kernel tells."""
     seen, clean = (
         median_filter(values, footprint=window, mode="wrap")
         for values in (image + noise, image)
