@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter, median_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, median_filter, shift, uniform_filter
+from skimage.transform import resize
 from tests.samples import neighbour_correlation
 
 from napari_msdip._noise.filter_bank import (
@@ -46,6 +47,9 @@ def test_the_first_filter_leaves_noise_as_it_is() -> None:
         lambda noise: uniform_filter(noise, 5, mode="wrap"),
         lambda noise: median_filter(noise, 3, mode="wrap"),
         lambda noise: median_filter(noise, 5, mode="wrap"),
+        lambda noise: shift(noise, 0.5, order=1, mode="grid-wrap"),
+        lambda noise: resize(noise[:512, :512], noise.shape, order=1),
+        lambda noise: resize(noise[:512, :512], noise.shape, order=3),
     ],
 )
 def test_noise_that_went_through_a_filter_has_its_spectrum_and_correlation(

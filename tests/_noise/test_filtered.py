@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,6 +109,44 @@ def test_texture_behind_a_mean_adds_little_to_the_level() -> None:
     assert found.misfit > 0.2
     assert found.is_clear
     assert np.sqrt(np.mean(found.sigmas**2)) < 1.4 * np.std(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "sigma"), [("brick", 10), ("camera", 10), ("gravel", 15), ("grass", 25)]
+)
+def test_texture_does_not_hide_what_lies_far_from_white_noise(
+    name: str, sigma: float
+) -> None:
+    clean = 1.0 * getattr(data, name)()[160:352, 160:352]
+    noisy = clean + np.random.default_rng(3).normal(0, sigma, clean.shape)
+    between, truth = (
+        shift(image, 0.5, order=1, mode="reflect") for image in (noisy, clean)
+    )
+
+    found = looked_at(between[np.newaxis])
+
+    assert found.departure > 1.4
+    assert found.fits
+    assert 0.8 < np.sqrt(np.mean(found.sigmas**2)) / np.std(between - truth) < 1.3
+
+
+def test_the_farther_from_white_noise_the_less_a_filter_need_fit() -> None:
+    far = dataclasses.replace(
+        looked_at(in_spots(30, 10)),
+        misfit=0.2,
+        departure=1.5,
+        unevenness=0.3,
+        growth=1.1,
+        rival=0.2,
+    )
+    assert far.fits
+    assert far.is_likely
+    assert not dataclasses.replace(far, departure=1.1).fits
+    assert not dataclasses.replace(far, misfit=0.3).fits
+    grown = dataclasses.replace(far, growth=1.3)
+    assert grown.fits
+    assert not grown.is_likely
+    assert dataclasses.replace(grown, misfit=0.1).is_likely
 
 
 @pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.__name__)

@@ -684,6 +684,19 @@ def test_noise_of_scaled_photons_is_found_in_nuclei(photons: float, seed: int) -
     assert 0.7 < model.overall(image) / np.std(image - truth) < 1.3
 
 
+def test_texture_adds_little_to_the_noise_of_a_shifted_picture() -> None:
+    clean = 1.0 * data.gravel()[160:352, 160:352]
+    noisy = clean + np.random.default_rng(3).normal(0, 15, clean.shape)
+    truth, image = (
+        registered(of, 0.5, order=1, mode="reflect")[np.newaxis] for of in (clean, noisy)
+    )
+
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+
+    assert 0.8 < model.overall(image) / np.std(image - truth) < 1.3
+    assert model.neighbour_correlation == pytest.approx(0.5, abs=0.1)
+
+
 def test_dense_tissue_is_not_all_taken_for_noise_of_blurred_photons() -> None:
     clean, counts = in_photons(tissue, 60, 0)
     image = gaussian_filter(counts, 0.8)[np.newaxis]

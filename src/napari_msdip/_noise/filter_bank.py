@@ -27,13 +27,15 @@ FILTER_BLOCK = 16
 # Frequencies from here on tell filters apart, as a share of the highest along an axis.
 HIGHEST = 0.6
 # Filters: Gaussian blurs, by their widths in pixels; splines of these degrees, at parts
-# of a pixel, so many to a pixel, or between pixels throughout, at so many times the scale;
+# of a pixel, so many to a pixel, or between pixels throughout, at so many times the scale,
+# or at twice the scale, from a pixel on or from between two, by that part of a new one;
 # along a line, as slow electronics do, sums of so many pixels or decays over so many; means
 # and medians of the pixels in a window, and the mean of 3×3 pixels taken twice.
 _WIDTHS = np.append(0.0, np.arange(0.3, 1.71, 0.05))
 _MOST_OBLONG = 0.45
 _PARTS = {1: 40, 3: 20}
 _SCALES = np.arange(0.8, 2.51, 0.05)
+_TWICE_AS_LARGE = (0.0, 0.5)
 _SUMS = (2, 3)
 _DECAYS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
 _WINDOWS = (
@@ -110,7 +112,9 @@ def _families() -> Iterator[Array]:
         shifted = [_spline(degree, part / parts) for part in range(parts // 2 + 1)]
         lines = np.stack([_autocorrelation(kernel) for kernel in shifted])
         yield _products(lines, np.argwhere(np.ones((len(lines), len(lines)))))
-        scaled = np.stack([_scaled(degree, scale) for scale in _SCALES])
+        anywhere = [_scaled(degree, scale, _PARTS[1]) for scale in _SCALES]
+        twice = [_scaled(degree, 2, 2, first) for first in _TWICE_AS_LARGE]
+        scaled = np.stack([*anywhere, *twice])
         yield _products(scaled, np.repeat(np.arange(len(scaled)), 2).reshape(-1, 2))
     kernels = [*map(np.ones, (1, *_SUMS)), *map(_decay, _DECAYS)]
     lines = np.stack([_autocorrelation(kernel) for kernel in kernels])
@@ -181,12 +185,12 @@ def _spline(degree: int, part: float) -> Array:
     return weights
 
 
-def _scaled(degree: int, scale: float) -> Array:
-    """Autocorrelation, on average, of values that lie anywhere between pixels."""
-    fine = _PARTS[1]
-    kernel = np.stack([_spline(degree, -part / fine) for part in range(fine)], axis=1)
+def _scaled(degree: int, scale: float, parts: int, first: float = 0.0) -> Array:
+    """Autocorrelation, on average, of values at so many parts of the way between pixels."""
+    places = (first + np.arange(parts)) / parts
+    kernel = np.stack([_spline(degree, -place) for place in places], axis=1)
     whole = np.correlate(kernel.ravel(), kernel.ravel(), "full")[kernel.size - 1 :]
-    lags = fine * np.arange(FILTER_BLOCK) / scale
+    lags = parts * np.arange(FILTER_BLOCK) / scale
     behind: Array = np.interp(lags, np.arange(len(whole)), whole / whole[0])
     return behind
 

@@ -45,10 +45,14 @@ _MOST_BLOCKS = 2**14
 # it has leaked from structure.
 _LEAKED = 0.003
 _REFINEMENTS = 5
-# How far from the noise of a filter an image may be, and how near to white noise: next to
-# none that is this far from it is texture, of those nearer some are.
+# How far from the noise of a filter an image may be, and by how much farther if it is
+# farther from white noise than cameras are; and how near to white noise: next to none that
+# is this far from it is texture, of those nearer some are.
 _MOST_MISFIT = 0.13
+_FARTHER = 0.18
+_CAMERAS_DEPARTURE = 1.0
 _MOST_GROWTH = 1.35
+_LESS_GROWTH = 1.2
 _MOST_APART = 0.15
 # Noise is the more uneven, the fewer frequencies a filter leaves: more by the departure.
 _MOST_UNEVEN = (0.4, 0.06)
@@ -113,7 +117,7 @@ class Filtered:
     @property
     def fits(self) -> bool:
         """Whether noise behind the filter looks like this, or structure does."""
-        near = self.misfit < _MOST_MISFIT or self.is_unmistakable
+        near = self.misfit < _most_misfit(self.departure) or self.is_unmistakable
         return self.is_shared and near
 
     @property
@@ -127,7 +131,8 @@ class Filtered:
         least, by_departure = _MOST_UNEVEN
         even = self.unevenness < least + by_departure * self.departure
         apart = self.departure > _LEAST_DEPARTURE
-        return self.fits and self.is_noise and even and apart
+        most = _MOST_GROWTH if self.misfit < _MOST_MISFIT else _LESS_GROWTH
+        return self.fits and self.growth < most and even and apart
 
     @property
     def is_clear(self) -> bool:
@@ -189,7 +194,7 @@ def _nearest(blocks: Blocks, step: float) -> Filtered | None:
     rounding = step**2 / 12 * float(np.mean(1 / levels))
     powers, misfits = _fitted(even.mean(axis=0), bank.energies, rounding)
     best = int(np.argmin(misfits))
-    structure = np.sqrt(max(misfits[best] ** 2 - _MOST_MISFIT**2, 0.0))
+    structure = np.sqrt(max(misfits[best] ** 2 - _most_misfit(misfits[0]) ** 2, 0.0))
     return Filtered(
         correlation=bank.correlation(best),
         channels=_covariance(spectra[np.concatenate(groups)]),
@@ -201,6 +206,10 @@ def _nearest(blocks: Blocks, step: float) -> Filtered | None:
         growth=float(np.median(beyond / levels)),
         rival=float(misfits[: bank.first_window].min()),
     )
+
+
+def _most_misfit(departure: float) -> float:
+    return _MOST_MISFIT + _FARTHER * max(departure - _CAMERAS_DEPARTURE, 0.0)
 
 
 def _usual(high: Array, groups: Sequence[npt.NDArray[np.intp]]) -> Array:
