@@ -20,6 +20,7 @@ from scipy.ndimage import (
     zoom,
 )
 from skimage import data
+from skimage.transform import resize
 from tests.samples import in_photons, neighbour_correlation
 
 from napari_msdip._noise.blocks import Blocks, cut_blocks
@@ -177,6 +178,17 @@ def test_sums_along_lines_are_among_the_filters(pixels: int, axis: int) -> None:
     expected = (1 - 1 / pixels, 0.0)
     assert ((along, across) if axis == 0 else (across, along)) == pytest.approx(expected)
     assert found.sigmas.mean() == pytest.approx(4 / np.sqrt(pixels), rel=0.1)
+
+
+def test_the_level_of_noise_that_was_made_twice_as_large_is_found() -> None:
+    noise = np.random.default_rng(0).normal(0, 4, (128, 128))
+    larger = resize(noise, (256, 256), order=1)
+
+    found = looked_at(larger[np.newaxis])
+
+    assert found.is_clear
+    assert found.neighbours == pytest.approx(neighbour_correlation(larger), abs=0.02)
+    assert np.sqrt(np.mean(found.sigmas**2)) == pytest.approx(np.std(larger), rel=0.1)
 
 
 def in_spots(count: int, sigma: float) -> Any:

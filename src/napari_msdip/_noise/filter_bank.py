@@ -27,15 +27,14 @@ FILTER_BLOCK = 16
 # Frequencies from here on tell filters apart, as a share of the highest along an axis.
 HIGHEST = 0.6
 # Filters: Gaussian blurs, by their widths in pixels; splines of these degrees, at parts
-# of a pixel, so many to a pixel, or between pixels throughout, at so many times the scale,
-# or at twice the scale, from a pixel on or from between two, by that part of a new one;
+# of a pixel, so many to a pixel, or between pixels throughout, at so many times the scale;
 # along a line, as slow electronics do, sums of so many pixels or decays over so many; means
-# and medians of the pixels in a window, and the mean of 3×3 pixels taken twice.
+# and medians of the pixels in a window, and the mean of 3×3 pixels taken twice; weights of
+# three pixels, and straight lines between pixels where there are twice as many.
 _WIDTHS = np.append(0.0, np.arange(0.3, 1.71, 0.05))
 _MOST_OBLONG = 0.45
 _PARTS = {1: 40, 3: 20}
 _SCALES = np.arange(0.8, 2.51, 0.05)
-_TWICE_AS_LARGE = (0.0, 0.5)
 _SUMS = (2, 3)
 _DECAYS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
 _WINDOWS = (
@@ -45,6 +44,11 @@ _WINDOWS = (
     np.ones((5, 5), bool),
 )
 _TWICE = np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1])
+_BINOMIAL = np.array([1, 2, 1])
+_DOUBLED = np.array([1, 3, 3, 1])
+# The high frequencies of a doubled image are its lower ones again, by which quiet blocks
+# are chosen: what share of the level they show.
+_DOUBLED_SHARE = 0.84
 # Side of the noise of which medians are taken to see how they correlate, and how steep the
 # image is under it: root mean square, in its standard deviations per pixel. On slopes a
 # median takes its pixels from a line.
@@ -60,12 +64,13 @@ class Filters:
     """Filters, the first of which leaves noise as it is.
 
     ``correlations`` ``(F, n, n)`` are the autocorrelations of white noise behind them, at
-    lags down and across from 0 on, and ``energies`` ``(F, H)`` its highest frequencies.
-    The last are windows.
+    lags down and across from 0 on, ``energies`` ``(F, H)`` its highest frequencies, and
+    ``shares`` ``(F,)`` those of its level that quiet blocks show. The last are windows.
     """
 
     correlations: Array
     energies: Array
+    shares: Array
     first_window: int
 
     def correlation(self, which: int) -> Array:
@@ -95,12 +100,16 @@ def filters() -> Filters:
         _median(window, noise, slope * image) for window in _WINDOWS for slope in _SLOPES
     ]
     windows = np.stack([*map(_mean, (*_WINDOWS, _TWICE)), *medians])
-    correlations = np.concatenate([*_families(), windows])
+    kernels = np.stack([_autocorrelation(kernel) for kernel in (_BINOMIAL, _DOUBLED)])
+    squares = _products(kernels, np.array([[0, 0], [1, 1]]))
+    correlations = np.concatenate([*_families(), squares, windows])
+    first_window = len(correlations) - len(windows)
+    shares = np.ones(len(correlations))
+    shares[first_window - 1] = _DOUBLED_SHARE
     waves = _waves()
     energies = waves @ correlations @ waves.T
-    high = energies[:, frequencies() >= HIGHEST]
-    first_window = len(correlations) - len(windows)
-    return Filters(correlations, np.maximum(high, np.finfo(float).eps), first_window)
+    high = np.maximum(energies[:, frequencies() >= HIGHEST], np.finfo(float).eps)
+    return Filters(correlations, high, shares, first_window)
 
 
 def _families() -> Iterator[Array]:
@@ -112,9 +121,7 @@ def _families() -> Iterator[Array]:
         shifted = [_spline(degree, part / parts) for part in range(parts // 2 + 1)]
         lines = np.stack([_autocorrelation(kernel) for kernel in shifted])
         yield _products(lines, np.argwhere(np.ones((len(lines), len(lines)))))
-        anywhere = [_scaled(degree, scale, _PARTS[1]) for scale in _SCALES]
-        twice = [_scaled(degree, 2, 2, first) for first in _TWICE_AS_LARGE]
-        scaled = np.stack([*anywhere, *twice])
+        scaled = np.stack([_scaled(degree, scale) for scale in _SCALES])
         yield _products(scaled, np.repeat(np.arange(len(scaled)), 2).reshape(-1, 2))
     kernels = [*map(np.ones, (1, *_SUMS)), *map(_decay, _DECAYS)]
     lines = np.stack([_autocorrelation(kernel) for kernel in kernels])
@@ -185,12 +192,12 @@ def _spline(degree: int, part: float) -> Array:
     return weights
 
 
-def _scaled(degree: int, scale: float, parts: int, first: float = 0.0) -> Array:
-    """Autocorrelation, on average, of values at so many parts of the way between pixels."""
-    places = (first + np.arange(parts)) / parts
-    kernel = np.stack([_spline(degree, -place) for place in places], axis=1)
+def _scaled(degree: int, scale: float) -> Array:
+    """Autocorrelation, on average, of values that lie anywhere between pixels."""
+    fine = _PARTS[1]
+    kernel = np.stack([_spline(degree, -part / fine) for part in range(fine)], axis=1)
     whole = np.correlate(kernel.ravel(), kernel.ravel(), "full")[kernel.size - 1 :]
-    lags = parts * np.arange(FILTER_BLOCK) / scale
+    lags = fine * np.arange(FILTER_BLOCK) / scale
     behind: Array = np.interp(lags, np.arange(len(whole)), whole / whole[0])
     return behind
 

@@ -195,11 +195,12 @@ def _nearest(blocks: Blocks, step: float) -> Filtered | None:
     powers, misfits = _fitted(even.mean(axis=0), bank.energies, rounding)
     best = int(np.argmin(misfits))
     structure = np.sqrt(max(misfits[best] ** 2 - _most_misfit(misfits[0]) ** 2, 0.0))
+    share = np.exp(_ADDED * structure) * bank.shares[best]
     return Filtered(
         correlation=bank.correlation(best),
         channels=_covariance(spectra[np.concatenate(groups)]),
         intensities=np.array([blocks.means[group].mean() for group in groups]),
-        sigmas=np.exp(-_ADDED * structure) * np.sqrt(powers[best] * _usual(high, groups)),
+        sigmas=np.sqrt(powers[best] * _usual(high, groups)) / share,
         misfit=float(misfits[best]),
         departure=float(misfits[0]),
         unevenness=float(even.mean(axis=1).std()),
