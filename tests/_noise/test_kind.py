@@ -244,6 +244,18 @@ def test_what_flat_blocks_tell_of_correlated_noise_gives_way_to_a_filter_that_fi
         assert kind_behind(other, Kind.CORRELATED, CAMERA) is Kind.CORRELATED
 
 
+def test_even_blocks_tell_more_than_a_filter_that_hardly_fits() -> None:
+    vague = dataclasses.replace(BLURRED, misfit=0.2, departure=1.9, rival=0.2, growth=1.4)
+    even = dataclasses.replace(CAMERA, excess=0.1)
+    uneven = dataclasses.replace(CAMERA, excess=0.2)
+
+    assert kind_behind(vague, Kind.CORRELATED, even) is Kind.CORRELATED
+    assert kind_behind(vague, Kind.CORRELATED, uneven) is Kind.FILTERED
+    for change in ({"growth": 1.1}, {"misfit": 0.1}, {"rival": 0.4}):
+        clearer = dataclasses.replace(vague, **change)
+        assert kind_behind(clearer, Kind.CORRELATED, even) is Kind.FILTERED
+
+
 def test_where_energies_grow_together_strong_noise_is_structure() -> None:
     growing = dataclasses.replace(BLURRED, misfit=0.3, growth=1.6)
     strong = dataclasses.replace(CAMERA, level=5.0)

@@ -121,6 +121,11 @@ class Filtered:
         return self.is_shared and near
 
     @property
+    def is_close(self) -> bool:
+        """Whether it fits as closely as it must near to white noise."""
+        return self.misfit < _MOST_MISFIT
+
+    @property
     def is_unmistakable(self) -> bool:
         """Whether noise looks like this behind a mean or median alone, structure never."""
         return self.misfit < _WINDOW_MISFIT * self.rival
@@ -131,7 +136,7 @@ class Filtered:
         least, by_departure = _MOST_UNEVEN
         even = self.unevenness < least + by_departure * self.departure
         apart = self.departure > _LEAST_DEPARTURE
-        most = _MOST_GROWTH if self.misfit < _MOST_MISFIT else _LESS_GROWTH
+        most = _MOST_GROWTH if self.is_close else _LESS_GROWTH
         return self.fits and self.growth < most and even and apart
 
     @property

@@ -252,7 +252,10 @@ def kind_behind(behind: Filtered, kind: Kind, evidence: Evidence) -> Kind:
         grows = behind.growth > _GROWING and not evidence.has_even_blocks
         if grows and evidence.level > _STRONGER * evidence.contrast:
             return Kind.WHITE
-        return Kind.FILTERED if behind.fits else kind
+        # Even blocks tell more than a filter that hardly fits.
+        vague = not (behind.is_noise or behind.is_close or behind.is_unmistakable)
+        told = behind.fits and not (vague and evidence.has_even_blocks)
+        return Kind.FILTERED if told else kind
     photons = kind is Kind.WHITE and evidence.rises_like_photons
     likely = behind.is_likely and (kind is Kind.RESAMPLED or photons)
     return Kind.FILTERED if likely else kind
