@@ -44,8 +44,8 @@ _WINDOWS = (
     np.ones((5, 5), bool),
 )
 _TWICE = np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1])
-_BINOMIAL = np.array([1, 2, 1])
-_DOUBLED = np.array([1, 3, 3, 1])
+_BINOMIAL = np.outer([1, 2, 1], [1, 2, 1])
+_DOUBLED = np.outer([1, 3, 3, 1], [1, 3, 3, 1])
 # The high frequencies of a doubled image are its lower ones again, by which quiet blocks
 # are chosen: what share of the level they show.
 _DOUBLED_SHARE = 0.84
@@ -100,8 +100,7 @@ def filters() -> Filters:
         _median(window, noise, slope * image) for window in _WINDOWS for slope in _SLOPES
     ]
     windows = np.stack([*map(_mean, (*_WINDOWS, _TWICE)), *medians])
-    kernels = np.stack([_autocorrelation(kernel) for kernel in (_BINOMIAL, _DOUBLED)])
-    squares = _products(kernels, np.array([[0, 0], [1, 1]]))
+    squares = np.stack([*map(_mean, (_BINOMIAL, _DOUBLED))])
     correlations = np.concatenate([*_families(), squares, windows])
     first_window = len(correlations) - len(windows)
     shares = np.ones(len(correlations))

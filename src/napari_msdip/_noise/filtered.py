@@ -117,13 +117,13 @@ class Filtered:
     @property
     def fits(self) -> bool:
         """Whether noise behind the filter looks like this, or structure does."""
-        near = self.misfit < _most_misfit(self.departure) or self.is_unmistakable
+        near = self.is_close or self.misfit < _most_misfit(self.departure)
         return self.is_shared and near
 
     @property
     def is_close(self) -> bool:
-        """Whether it fits as closely as it must near to white noise."""
-        return self.misfit < _MOST_MISFIT
+        """Whether it fits as near to white noise it must, or as no other filter does."""
+        return self.misfit < _MOST_MISFIT or self.is_unmistakable
 
     @property
     def is_unmistakable(self) -> bool:

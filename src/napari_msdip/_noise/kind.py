@@ -253,7 +253,7 @@ def kind_behind(behind: Filtered, kind: Kind, evidence: Evidence) -> Kind:
         if grows and evidence.level > _STRONGER * evidence.contrast:
             return Kind.WHITE
         # Even blocks tell more than a filter that hardly fits.
-        vague = not (behind.is_noise or behind.is_close or behind.is_unmistakable)
+        vague = not (behind.is_noise or behind.is_close)
         told = behind.fits and not (vague and evidence.has_even_blocks)
         return Kind.FILTERED if told else kind
     photons = kind is Kind.WHITE and evidence.rises_like_photons
