@@ -431,16 +431,24 @@ def noisy_share(image: Any) -> float:
 
 
 def test_where_faint_noise_may_be_texture_some_of_it_stays() -> None:
-    noise = np.random.default_rng(0).normal(0, 2, (3, 200, 200))
-    colour = (data.gravel()[:200, :200] + noise).astype(np.float32)
-
     assert 0.1 < noisy_share(gravel(2.0)) <= 0.3
     assert noisy_share(10 * gravel(2.0)) == pytest.approx(
         noisy_share(gravel(2.0)), abs=0.01
     )
     assert noisy_share(gravel(25.0)) == 0
-    assert noisy_share(colour) == 0
     assert noisy_share(planar(white(0.01))) == 0
+
+
+def test_in_colour_some_of_the_faintest_noise_stays() -> None:
+    def colour(sigma: float) -> Any:
+        noise = np.random.default_rng(0).normal(0, sigma, (3, 200, 200))
+        return (data.gravel()[:200, :200] + noise).astype(np.float32)
+
+    assert 0.1 < noisy_share(colour(2.0)) <= 0.25
+    assert noisy_share(10 * colour(2.0)) == pytest.approx(
+        noisy_share(colour(2.0)), abs=0.01
+    )
+    assert noisy_share(colour(5.0)) == 0
 
 
 @pytest.mark.parametrize("sigma", [5.0, 10.0])
@@ -455,6 +463,18 @@ def test_of_texture_that_passes_for_noise_in_all_channels_some_stays() -> None:
     noise = np.random.default_rng(0).normal(0, 2, (160, 160, 3))
     image = (data.chelsea()[70:230, 145:305] + noise).astype(np.float32)
     assert 0.1 < noisy_share(np.moveaxis(image, 2, 0)) <= 0.3
+
+
+@pytest.mark.parametrize("sigma", [2.0, 3.0])
+def test_texture_that_channels_share_is_not_noise_that_they_share(sigma: float) -> None:
+    noise = np.random.default_rng(0).normal(0, sigma, (160, 160, 3))
+    image = (data.coffee()[220:380, 220:380] + noise).astype(np.float32)
+    channels_first = np.moveaxis(image, 2, 0)
+
+    model = measure_noise(channels_first, estimate_sigma(image, channel_axis=2))
+
+    np.testing.assert_array_equal(model.channels, np.diag(np.diag(model.channels)))
+    assert model.overall(channels_first) < 1.25 * sigma
 
 
 @pytest.mark.parametrize("sigma", [30.0, 100.0])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_msdip._noise.blocks import autocorrelation, cut_blocks, simulated_variances
 from napari_msdip._noise.model import NoiseModel
-from napari_msdip.noise import estimate_sigma
+from napari_msdip.noise import cautious_sigma, estimate_sigma
 
 __all__ = ["channel_covariance", "told_apart", "white_channels"]
 
@@ -25,6 +25,9 @@ _WEAK = 0.5
 _LEAST_POWER = 1e-6
 _LEAST_SURVEYED = 4
 _HARDLY_CORRELATED = 0.3
+# Where texture is weakest noise is hardly weaker than this share of what the estimator
+# finds, unless that is texture.
+_MOSTLY_NOISE = 0.85
 
 
 @dataclass(frozen=True)
@@ -125,5 +128,7 @@ def white_channels(model: NoiseModel, planar: Planar, sigma: float) -> tuple[Arr
 
 def _white_variances(planes: npt.NDArray[Any]) -> Array:
     """Variance of white noise in each of the planes ``(C, Y, X)``."""
-    variances: Array = np.square([estimate_sigma(one) for one in planes])
+    found = np.array([estimate_sigma(one) for one in planes])
+    least = np.array([cautious_sigma(one[np.newaxis]) for one in planes])
+    variances: Array = np.square(np.where(least < _MOSTLY_NOISE * found, least, found))
     return variances

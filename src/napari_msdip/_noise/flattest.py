@@ -69,6 +69,10 @@ _FAINTEST = (0.015, 0.03)
 _AT_ODDS = (1.2, 1.4)
 _SLIGHTLY_AT_ODDS = (1.05, 1.1)
 _VERY_UNEVEN_BLOCKS = (0.2, 0.45)
+# Texture that channels share does not pass for noise this faint. But what a picture brought
+# along does, and as nothing tells it from what came later, somewhat less stays.
+_NOISY_SHARE_OF_CHANNELS = 0.25
+_FAINTEST_OF_CHANNELS = (0.012, 0.02)
 # Of noise that neighbours share to this degree hardly anything is in the highest
 # frequencies, which then tell more of structure.
 _SMOOTH = 0.6
@@ -234,7 +238,7 @@ def _white_by_intensity(seen: _Sight, planar: Planar) -> NoiseModel:
     level = steady.overall(planar)
     sigma = float(np.clip(level, _LEAST_CAUTIOUS * sigma, sigma))
     noise = _scaled(steady, planar, sigma, uncorrelated(_REACH), channels)
-    share = _insurance(sigma, evidence, len(planar)) if doubtful else 0.0
+    share = _insurance(sigma, evidence, len(planar))
     return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
 
 
@@ -325,13 +329,21 @@ def _with_caution(evidence: Evidence) -> float:
 
 def _insurance(sigma: float, evidence: Evidence, channels: int) -> float:
     """Return the share of the noisy image to keep where its noise may be texture."""
+    doubtful = _may_be_texture(evidence)
+    if channels > 1:
+        limits, most = _FAINTEST_OF_CHANNELS, _NOISY_SHARE_OF_CHANNELS
+    else:
+        limits, most = _FAINTEST, _NOISY_SHARE if doubtful else 0.0
+    faint = most * (1 - _rising(sigma, limits, evidence.contrast))
+    return max(faint, _share_at_odds(sigma, evidence) if doubtful else 0.0)
+
+
+def _share_at_odds(sigma: float, evidence: Evidence) -> float:
     odds = evidence.white / sigma if sigma else 1.0
     uneven = min(
         _rising(odds, _SLIGHTLY_AT_ODDS), _rising(evidence.excess, _VERY_UNEVEN_BLOCKS)
     )
-    # Texture that channels share does not pass for faint noise.
-    faint = 1 - _rising(sigma, _FAINTEST, evidence.contrast) if channels == 1 else 0.0
-    return _NOISY_SHARE * max(faint, uneven, _rising(odds, _AT_ODDS))
+    return _NOISY_SHARE * max(uneven, _rising(odds, _AT_ODDS))
 
 
 def _rising(value: float, limits: tuple[float, float], unit: float = 1.0) -> float:
