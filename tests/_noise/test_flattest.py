@@ -477,6 +477,18 @@ def test_texture_that_channels_share_is_not_noise_that_they_share(sigma: float) 
     assert model.overall(channels_first) < 1.25 * sigma
 
 
+def test_photons_noise_in_colour_is_not_shared() -> None:
+    clean = np.moveaxis(data.astronaut()[160:352, 160:352], 2, 0).astype(float)
+    photon = 255 / 400
+    image = np.random.default_rng(11).poisson(clean / photon) * photon
+    image = image.astype(np.float32)
+
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+
+    np.testing.assert_array_equal(model.channels, np.diag(np.diag(model.channels)))
+    assert model.overall(image) == pytest.approx(math.sqrt(clean.mean() * photon), rel=0.1)
+
+
 @pytest.mark.parametrize("sigma", [30.0, 100.0])
 def test_of_noise_among_structure_none_stays(sigma: float) -> None:
     rng = np.random.default_rng(0)

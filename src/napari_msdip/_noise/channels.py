@@ -25,6 +25,9 @@ _WEAK = 0.5
 _LEAST_POWER = 1e-6
 _LEAST_SURVEYED = 4
 _HARDLY_CORRELATED = 0.3
+# What channels share escapes the estimator that sees them all at once. Where they seem to
+# have less than this share of what it finds, it is photons' noise that looks alike.
+_LEAST_LEVEL = 0.9
 # Where texture is weakest noise is hardly weaker than this share of what the estimator
 # finds, unless that is texture.
 _MOSTLY_NOISE = 0.85
@@ -117,13 +120,12 @@ def white_channels(model: NoiseModel, planar: Planar, sigma: float) -> tuple[Arr
     found: Array = (model.axes.T * _white_variances(combinations)) @ model.axes
     spreads = np.sqrt(np.diag(found))
     clearly = np.abs(found) > _HARDLY_CORRELATED * np.outer(spreads, spreads)
-    shared = bool(clearly[~np.eye(len(found), dtype=bool)].any())
-    if not shared:
-        found = np.diag(_white_variances(planar))
-    mean = float(np.trace(found)) / len(found)
-    if mean == 0:
-        return np.eye(len(found)), sigma
-    return found / mean, math.sqrt(mean) if shared else sigma
+    level = math.sqrt(np.trace(found) / len(found))
+    alike = bool(clearly[~np.eye(len(found), dtype=bool)].any())
+    if alike and level > _LEAST_LEVEL * sigma:
+        return found / level**2, level
+    own = _white_variances(planar)
+    return np.diag(own / own.mean()) if own.any() else np.eye(len(own)), sigma
 
 
 def _white_variances(planes: npt.NDArray[Any]) -> Array:
