@@ -374,7 +374,7 @@ class Run:
             yield self._progress(0, self.plan.scales[0].iterations, 1.0, refined=done)
 
     def _insured(self, image: Tensor, noisy: Tensor) -> Tensor:
-        """Keep a share of the noisy image where its noise may be texture."""
+        """Keep a share of the noisy image where its noise may be the picture's."""
         share = self.measured.noise.noisy_share if self.plan.options.guard else 0.0
         return torch.lerp(image, noisy, share) if share else image
 

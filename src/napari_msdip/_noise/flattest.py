@@ -328,7 +328,7 @@ def _with_caution(evidence: Evidence) -> float:
 
 
 def _insurance(sigma: float, evidence: Evidence, channels: int) -> float:
-    """Return the share of the noisy image to keep where its noise may be texture."""
+    """Return the share of the noisy image to keep where its noise may be the picture's."""
     doubtful = _may_be_texture(evidence)
     if channels > 1:
         limits, most = _FAINTEST_OF_CHANNELS, _NOISY_SHARE_OF_CHANNELS

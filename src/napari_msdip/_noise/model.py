@@ -43,7 +43,7 @@ class NoiseModel:
         Level over that of the measurement before; 1 if it was measured once.
     noisy_share : float
         Share of the noisy image that a result had better keep, as what passes for noise
-        this faint may be texture.
+        this faint may be texture, or noise that the picture brought along.
     gains : ndarray or None
         ``(Y, X)`` factor on the level at each pixel of the image that was measured; None
         where the level depends on the intensity alone.
