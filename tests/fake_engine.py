@@ -38,10 +38,11 @@ class FakeCost:
 class FakeEngine:
     """An engine that halves every value, in three scales of four iterations.
 
-    Clearing ``gate`` holds a run at its next iteration until the gate is set or the
-    run is asked to stop; ``error`` is raised at iteration ``fails_at`` of the finest
-    scale, and a RuntimeError at the next iteration once ``broken`` is set. Planes in
-    ``bad`` are left as they are, for that reason.
+    Clearing ``gate`` holds a run until the gate is set or the run is asked to stop,
+    after ``free`` more iterations; ``entered`` is set once it is held. ``error`` is
+    raised at iteration ``fails_at`` of the finest scale, and a RuntimeError at the
+    next iteration once ``broken`` is set. Planes in ``bad`` are left as they are, for
+    that reason.
     """
 
     n_scales: int = 3
@@ -50,6 +51,7 @@ class FakeEngine:
     error: BaseException | None = None
     fails_at: int = 2
     gate: threading.Event = field(default_factory=threading.Event)
+    free: int = 0
     entered: threading.Event = field(default_factory=threading.Event)
     broken: threading.Event = field(default_factory=threading.Event)
     bad: dict[int, str] = field(default_factory=dict)
@@ -71,10 +73,8 @@ class FakeEngine:
                 index[axis] = slice(None, None, step)
             small = clean[tuple(index)]
             for iteration in range(1, self.iterations + 1):
-                self.entered.set()
                 time.sleep(self.pace)
-                while not self.gate.is_set() and not should_stop():
-                    self.gate.wait(0.002)
+                self._pass_the_gate(should_stop)
                 if should_stop():
                     return self._result(clean, scales, shapes, options, Status.CANCELLED)
                 if self.broken.is_set():
@@ -110,6 +110,14 @@ class FakeEngine:
                     finished_scale=result if last else None,
                 )
         return self._result(clean, scales, shapes, options, Status.COMPLETED)
+
+    def _pass_the_gate(self, should_stop):
+        while not self.gate.is_set() and not should_stop():
+            if self.free:
+                self.free -= 1
+                return
+            self.entered.set()
+            self.gate.wait(0.002)
 
     def iter_denoise_stack(self, stack, options, *, channel_axis, planes, out, should_stop):
         n_image_axes = out.ndim - 1
