@@ -164,6 +164,21 @@ def test_local_means_are_those_of_the_noisy_image(is_white: bool) -> None:
     assert float(kept.std()) < 0.02
 
 
+@pytest.mark.parametrize("shape", [(64, 128), (150, 200), (31, 47), (16, 300)])
+def test_every_block_keeps_its_mean(shape: tuple[int, int]) -> None:
+    rng = torch.Generator().manual_seed(0)
+    noisy = 0.05 + 0.1 * torch.randn((1, 2, *shape), generator=rng).clamp(-3, 3)
+    sigma = torch.full((1, 1, *shape), 0.1)
+    bright = torch.zeros(shape)
+    bright[: shape[0] // 3, : shape[1] // 3] = 0.03
+
+    kept = with_local_means(bright.expand_as(noisy), noisy, sigma, is_white=True)
+
+    side = [min(64, length) for length in shape]
+    before, after = (F.avg_pool2d(image, side) for image in (noisy, kept))
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-5)
+
+
 def test_correlated_noise_is_averaged_over_more_pixels() -> None:
     rng = torch.Generator().manual_seed(0)
     drawn = F.avg_pool2d(torch.randn((1, 1, 135, 135), generator=rng), 8, stride=1)

@@ -40,6 +40,9 @@ _CALM_RADIUS = 12
 # which takes more pixels to average out.
 _MEAN_RADIUS = 14
 _CORRELATED_MEAN_RADIUS = 24
+# Side in pixels of the blocks in which intensity is conserved: large enough for noise to
+# average out, small enough for what is measured over an area.
+_BLOCK = 64
 _OUTLIER = 4.0
 
 
@@ -217,7 +220,9 @@ def with_local_means(
     """Give an image the local mean intensities of the noisy one.
 
     Over many pixels noise averages out, so there the noisy image is right: intensities
-    that are measured over an area stay what they were.
+    that are measured over an area stay what they were. Smoothed residuals are added back,
+    then what is left of the mean of each block, from the top left corner on, so that
+    sums over blocks and thereby over the image are conserved.
 
     Parameters
     ----------
@@ -230,6 +235,38 @@ def with_local_means(
         Whether the noise is independent from pixel to pixel.
     """
     limit = _OUTLIER * sigma
-    residual = torch.minimum(torch.maximum(noisy - image, -limit), limit)
     radius = _MEAN_RADIUS if is_white else _CORRELATED_MEAN_RADIUS
-    return image + _smoothed(residual, radius)
+    image = image + _smoothed(_residual(image, noisy, limit), radius)
+    return image + _block_field(_residual(image, noisy, limit))
+
+
+def _residual(image: Tensor, noisy: Tensor, limit: Tensor) -> Tensor:
+    """Return what was removed, no more than the limit at any pixel."""
+    return torch.minimum(torch.maximum(noisy - image, -limit), limit)
+
+
+def _block_field(values: Tensor) -> Tensor:
+    """Return the smooth field that has the means of the values over all whole blocks.
+
+    It is linear between the centres of blocks and constant beyond the outermost.
+    """
+    (down, rows), (across, columns) = (
+        tuple(matrix.to(values) for matrix in _blocks(length))
+        for length in values.shape[-2:]
+    )
+    field: Tensor = down @ (rows @ values @ columns.T) @ across.T
+    return field
+
+
+def _blocks(length: int) -> tuple[Tensor, Tensor]:
+    """Return ``(length, n)`` that makes a field of n means, and ``(n, length)``, the means.
+
+    Both along one axis. A length of less than a block is one block.
+    """
+    count, side = max(length // _BLOCK, 1), min(length, _BLOCK)
+    means = torch.eye(count, dtype=torch.float32).repeat_interleave(side, dim=1) / side
+    means = F.pad(means, (0, length - count * side))
+    pixels = torch.arange(length, dtype=torch.float32)
+    position = ((pixels + 0.5) / side - 0.5).clamp(0, count - 1)
+    hats = (1 - (position[:, None] - torch.arange(count)).abs()).clamp_min(0)
+    return hats @ torch.linalg.inv(means @ hats), means
