@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from napari_msdip._noise import blocks
 from napari_msdip._noise.blocks import (
     autocorrelation,
     cross_covariance,
@@ -73,6 +74,31 @@ def test_blocks_without_variation_are_left_out() -> None:
     left = cut_blocks(image, 8)
     assert len(left.variances) == 4 * 7
     assert (left.variances > 0).all()
+
+
+def test_a_bright_spot_hides_no_noise() -> None:
+    image = 100 + 5 * white(1, 64, 64)
+    image[0, 20:24, 20:24] = 60_000
+    assert len(cut_blocks(image.astype(np.float32), 8).variances) == 15 * 15
+
+
+def test_a_large_image_gives_blocks_from_all_over_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slope = white(2, 300, 200) + np.linspace(0, 1000, 300)[:, np.newaxis]
+    everything = cut_blocks(slope, 8)
+    monkeypatch.setattr(blocks, "_MOST_VALUES", 2 * 64 * 1000)
+    some = cut_blocks(slope, 8)
+    assert 900 < len(some.variances) <= 1000
+    assert some.residuals.shape == (len(some.variances), 2, 64)
+    found = np.isin(some.means, everything.means)
+    assert found.all()
+    kept = np.searchsorted(np.sort(everything.means), some.means)
+    assert np.unique(kept * 10 // len(everything.means)).size == 10
+    order = {mean: n for n, mean in enumerate(everything.means)}
+    same = [order[mean] for mean in some.means]
+    np.testing.assert_array_equal(some.unrest, everything.unrest[same])
+    np.testing.assert_array_equal(some.residuals, everything.residuals[same])
 
 
 def test_unrest_sees_the_surroundings_of_a_block_and_not_what_is_in_it() -> None:

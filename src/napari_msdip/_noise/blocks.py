@@ -44,8 +44,12 @@ _SIMULATIONS = 3
 # Texture is weakest in the corner of the cosine transform of a block, where both
 # frequencies are high: from this share of their highest sum on.
 _CORNER = 0.7
+# Of the variance of the median block.
+_LEAST_OF_TYPICAL = 0.01
 # Blocks that are transformed together: bounds the memory whatever the image's size.
 _AT_ONCE = 256
+# Of all blocks, for the same reason; those of 4096×4096 pixels are still all cut.
+_MOST_VALUES = 2**26
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class Blocks:
 def cut_blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -> Blocks:
     """Cut overlapping blocks and subtract a trend of this degree.
 
-    None takes planes in small blocks, paraboloids in larger ones.
+    None takes planes in small blocks, paraboloids in larger ones. Of a very large image
+    as many as tell enough, evenly spread.
     """
     if degree is None:
         degree = 2 if side > LEVEL_BLOCK else 1
@@ -85,16 +90,35 @@ def cut_blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -
     step = side // 2
     grid = windows[:, ::step, ::step]
     unrest = _unrest(grid.mean(axis=(3, 4), dtype=np.float64), side // step)
+    if grid.size > _MOST_VALUES:
+        share = math.sqrt(_MOST_VALUES / grid.size)
+        down, across = (_evenly(n, int(share * n)) for n in unrest.shape)
+        unrest, grid = unrest[down[:, np.newaxis], across], grid[:, down][:, :, across]
     cut = grid.reshape(len(planar), -1, side * side)
     cut = cut.transpose(1, 0, 2).astype(np.float64)
     residuals = _less_trend(cut, side, degree)
     variances = np.square(residuals).mean(axis=(1, 2))
-    span = float(np.ptp(planar))
-    varied = variances > np.finfo(np.float32).eps * span**2
+    varied = _are_varied(variances, float(np.ptp(planar)))
     means = cut.mean(axis=(1, 2))
     ends = [end(axis=(1, 2))[:, np.newaxis] for end in (planar.min, planar.max)]
     clipped = np.mean((cut == ends[0]) | (cut == ends[1]), axis=(1, 2))
-    return Blocks(residuals, means, variances, unrest, clipped).of(np.flatnonzero(varied))
+    found = Blocks(residuals, means, variances, unrest.ravel(), clipped)
+    return found if varied.all() else found.of(np.flatnonzero(varied))
+
+
+def _are_varied(variances: Array, span: float) -> npt.NDArray[np.bool_]:
+    """Tell the blocks that vary from those that are one value but for chance.
+
+    By the span of the values, unless a spot so bright that others look alike beside it
+    makes that too wide: no noise is that much weaker than most of an image's.
+    """
+    rounding = float(np.finfo(np.float32).eps)
+    above_rounding = variances[variances > (rounding * span) ** 2]
+    typical = float(np.median(above_rounding)) if above_rounding.size else 0.0
+    varied: npt.NDArray[np.bool_] = variances > max(
+        (rounding * span) ** 2, min(rounding * span**2, _LEAST_OF_TYPICAL * typical)
+    )
+    return varied
 
 
 def energies(blocks: Blocks, side: int) -> tuple[Array, Array]:
@@ -124,7 +148,7 @@ def least(blocks: Blocks, measure: Array, share: float) -> list[npt.NDArray[np.i
 
 
 def _unrest(means: Array, apart: int) -> Array:
-    """Variance of the means ``(C, Y, X)`` of the blocks around each block, flat."""
+    """Variance ``(Y, X)`` of the means ``(C, Y, X)`` of the blocks around each block."""
     rows, columns = means.shape[1:]
     padded = np.pad(means, ((0, 0), (apart, apart), (apart, apart)), mode="symmetric")
     shifts = (0, apart, 2 * apart)
@@ -134,7 +158,12 @@ def _unrest(means: Array, apart: int) -> Array:
         for x in shifts
         if (y, x) != (apart, apart)
     ]
-    return np.asarray(np.var(around, axis=0).sum(axis=0).ravel())
+    return np.asarray(np.var(around, axis=0).sum(axis=0))
+
+
+def _evenly(count: int, most: int) -> npt.NDArray[np.intp]:
+    """Return at most so many of a number of places, evenly spread, both ends included."""
+    return np.unique(np.linspace(0, count - 1, min(most, count), dtype=np.intp))
 
 
 def spread_blocks(planar: npt.NDArray[Any], side: int, most: int) -> tuple[Array, Array]:
@@ -145,8 +174,7 @@ def spread_blocks(planar: npt.NDArray[Any], side: int, most: int) -> tuple[Array
     """
     windows = np.lib.stride_tricks.sliding_window_view(planar, (side, side), axis=(1, 2))
     down, across = (
-        np.unique(np.linspace(0, count - 1, min(most, 1 + 4 * count // side), dtype=int))
-        for count in windows.shape[1:3]
+        _evenly(count, min(most, 1 + 4 * count // side)) for count in windows.shape[1:3]
     )
     cut = windows[:, down[:, np.newaxis], across].reshape(len(planar), -1, side * side)
     cut = cut.transpose(1, 0, 2).astype(np.float64)
