@@ -26,7 +26,7 @@ import torch
 from napari_msdip._refinement.similar import PatchGrid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from torch import Tensor
 
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["collaborative_filter"]
 
 Array = npt.NDArray[np.float64]
-
-if TYPE_CHECKING:
-    # From the coefficients of data and pilot and the noise's variances in them.
-    Gains = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 _PATCH = 8
 _STEP = 4
@@ -122,18 +118,18 @@ def collaborative_filter(
     )
     start, seen = (colours.apart(grid.fitted(x)[0]) for x in (pilot, noisy))
     data = torch.lerp(start, seen, share)
-    found = yield from work.filtered(data, start, _thresholded, _MATCHING)
+    found = yield from work.filtered(data, None, _MATCHING)
     better = torch.lerp(start, found, _FOUND)
-    result = yield from work.filtered(data, better, _wiener, _MATCHING + _FILTERING)
+    result = yield from work.filtered(data, better, _MATCHING + _FILTERING)
     return colours.together(result)[None, :, :height, :width]
 
 
-def _thresholded(data: Tensor, pilot: Tensor, noise: Tensor) -> Tensor:
+def _thresholded(data: Tensor, noise: Tensor) -> Tensor:
     """Gains that keep what stands out of the noise."""
     return (data.square() > _THRESHOLD**2 * noise).to(data.dtype)
 
 
-def _wiener(data: Tensor, pilot: Tensor, noise: Tensor) -> Tensor:
+def _wiener(pilot: Tensor, noise: Tensor) -> Tensor:
     """Gains that are best if the pilot is right."""
     power = pilot.square()
     return power / (power + _PILOTED * noise)
@@ -193,9 +189,12 @@ class _Work:
     transforms: list[_Transform]
 
     def filtered(
-        self, data: Tensor, pilot: Tensor, gains: Gains, done: float
+        self, data: Tensor, pilot: Tensor | None, done: float
     ) -> Generator[float, None, Tensor]:
-        """Filter all groups and lay the patches back where they came from."""
+        """Filter all groups and lay the patches back where they came from.
+
+        By Wiener gains, or by thresholds where there is no pilot yet.
+        """
         total, weights = torch.zeros_like(data), torch.zeros_like(data)
         for n, corners in enumerate(self.groups, 1):
             members = corners[:, :, None] + self.pixels
@@ -203,9 +202,8 @@ class _Work:
             for channel, transform in enumerate(self.transforms):
                 patches, weight = transform.filtered(
                     data[channel].flatten()[members],
-                    pilot[channel].flatten()[members],
+                    None if pilot is None else pilot[channel].flatten()[members],
                     level,
-                    gains,
                 )
                 flat = members.flatten()
                 total[channel].view(-1).index_add_(0, flat, patches.flatten())
@@ -248,12 +246,15 @@ class _Transform:
         return cls(*(torch.from_numpy(a).to(device, torch.float32) for a in arrays))
 
     def filtered(
-        self, data: Tensor, pilot: Tensor, level: Tensor, gains: Gains
+        self, data: Tensor, pilot: Tensor | None, level: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return filtered patches ``(P, group, side²)`` times their weights, and those."""
         noise = (level[:, None, None] * self.variances).clamp_min(_EPSILON)
         seen = self._transformed(data)
-        gain = gains(seen, self._transformed(pilot), noise)
+        if pilot is None:
+            gain = _thresholded(seen, noise)
+        else:
+            gain = _wiener(self._transformed(pilot), noise)
         # The mean of a group is known well; shrinking it would darken the image.
         gain[:, 0, 0] = 1.0
         patches = (self.across.T @ (seen * gain)) @ self.within
