@@ -42,8 +42,8 @@ def weighed(
         recorruption=1.0,
         margin=1.0,
         level_is_known=level_is_known,
+        symmetries=True,
         precision="float32",
-        threads=1,
     )
 
 
@@ -112,12 +112,37 @@ def test_generators_compute_as_precisely_as_they_were_fitted(precision: str) -> 
         recorruption=1.0,
         margin=1.0,
         level_is_known=True,
+        symmetries=True,
         precision=precision,
-        threads=1,
     )
 
     assert set(seen) == {getattr(torch, precision)}
     assert trust.denoised.dtype == torch.float32
+
+
+@pytest.mark.parametrize("symmetries", [True, False])
+def test_generators_are_judged_on_what_they_saw(symmetries: bool) -> None:
+    # A ramp tells how an image is turned, whatever noise is on it.
+    ramp = 10 * torch.arange(SIZE).float().expand(1, 1, SIZE, SIZE)
+    turned = []
+
+    def generate(image: torch.Tensor) -> torch.Tensor:
+        turned.append(float((image - ramp).abs().mean()) > 5)
+        return image
+
+    weigh(
+        [Candidate(ramp, generate)],
+        ramp,
+        noise(),
+        seeded(3),
+        recorruption=1.0,
+        margin=1.0,
+        level_is_known=True,
+        symmetries=symmetries,
+        precision="float32",
+    )
+
+    assert any(turned) is symmetries
 
 
 def guarded_parts(error: float, kept: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:

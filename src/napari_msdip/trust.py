@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_msdip._fit.symmetry import SYMMETRIES, turned, turned_back
-from napari_msdip.devices import casting, limited_threads, memory_format
+from napari_msdip.devices import casting, memory_format
 from napari_msdip.pyramid import resize
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def weigh(
     recorruption: float,
     margin: float,
     level_is_known: bool,
+    symmetries: bool,
     precision: str,
-    threads: int,
 ) -> Trust:
     """Weigh the scales against each other, and their fusion against the noisy image.
 
@@ -111,14 +111,14 @@ def weigh(
     level_is_known : bool
         Whether the noise level can be relied on; if not, the noisy image is not
         weighed in, because too low a level would bring the noise back.
+    symmetries : bool
+        Whether the generators saw the image turned and mirrored, too.
     precision : {"float32", "bfloat16"}
         Of the generators.
-    threads : int
-        CPU threads.
     """
-    with torch.no_grad(), limited_threads(threads):
+    with torch.no_grad():
         covariances = _noise_covariances(
-            candidates, noisy, noise, rng, recorruption, precision
+            candidates, noisy, noise, rng, recorruption, symmetries, precision
         )
         size = (noisy.shape[-2], noisy.shape[-1])
         blend = resize(candidates[-1].image, size)
@@ -148,6 +148,7 @@ def _noise_covariances(
     noise: NoiseBank,
     rng: torch.Generator,
     recorruption: float,
+    symmetries: bool,
     precision: str,
 ) -> list[Tensor]:
     """Covariance of each result with the noise, pixel by pixel, at the finest size."""
@@ -156,7 +157,7 @@ def _noise_covariances(
     for _ in range(_DRAWS):
         drawn = noise.draw(rng)
         corrupted = noisy + recorruption * drawn
-        turn = int(torch.randint(SYMMETRIES, (1,), generator=rng))
+        turn = int(torch.randint(SYMMETRIES, (1,), generator=rng)) if symmetries else 0
         for total, candidate in zip(sums, candidates, strict=True):
             own_size = (candidate.image.shape[-2], candidate.image.shape[-1])
             shown = turned(resize(corrupted, own_size), turn)
@@ -221,8 +222,8 @@ def with_local_means(
 
     Over many pixels noise averages out, so there the noisy image is right: intensities
     that are measured over an area stay what they were. Smoothed residuals are added back,
-    then what is left of the mean of each block, from the top left corner on, so that
-    sums over blocks and thereby over the image are conserved.
+    then what is left of the mean of each whole block, counted from the top left corner,
+    so that sums over blocks are conserved.
 
     Parameters
     ----------

@@ -94,7 +94,7 @@ def fused(
 def averaged(scales: Sequence[Fitted]) -> Tensor:
     """Fuse scales, finest first, by the paper's plain averages of pairs."""
     if len(scales) == 1:
-        return scales[0].image
+        return scales[0].image.float().cpu()
     images = [_to_numpy(scale.image) for scale in scales]
     return torch.from_numpy(ensemble(images, channel_axis=0))[None]
 
@@ -119,8 +119,8 @@ def _trust(
         recorruption=plan.options.recorruption,
         margin=_RISK_MARGIN,
         level_is_known=noise.is_certain and plan.options.guard,
+        symmetries=plan.options.symmetries,
         precision=plan.precision,
-        threads=plan.threads,
     )
 
 
