@@ -36,6 +36,7 @@ from napari_msdip import (
 from napari_msdip import run as engine
 from napari_msdip._run import fusing
 from napari_msdip.features import Vgg16Features
+from napari_msdip.fit import fit_scale
 from napari_msdip.layer import denoise_layer
 from napari_msdip.pyramid import scale_shapes
 from napari_msdip.tiling import iter_denoise_fitting
@@ -159,6 +160,7 @@ def assert_same_on_a_device(
         {"fold": 2, "stopping": "held-out", "guidance": True},
         {"upsampling": "bilinear", "padding": "reflection", "stopping": "settled"},
         {"scale_weights": "equal", "consistency": "pixels", "bounded": False},
+        {"scale_weights": "equal", "max_scales": 1},
     ],
 )
 @pytest.mark.usefixtures("accelerated")
@@ -243,6 +245,49 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
+def test_noise_reaches_over_fewer_pixels_of_a_coarser_scale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reaches = {}
+
+    def watching(problem: Any, *given: Any, **how: Any) -> Any:
+        reaches.setdefault(problem.target.shape[-1], problem.reach)
+        return fit_scale(problem, *given, **how)
+
+    monkeypatch.setattr(engine, "fit_scale", watching)
+    rng, clean = np.random.default_rng(0), clean_picture((128, 128))
+    noisy = 100 * clean + gaussian_filter(rng.normal(0, 120, clean.shape), 1.5)
+    denoise(noisy, TINY.replace(scale_factor=0.5))
+    assert max(reaches.values()) > 1
+    assert reaches == {side: math.ceil(reaches[128] * side / 128) for side in reaches}
+    assert len(reaches) > 1
+
+
+def test_everything_computes_on_as_many_threads_as_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wanted, seen = torch.get_num_threads() + 1, {}
+
+    def watched(module: Any, name: str) -> None:
+        function = getattr(module, name)
+
+        def watching(*given: Any, **how: Any) -> Any:
+            seen.setdefault(name, set()).add(torch.get_num_threads())
+            return function(*given, **how)
+
+        monkeypatch.setattr(module, name, watching)
+
+    for module, name in (
+        (fusing, "weigh"),
+        (engine, "with_local_means"),
+        (engine, "resize"),
+    ):
+        watched(module, name)
+    denoise(noisy_picture(SHAPE), TINY.replace(threads=wanted))
+    assert set(seen) == {"weigh", "with_local_means", "resize"}
+    assert set.union(*seen.values()) == {wanted}
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     "context",
@@ -252,8 +297,9 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         lambda: torch.autocast("cpu", dtype=torch.bfloat16),
         lambda: default_dtype(torch.float64),
         lambda: default_dtype(torch.float16),
+        lambda: torch.device("meta"),
     ],
-    ids=["no_grad", "inference_mode", "autocast", "float64", "float16"],
+    ids=["no_grad", "inference_mode", "autocast", "float64", "float16", "device"],
 )
 def test_a_context_of_the_callers_changes_nothing(context: Any, precision: Any) -> None:
     noisy, options = noisy_picture(SHAPE), TINY.replace(precision=precision)

@@ -193,13 +193,19 @@ def casting(device: torch.device, precision: str) -> AbstractContextManager[obje
 
 
 @contextmanager
-def uninfluenced(device: str) -> Iterator[None]:
-    """Compute as if the caller had entered no context of PyTorch's.
+def uninfluenced(device: str, threads: int) -> Iterator[None]:
+    """Compute as if the caller had entered no context of PyTorch's, on so many threads.
 
-    In ``torch.inference_mode()`` there are no gradients, and ``torch.autocast`` mixes
-    formats.
+    In ``torch.inference_mode()`` there are no gradients, ``torch.autocast`` mixes
+    formats, and with a default device nothing is drawn on the CPU.
     """
-    with torch.inference_mode(False), casting(torch.device(device), "float32"):
+    elsewhere = torch.empty(0).device.type != "cpu"
+    with (
+        torch.inference_mode(False),
+        torch.device("cpu") if elsewhere else nullcontext(),
+        casting(torch.device(device), "float32"),
+        limited_threads(threads),
+    ):
         yield
 
 

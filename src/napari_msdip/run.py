@@ -18,7 +18,7 @@ from torch import Tensor
 from napari_msdip._fit.noise_bank import NoiseBank
 from napari_msdip._noise.removed import measure_again
 from napari_msdip._run.fusing import Fitted, averaged, fused
-from napari_msdip.devices import limited_threads, memory_format, uninfluenced, versions
+from napari_msdip.devices import memory_format, uninfluenced, versions
 from napari_msdip.events import (
     Progress,
     Result,
@@ -97,7 +97,8 @@ class Run:
 
     def steps(self) -> Generator[Progress, None, Result]:
         """Fit scale after scale, then fuse."""
-        return changed(self._steps(), _same, within=lambda: uninfluenced(self.plan.device))
+        device, threads = self.plan.device, self.plan.threads
+        return changed(self._steps(), _same, within=lambda: uninfluenced(device, threads))
 
     def _steps(self) -> Generator[Progress, None, Result]:
         self._started = self._shown = time.perf_counter()
@@ -220,7 +221,6 @@ class Run:
             self.plan.options,
             rng,
             precision=self.plan.precision,
-            threads=self.plan.threads,
             should_stop=self.should_stop or never,
         )
 
@@ -271,7 +271,7 @@ class Run:
             consistency=self._consistency(coarser),
             weight=0.0 if coarser is None else self._weight(n, sigma),
             iterations=scale.iterations,
-            reach=self.measured.noise.reach(),
+            reach=math.ceil(self.measured.noise.reach() / max(scale.zoom)),
             crops=scale.crops,
         )
 
@@ -347,7 +347,10 @@ class Run:
         """Noise to add at a scale, if any is."""
         if fields is None:
             return None
-        small = torch.cat([resize(field[None], shape) for field in fields])
+        if shape == self.plan.shape:
+            small = fields
+        else:
+            small = torch.cat([resize(field[None], shape) for field in fields])
         return NoiseBank(
             fields=small.to(self.plan.device),
             sigma=self._sigma(shape),
@@ -366,8 +369,7 @@ class Run:
             if self.should_stop is not None and self.should_stop():
                 return fused, Status.CANCELLED
             try:
-                with limited_threads(self.plan.threads):
-                    done = next(steps)
+                done = next(steps)
             except StopIteration as finished:
                 image = self._with_local_means(finished.value, noisy, sigma)
                 return image, Status.COMPLETED
