@@ -87,7 +87,7 @@ def imagej_file(tmp_path: Path) -> Path:
 def rewritten_planes(
     tmp_path: Path, axes: str, rewrite: Callable[[list[str]], list[str]]
 ) -> list[str]:
-    """Return the positions that a copy has of a file with its planes told otherwise."""
+    """Return where planes lie in a copy of a file that tells of them otherwise."""
     shape = tuple({"C": 2, "Z": 3, "Y": 20, "X": 24}[letter] for letter in axes)
     metadata = {"axes": axes, "Plane": {"PositionZ": [float(p) for p in range(6)]}}
     tifffile.imwrite(tmp_path / "in.ome.tif", pixels(*shape), metadata=metadata)
@@ -99,7 +99,8 @@ def rewritten_planes(
     copy(tmp_path / "in.ome.tif", tmp_path / "out.ome.tif")
 
     copied = tifffile.tiffcomment(tmp_path / "out.ome.tif")
-    return re.findall('PositionZ="(.*?)"', copied)
+    planes = re.findall("<Plane .*?/>", copied)
+    return ["".join(re.findall('PositionZ="(.*?)"', plane)) for plane in planes]
 
 
 class TestOmeTiff:
@@ -160,10 +161,49 @@ class TestOmeTiff:
 
         assert positions == ["0.0", "1.0", "2.0", "3.0", "4.0", "5.0"]
 
-    def test_plane_positions_that_some_planes_lack_are_left_out(
+    def test_plane_positions_that_some_planes_lack_are_kept_of_the_others(
         self, tmp_path: Path
     ) -> None:
-        assert rewritten_planes(tmp_path, "CZYX", lambda planes: planes[:-1]) == []
+        def without_two(planes: list[str]) -> list[str]:
+            nowhere = re.sub("PositionZ=.*?/", "/", planes[1])
+            return [planes[0], nowhere, *planes[2:5]]
+
+        positions = rewritten_planes(tmp_path, "CZYX", without_two)
+
+        assert positions == ["0.0", "", "2.0", "3.0", "4.0", ""]
+
+    def test_plane_positions_that_contradict_each_other_are_left_out(
+        self, tmp_path: Path
+    ) -> None:
+        positions = rewritten_planes(
+            tmp_path, "CZYX", lambda planes: [planes[0].replace("0.0", "9.0"), *planes]
+        )
+
+        assert positions == []
+
+    def test_what_one_channel_lacks_is_kept_of_the_others(self, tmp_path: Path) -> None:
+        # A transmitted light has no emission.
+        channels = [
+            {"Name": "DAPI", "EmissionWavelength": "450.0", "Color": "65535"},
+            {"Name": "light", "ContrastMethod": "Phase"},
+        ]
+        metadata = {"axes": "CYX", "Channel": channels}
+        tifffile.imwrite(tmp_path / "in.ome.tif", pixels(2, 20, 24), metadata=metadata)
+
+        copy(tmp_path / "in.ome.tif", tmp_path / "out.ome.tif")
+
+        fluorescent, transmitted = metadata_of(tmp_path / "out.ome.tif").extra["Channel"]
+        assert fluorescent == {"EmissionWavelength": "450.0", "Color": "65535"}
+        assert transmitted["ContrastMethod"] == "Phase"
+        assert "EmissionWavelength" not in transmitted
+
+    def test_channel_without_a_colour_is_white(self, tmp_path: Path) -> None:
+        metadata = {"axes": "CYX", "Channel": [{"Color": 65535}, {}]}
+        tifffile.imwrite(tmp_path / "in.ome.tif", pixels(2, 20, 24), metadata=metadata)
+
+        found = metadata_of(tmp_path / "in.ome.tif")
+
+        assert found.channel_colours == ("0000FF", "FFFFFF")
 
     def test_names_that_some_channels_lack_are_left_out(
         self, ome_file: Path, tmp_path: Path
@@ -896,7 +936,7 @@ class TestZarr:
             found = channel.get("window", {})
             assert (found.get("start"), found.get("end")) == (window or (None, None))
         back = metadata_of(tmp_path / "back.ome.tif")
-        assert back.extra["Channel"]["Color"] == ["-16776961", "65535"]
+        assert [c["Color"] for c in back.extra["Channel"]] == ["-16776961", "65535"]
         assert back.channel_names == tuple(names.get("Name", []))
 
     def test_named_channels_without_a_colour_are_white(self, tmp_path: Path) -> None:
@@ -1028,16 +1068,16 @@ class TestSelect:
         assert after.origin.get("Z") == origin
 
     def test_one_channel_of_several_dimensions_keeps_its_name(self) -> None:
-        extra = {"Channel": {"Color": ["1", "2"]}}
+        extra = {"Channel": [{"Color": "1"}, {"Color": "2"}]}
         before = Metadata("ZCYX", channel_names=("a", "b"), extra=extra)
 
         after = before.select([3], (3, 2, 20, 24), None)
         assert (after.axes, after.channel_names) == ("CYX", ("b",))
-        assert after.extra == {"Channel": {"Color": ["2"]}}
+        assert after.extra == {"Channel": [{"Color": "2"}]}
 
         after = before.select([1, 3], (3, 2, 20, 24), None)
         assert (after.axes, after.channel_names) == ("ZYX", ("b",))
-        assert after.extra == {"Channel": {"Color": ["2"]}}
+        assert after.extra == {"Channel": [{"Color": "2"}]}
 
         after = before.select([1, 2], (3, 2, 20, 24), None)
         assert (after.axes, after.channel_names, after.extra) == ("QYX", (), {})

@@ -75,6 +75,7 @@ _SPELLINGS = {
     "sec": "s",
 } | {name: symbol for symbol, name in NGFF_UNITS.items()}
 
+_OME_WHITE = "-1"
 _OF_CHANNELS = frozenset(["LUTs", "Ranges", "Channel", "omero"])
 
 
@@ -137,9 +138,10 @@ class Metadata:
     @property
     def channel_colours(self) -> tuple[str, ...]:
         """Colours along C as OME-Zarr writes them (``"FF0000"``), empty where unknown."""
-        omero, columns = self.extra.get("omero", {}), self.extra.get("Channel", {})
+        omero, rows = self.extra.get("omero", {}), self.extra.get("Channel", [])
         found = [channel.get("color") for channel in omero.get("channels", [])]
-        found = found or [_rgb(text) for text in columns.get("Color", [])]
+        if any("Color" in row for row in rows):
+            found = found or [_rgb(row.get("Color", _OME_WHITE)) for row in rows]
         known = all(re.fullmatch("[0-9A-Fa-f]{6}", str(colour)) for colour in found)
         return tuple(found) if known else ()
 
@@ -285,19 +287,17 @@ def _select_channels(extra: Mapping[str, Any], channels: Sequence[int]) -> dict[
     kept = {key: value for key, value in extra.items() if key not in _OF_CHANNELS}
     if not channels:
         return kept
-    tables, columns = extra.get("LUTs"), extra.get("Channel")
+    tables, rows = extra.get("LUTs"), extra.get("Channel")
     if isinstance(tables, list) and max(channels) < len(tables):
         kept["LUTs"] = [tables[channel] for channel in channels]
     ranges = extra.get("Ranges")
     if isinstance(ranges, tuple) and 2 * max(channels) + 2 <= len(ranges):
         kept["Ranges"] = tuple(ranges[2 * c + end] for c in channels for end in (0, 1))
-    if isinstance(columns, dict):
-        kept["Channel"] = {
-            name: [row[channel] for channel in channels] for name, row in columns.items()
-        }
+    if isinstance(rows, list) and max(channels) < len(rows):
+        kept["Channel"] = [rows[channel] for channel in channels]
     if "omero" in extra:
-        rows = extra["omero"]["channels"]
-        kept["omero"] = {**extra["omero"], "channels": [rows[c] for c in channels]}
+        shown = extra["omero"]["channels"]
+        kept["omero"] = {**extra["omero"], "channels": [shown[c] for c in channels]}
     return kept
 
 

@@ -113,8 +113,8 @@ def _ome_metadata(xml: str, axes: str, shape: Sequence[int], notes: list[str]) -
     count = n_channels(axes, shape)
     drop = ("ID", "Name", "SamplesPerPixel")
     extra: dict[str, Any] = {
-        "Channel": _columns(channels, drop) if len(channels) == count else {},
-        "Plane": _columns(
+        "Channel": _without(channels, drop) if len(channels) == count else [],
+        "Plane": _without(
             _in_order([dict(p.attrib) for p in pixels.findall("{*}Plane")], axes, shape),
             drop=("TheC", "TheZ", "TheT"),
         ),
@@ -141,22 +141,22 @@ def _ome_metadata(xml: str, axes: str, shape: Sequence[int], notes: list[str]) -
 def _in_order(
     rows: Sequence[dict[str, str]], axes: str, shape: Sequence[int]
 ) -> list[dict[str, str]]:
-    """Return what is said of planes in the order of the planes, nothing if some lack."""
+    """Return what is said of planes in their order, nothing if of one it is said twice."""
     outer = [axis for axis, letter in enumerate(axes) if letter not in "YXS"]
     found = {tuple(row.get(f"The{axes[axis]}") for axis in outer): row for row in rows}
     places = np.ndindex(*(shape[axis] for axis in outer))
     planes = [tuple(str(n) for n in place) for place in places]
-    if len(rows) != len(planes) or any(place not in found for place in planes):
+    if len(found) != len(rows):
         return []
-    return [found[place] for place in planes]
+    return [found.get(place, {}) for place in planes]
 
 
-def _columns(rows: list[dict[str, str]], drop: tuple[str, ...]) -> dict[str, list[str]]:
-    """Turn rows of attributes into columns, keeping those that every row has."""
-    if not rows:
-        return {}
-    shared = set.intersection(*(set(row) for row in rows)) - set(drop)
-    return {key: [row[key] for row in rows] for key in sorted(shared)}
+def _without(
+    rows: Sequence[Mapping[str, str]], drop: tuple[str, ...]
+) -> list[dict[str, str]]:
+    """Return rows of attributes without some of these, no row if nothing is left."""
+    kept = [{key: row[key] for key in row if key not in drop} for row in rows]
+    return kept if any(kept) else []
 
 
 def _imagej_metadata(tif: Any, axes: str, notes: list[str]) -> Metadata:

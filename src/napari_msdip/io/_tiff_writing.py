@@ -16,7 +16,7 @@ from napari_msdip.io._paths import replacing, split_suffix
 from napari_msdip.io._tiff_metadata import IN_CM, OME_SIZES, ORIENTATION, tiff_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["check_tiff", "save_tiff"]
@@ -166,11 +166,7 @@ def _ome_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict[st
                 described[f"{key}Unit"] = "pixel"
     if metadata.flavour == "ome":
         described |= metadata.extra
-    channels = dict(described.get("Channel", {}))
-    if metadata.channel_names:
-        channels["Name"] = list(metadata.channel_names)
-    if metadata.channel_colours:
-        channels.setdefault("Color", [_ome_colour(c) for c in metadata.channel_colours])
+    channels = _ome_channels(metadata, described.get("Channel", []))
     if channels:
         described["Channel"] = channels
     if provenance:
@@ -179,6 +175,19 @@ def _ome_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict[st
             "napari-msdip": json.dumps(provenance),
         }
     return {"ome": True, "metadata": described}
+
+
+def _ome_channels(
+    metadata: Metadata, rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return what is known of each channel, of some perhaps less than of others."""
+    names, colours = metadata.channel_names, metadata.channel_colours
+    channels = [dict(row) for row in rows or [{}] * max(len(names), len(colours))]
+    for channel, name in zip(channels, names, strict=False):
+        channel["Name"] = name
+    for channel, colour in zip(channels, colours, strict=False):
+        channel.setdefault("Color", _ome_colour(colour))
+    return channels
 
 
 def _ome_colour(rgb: str) -> int:
