@@ -1151,6 +1151,32 @@ class TestSelect:
 
         assert after.extra["Labels"] == ["plane 5", "plane 7"]
 
+    @pytest.mark.parametrize(
+        ("planes", "channel_axis", "positions"),
+        [
+            ([4, 1, 2], None, ["4.0", "1.0", "2.0"]),
+            ([5], None, ["5.0"]),
+            # What is said of planes of one channel is not said of those of all.
+            ([0, 2], 0, []),
+        ],
+    )
+    def test_positions_follow_their_planes(
+        self,
+        tmp_path: Path,
+        planes: list[int],
+        channel_axis: int | None,
+        positions: list[str],
+    ) -> None:
+        image = pixels(2, 3, 20, 24)
+        metadata = {"axes": "CZYX", "Plane": {"PositionZ": [float(p) for p in range(6)]}}
+        tifffile.imwrite(tmp_path / "in.ome.tif", image, metadata=metadata)
+
+        after = metadata_of(tmp_path / "in.ome.tif").select(
+            planes, image.shape, channel_axis
+        )
+
+        assert [row["PositionZ"] for row in after.extra.get("Plane", [])] == positions
+
 
 class TestExpand:
     @pytest.fixture

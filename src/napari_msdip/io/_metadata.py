@@ -77,6 +77,7 @@ _SPELLINGS = {
 
 _OME_WHITE = "-1"
 _OF_CHANNELS = frozenset(["LUTs", "Ranges", "Channel", "omero"])
+_OF_PLANES = frozenset(["Labels", "Plane"])
 
 
 class FileError(Exception):
@@ -274,11 +275,11 @@ def _select_planes(
     extra: Mapping[str, Any], planes: Sequence[int], n_planes: int
 ) -> dict[str, Any]:
     """Return what only a dialect knows of some planes."""
-    kept = dict(extra)
-    kept.pop("Plane", None)
-    labels = kept.pop("Labels", None)
-    if isinstance(labels, list) and len(labels) == n_planes:
-        kept["Labels"] = [labels[plane] for plane in planes]
+    kept = {key: value for key, value in extra.items() if key not in _OF_PLANES}
+    for key in _OF_PLANES & extra.keys():
+        rows = extra[key]
+        if isinstance(rows, list) and len(rows) == n_planes:
+            kept[key] = [rows[plane] for plane in planes]
     return kept
 
 
