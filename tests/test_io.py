@@ -282,6 +282,47 @@ class TestImageJTiff:
         assert after["mode"] == "composite"
         np.testing.assert_array_equal(after["LUTs"], tables)
 
+    @pytest.mark.parametrize("axes", ["YX", "ZYX"])
+    def test_keeps_the_lookup_table_of_a_single_channel(
+        self, tmp_path: Path, axes: str
+    ) -> None:
+        green = np.zeros((3, 256), np.uint16)
+        green[1] = 257 * np.arange(256)
+        image = pixels(*(3, 20, 24)[-len(axes) :], dtype="uint8")
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            image,
+            imagej=True,
+            photometric="palette",
+            colormap=green,
+            metadata={"axes": axes},
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+            assert tif.is_imagej
+            assert "colormap" not in tif.pages[0].description
+            np.testing.assert_array_equal(tif.pages[0].colormap, green)
+            np.testing.assert_array_equal(tif.asarray(), image)
+
+    def test_lookup_table_does_not_fit_fractions(self, tmp_path: Path) -> None:
+        image, palette = pixels(20, 24, dtype="uint8"), np.zeros((3, 256), np.uint16)
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            image,
+            imagej=True,
+            photometric="palette",
+            colormap=palette,
+        )
+
+        with io.open_image(tmp_path / "in.tif") as source:
+            fractions = image.astype(np.float32)
+            io.save_image(tmp_path / "out.tif", fractions, source.metadata)
+
+        assert metadata_of(tmp_path / "out.tif").flavour == "imagej"
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), fractions)
+
     def test_reads_the_micro_sign_as_imagej_writes_it(self, tmp_path: Path) -> None:
         tifffile.imwrite(
             tmp_path / "in.tif",

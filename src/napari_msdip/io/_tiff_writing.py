@@ -27,7 +27,7 @@ _OME_UNITS = frozenset(NGFF_UNITS) | frozenset(
     ["dam", "das", "thou", "li", "ua", "ly", "pt", "reference frame"]
 )
 _IMAGEJ_DTYPES = frozenset("u1 u2 f4".split())
-_IMAGEJ_DISTANCES = frozenset(["spacing", "finterval", "fps"])
+_IMAGEJ_APART = frozenset(["spacing", "finterval", "fps", "colormap"])
 _IMAGEJ_UNICODE = frozenset(["Info", "Labels"])
 
 
@@ -201,13 +201,15 @@ def _imagej_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict
         if key in _IMAGEJ_UNICODE or not isinstance(value, str)
         else _escaped(value)
         for key, value in metadata.extra.items()
-        if key not in _IMAGEJ_DISTANCES
+        if key not in _IMAGEJ_APART
     }
     described |= {"axes": metadata.axes, **_imagej_distances(metadata)}
     if provenance:
         before = described.get("Info", "")
         described["Info"] = f"{before}\nnapari-msdip: {json.dumps(provenance)}".lstrip()
     arguments: dict[str, Any] = {"imagej": True, "metadata": described}
+    if "colormap" in metadata.extra:
+        arguments["colormap"] = metadata.extra["colormap"]
     if "X" in metadata.scale and "Y" in metadata.scale:
         if metadata.units.get("X"):
             described.setdefault("unit", _escaped(metadata.units["X"]))
