@@ -242,6 +242,60 @@ class TestOmeTiff:
         assert 'TimeIncrement="2.0"' in xml
         assert re.findall('TimeIncrementUnit="(.*?)"', xml) == written
 
+    @pytest.mark.parametrize(
+        ("spelling", "unit"),
+        [
+            *[("msec", "ms"), ("milliseconds", "ms"), ("usec", "µs"), ("μsec", "µs")],
+            *[("sec", "s"), ("seconds", "s"), ("mins", "min"), ("minutes", "min")],
+            *[("hours", "h"), ("hrs", "h"), ("us", "µs"), ("days", "d")],
+        ],
+    )
+    def test_times_may_be_spelled_as_people_do(
+        self, tmp_path: Path, spelling: str, unit: str
+    ) -> None:
+        ome_zarr(tmp_path / "in.zarr", "tyx", (2, 20, 24), unit=spelling)
+
+        copy(tmp_path / "in.zarr", tmp_path / "out.ome.tif")
+
+        after = metadata_of(tmp_path / "out.ome.tif")
+        assert (after.scale["T"], after.units["T"]) == (2.0, unit)
+
+    @pytest.mark.parametrize(
+        ("spelling", "unit"),
+        [
+            *[("micrometers", "µm"), ("micrometres", "µm"), ("microns", "µm")],
+            *[("nanometre", "nm"), ("nanometers", "nm"), ("millimetres", "mm")],
+            *[("inches", "in"), ("feet", "ft"), ("meters", "m"), ("angstroms", "Å")],
+        ],
+    )
+    def test_lengths_may_be_spelled_as_people_do(
+        self, tmp_path: Path, spelling: str, unit: str
+    ) -> None:
+        ome_zarr(tmp_path / "in.zarr", "yx", (20, 24), unit=spelling)
+
+        copy(tmp_path / "in.zarr", tmp_path / "out.ome.tif")
+
+        assert metadata_of(tmp_path / "out.ome.tif").units == {"Y": unit, "X": unit}
+
+    def test_times_in_an_unknown_unit_are_not_taken_for_seconds(
+        self, tmp_path: Path
+    ) -> None:
+        ome_zarr(tmp_path / "in.zarr", "tyx", (2, 20, 24), unit="blinks")
+
+        copy(tmp_path / "in.zarr", tmp_path / "out.ome.tif")
+
+        assert "T" not in metadata_of(tmp_path / "out.ome.tif").scale
+
+    def test_units_that_are_not_known_are_mentioned(self, tmp_path: Path) -> None:
+        ome_zarr(tmp_path / "in.zarr", "tcyx", (2, 2, 20, 24), unit="blinks")
+
+        with io.open_image(tmp_path / "in.zarr") as source:
+            assert source.notes == (
+                "measures T in 'blinks', which OME-TIFF does not know and would leave out",
+                "measures Y, X in 'blinks', which OME-TIFF does not know and would call "
+                "pixel",
+            )
+
     def test_carries_provenance(self, ome_file: Path, tmp_path: Path) -> None:
         copy(ome_file, tmp_path / "out.tif", provenance={"seed": 7})
 

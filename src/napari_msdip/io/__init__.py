@@ -12,7 +12,14 @@ import dataclasses
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from napari_msdip.io._metadata import FileError, Metadata, Source, reading, writing
+from napari_msdip.io._metadata import (
+    FileError,
+    Metadata,
+    Source,
+    reading,
+    unit_notes,
+    writing,
+)
 from napari_msdip.io._paths import (
     READABLE,
     TIFF,
@@ -104,6 +111,8 @@ def open_image(path: Path, *, axes: str | None = None) -> Iterator[Source]:
     with ExitStack() as stack:
         with reading(path):
             source = stack.enter_context(reader(path))
+        notes = (*source.notes, *unit_notes(source.metadata))
+        source = dataclasses.replace(source, notes=notes)
         if axes is None:
             yield source
             return

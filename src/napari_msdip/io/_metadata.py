@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NGFF_UNITS",
+    "OME_UNITS",
     "FileError",
     "Metadata",
     "Source",
@@ -26,6 +27,7 @@ __all__ = [
     "channel_names",
     "n_channels",
     "reading",
+    "unit_notes",
     "writing",
 ]
 
@@ -66,14 +68,29 @@ NGFF_UNITS = {
     **{f"{symbol}m": f"{name}meter" for symbol, name in _PREFIXES.items()},
     **{f"{symbol}s": f"{name}second" for symbol, name in _PREFIXES.items()},
 }
+OME_UNITS = frozenset(NGFF_UNITS) | frozenset(
+    ["dam", "das", "thou", "li", "ua", "ly", "pt", "reference frame"]
+)
+_SINGULARS = {
+    "micron": "µm",
+    "sec": "s",
+    "msec": "ms",
+    "usec": "µs",
+    "µsec": "µs",
+    "nsec": "ns",
+    "min": "min",
+    "hr": "h",
+    **{name: symbol for symbol, name in NGFF_UNITS.items()},
+    **{name.replace("meter", "metre"): symbol for symbol, name in NGFF_UNITS.items()},
+}
 _SPELLINGS = {
     "um": "µm",
-    "\u03bcm": "µm",
-    "micron": "µm",
-    "microns": "µm",
-    "micrometre": "µm",
-    "sec": "s",
-} | {name: symbol for symbol, name in NGFF_UNITS.items()}
+    "us": "µs",
+    "inches": "in",
+    "feet": "ft",
+    **_SINGULARS,
+    **{f"{name}s": symbol for name, symbol in _SINGULARS.items()},
+}
 
 _OME_WHITE = "-1"
 _OF_CHANNELS = frozenset(["LUTs", "Ranges", "Channel", "omero"])
@@ -336,6 +353,20 @@ def as_unit(text: str) -> str:
     text = text.strip().replace("\u03bc", "µ")
     unit = _SPELLINGS.get(text, text)
     return "" if unit in ("pixel", "pixels") else unit
+
+
+def unit_notes(metadata: Metadata) -> list[str]:
+    """Return what a person should know of units that OME-TIFF has no name for."""
+    unknown: dict[tuple[str, str], list[str]] = {}
+    for axis, unit in metadata.units.items():
+        if unit and unit not in OME_UNITS and axis in "TZYX":
+            fate = "leave out" if axis == "T" else "call pixel"
+            unknown.setdefault((unit, fate), []).append(axis)
+    return [
+        f"measures {', '.join(axes)} in {unit!r}, which OME-TIFF does not know and would "
+        f"{fate}"
+        for (unit, fate), axes in unknown.items()
+    ]
 
 
 def n_channels(axes: str, shape: Sequence[int]) -> int:

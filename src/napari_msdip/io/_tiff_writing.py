@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip.io._metadata import NGFF_UNITS, FileError, Metadata
+from napari_msdip.io._metadata import OME_UNITS, FileError, Metadata
 from napari_msdip.io._paths import replacing, split_suffix
 from napari_msdip.io._tiff_metadata import IN_CM, OME_SIZES, ORIENTATION, tiff_order
 
@@ -23,9 +23,6 @@ __all__ = ["check_tiff", "save_tiff"]
 
 _CLASSIC_TIFF_LIMIT = 2**32 - 2**25
 _OME_DTYPES = frozenset("u1 u2 u4 i1 i2 i4 f4 f8".split())
-_OME_UNITS = frozenset(NGFF_UNITS) | frozenset(
-    ["dam", "das", "thou", "li", "ua", "ly", "pt", "reference frame"]
-)
 _IMAGEJ_DTYPES = frozenset("u1 u2 f4".split())
 _IMAGEJ_APART = frozenset(["spacing", "finterval", "fps", "colormap"])
 _IMAGEJ_UNICODE = frozenset(["Info", "Labels"])
@@ -156,10 +153,12 @@ def _subsequences(letters: str) -> set[str]:
 def _ome_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {"axes": metadata.axes}
     for axis, key in OME_SIZES.items():
-        if axis in metadata.scale:
+        unit = metadata.units.get(axis, "")
+        known = unit in OME_UNITS
+        # Without the unit that it has, a time would be taken for seconds.
+        if axis in metadata.scale and (known or axis != "T" or not unit):
             described[key] = metadata.scale[axis]
-            unit = metadata.units.get(axis, "")
-            if unit in _OME_UNITS:
+            if known:
                 described[f"{key}Unit"] = unit
             elif axis != "T":
                 # Of times there is no such unit.
