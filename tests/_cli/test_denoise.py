@@ -623,6 +623,77 @@ class TestKilledWhileCopied(RealStacks):
         assert "cannot be removed" in captured.err
 
 
+@pytest.fixture
+def two_images(tmp_path: Path) -> Path:
+    """A file of two images, of which the first is read."""
+    path = tmp_path / "two.tif"
+    with tifffile.TiffWriter(path) as tif:
+        tif.write(np.full((20, 24), 99, np.uint16))
+        tif.write(np.full((30, 34), 100, np.uint16))
+    return path
+
+
+class TestWhatIsLeftOut:
+    NOTES = ("holds 2 images; only the first is used",)
+
+    @staticmethod
+    def told(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, list[str]]]:
+        files = json.loads(capsys.readouterr().out)["files"]
+        return [(file["status"], file["notes"]) for file in files]
+
+    def test_is_in_the_report_of_what_is_done_and_of_what_was(
+        self,
+        fake: FakeEngine,
+        two_images: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        command = ["denoise", two_images, "-o", tmp_path / "out.tif", "--json"]
+
+        for status in ("completed", "skipped"):
+            run(fake, *command, "--resume")
+
+            assert self.told(capsys) == [(status, [*self.NOTES])]
+
+    def test_is_in_the_report_of_what_fails(
+        self, two_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        fake = FakeEngine(refuses="image: holds NaN")
+
+        run(fake, "denoise", two_images, "-o", tmp_path / "out.tif", "--json")
+
+        assert self.told(capsys) == [("failed", [*self.NOTES])]
+
+    def test_is_in_the_report_of_what_is_not_begun(
+        self,
+        image_file: Path,
+        two_images: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        command = ["denoise", image_file, two_images, "-o", f"{tmp_path}/out/", "--json"]
+
+        run(FakeEngine(interrupts_at=1), *command)
+
+        assert self.told(capsys) == [("cancelled", []), ("not begun", [*self.NOTES])]
+
+    def test_is_in_the_report_of_a_stack(
+        self,
+        fake: FakeEngine,
+        stack_file: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        content = stack_file.read_bytes()
+        stack_file.write_bytes(content.replace(b'SizeZ="6"', b'SizeZ="7"'))
+
+        run(fake, "denoise", stack_file, "-o", tmp_path / "out.tif", "--json")
+
+        ((status, (note,)),) = self.told(capsys)
+        assert status == "completed"
+        assert note.startswith("lacks 1 of the planes")
+
+
 class TestManyFiles:
     def test_one_failure_does_not_stop_the_others(
         self,

@@ -46,6 +46,18 @@ def test_image_has_no_planes_to_tell(
     assert "sigma_of_planes" not in capsys.readouterr().out
 
 
+def test_what_is_left_out_is_in_the_report(
+    fake: FakeEngine, stack_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = stack_file.read_bytes()
+    stack_file.write_bytes(content.replace(b'SizeZ="6"', b'SizeZ="7"'))
+
+    run(fake, "noise", stack_file, "--json")
+
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert [note.split(" of ")[0] for note in file["notes"]] == ["lacks 1"]
+
+
 def test_what_the_system_refuses_is_one_clear_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -70,7 +70,8 @@ def _denoise_each(
     with client or contextlib.nullcontext(), stop.listening():
         for number, task in enumerate(tasks, 1):
             if stop.asked or engine is None:
-                reports.append(report_on(task.source, task.target, "not begun"))
+                report = report_on(task.source, task.target, "not begun", notes=task.notes)
+                reports.append(report)
                 continue
             label = f"[{number}/{len(tasks)}] {task.source.name}"
             run = _Run(task, options, engine, console, stop, label, parsed, client)
@@ -114,16 +115,19 @@ class _Run:
     def denoise(self) -> dict[str, Any]:
         """Denoise the file and return the report on it."""
         task = self.task
+        for note in task.notes:
+            self.console.note(f"{task.source}: {note}")
         try:
             with io.open_image(task.source, axes=task.axes) as source:
-                for note in source.notes:
-                    self.console.note(f"{task.source}: {note}")
                 report = self._stack(source) if task.is_stack else self._image(source)
         except Exception as error:  # Whatever this file does to a third-party reader.
             text = naming(task.source, error)
             self.console.error(text, error)
-            report = report_on(task.source, task.target, "failed", error=text)
+            report = self._report(task.target, "failed", error=text)
         return report
+
+    def _report(self, target: Path, status: str, **rest: Any) -> dict[str, Any]:
+        return report_on(self.task.source, target, status, notes=self.task.notes, **rest)
 
     def _show(self, progress: Progress) -> None:
         where = f"scale {progress.n_scales - progress.scale}/{progress.n_scales}"
@@ -156,8 +160,7 @@ class _Run:
             self.console.say(
                 "  cancelled: this is the best image so far, not the final one"
             )
-        return report_on(
-            source.path,
+        return self._report(
             target,
             result.status.value,
             sigma=result.sigma,
@@ -292,7 +295,7 @@ class _Run:
             done = len(result.planes) - len(result.pending)
             say(f"  {status}: {done} of {len(result.planes)} planes done; --resume goes on")
         told = result.provenance() | {"status": status}
-        return report_on(source.path, target, **told)
+        return self._report(target, **told)
 
     def _kept(self) -> str:
         """Name what is kept of a stack beside its result."""

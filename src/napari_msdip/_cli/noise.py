@@ -96,4 +96,5 @@ def _noise_of(
     sigma = float(np.median(sigmas))
     share = sigma / (high - low) if high > low else 0.0
     report = {"input": str(path), "sigma": sigma, "range": [low, high], "share": share}
+    report["notes"] = list(source.notes)
     return {**report, "sigma_of_planes": sigmas} if layout.plane_axes else report

@@ -26,7 +26,7 @@ from napari_msdip.io import FileError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from napari_msdip._cli.console import Console
@@ -46,6 +46,7 @@ class Task:
     channel_axis: int | None
     planes: slice | list[int] | None
     is_stack: bool
+    notes: tuple[str, ...]
 
     @property
     def store(self) -> Path:
@@ -132,7 +133,7 @@ def _skip(
             )
     except Exception as error:  # Whatever this file does to a third-party reader.
         return _failed(path, target, error, console)
-    return report_on(path, target, "skipped")
+    return report_on(path, target, "skipped", notes=source.notes)
 
 
 def _failed(path: Path, target: Path, error: Exception, console: Console) -> dict[str, Any]:
@@ -186,7 +187,8 @@ def _plan(
             dtype = np.dtype(np.float32)
         shape = None if is_stack else source.data.shape
         io.check_format(target, metadata_of(source, planes, layout).axes, dtype, shape)
-    return Task(path, target, left, parsed.axes, channel_axis, planes, is_stack)
+        notes = source.notes
+    return Task(path, target, left, parsed.axes, channel_axis, planes, is_stack, notes)
 
 
 def _check_scales(
@@ -245,6 +247,9 @@ def _check_partial(task: Task, parsed: argparse.Namespace) -> None:
         )
 
 
-def report_on(source: Path, target: Path, status: str, **rest: Any) -> dict[str, Any]:
+def report_on(
+    source: Path, target: Path, status: str, *, notes: Iterable[str] = (), **rest: Any
+) -> dict[str, Any]:
     """Return what is told of one input, to people and machines."""
-    return {"input": str(source), "output": str(target), "status": status, **rest}
+    told = {"input": str(source), "output": str(target), "status": status}
+    return {**told, "notes": list(notes), **rest}
