@@ -30,3 +30,16 @@ def quick_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_msdip import image
 
     monkeypatch.setattr(image, "iter_denoise_part", fake_denoise)
+
+
+@pytest.fixture
+def durable(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Numbers of the files and folders that a power cut would leave as they are."""
+    fsync, found = os.fsync, set()
+
+    def noting(descriptor: int) -> None:
+        found.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,6 +113,68 @@ class TestCheckOutput:
                 temporary.touch()
 
         assert length == longest - 26
+
+
+class TestPowerCut:
+    @pytest.mark.skipif(os.name == "nt", reason="syncs no folders")
+    @pytest.mark.parametrize("before", [False, True])
+    @pytest.mark.parametrize("name", ["out.tif", "out.png", "out.zarr"])
+    def test_result_is_on_disk_before_it_has_its_name_and_its_name_with_it(
+        self,
+        tmp_path: Path,
+        name: str,
+        before: bool,
+        durable: set[int],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        target, image = tmp_path / name, np.ones((20, 24), np.uint8)
+        if before:
+            io.save_image(target, image, Metadata("YX"))
+        replace, renamed = os.replace, []
+
+        def checking(path: Path, to: Path) -> None:
+            if to == target:
+                renamed.append(path)
+                for written in (path, *path.rglob("*")):
+                    assert written.stat().st_ino in durable
+                durable.clear()
+            replace(path, to)
+
+        monkeypatch.setattr(os, "replace", checking)
+        io.save_image(target, image, Metadata("YX"), overwrite=True)
+
+        assert len(renamed) == 1
+        assert tmp_path.stat().st_ino in durable
+
+    @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+    def test_folder_that_cannot_be_synced_costs_no_result(
+        self, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fsync = os.fsync
+
+        def refusing(descriptor: int) -> None:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(number, os.strerror(number))
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", refusing)
+        io.save_image(tmp_path / "out.tif", np.ones((20, 24), np.uint8), Metadata("YX"))
+
+        assert os.listdir(tmp_path) == ["out.tif"]
+
+    def test_disk_that_fails_gives_no_result(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def failing(descriptor: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(os, "fsync", failing)
+        image = np.ones((20, 24), np.uint8)
+
+        with pytest.raises(FileError, match=r"out\.tif: cannot write \(Input/output"):
+            io.save_image(tmp_path / "out.tif", image, Metadata("YX"))
+
+        assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.zarr"])

@@ -198,6 +198,50 @@ class TestStack:
 
         np.testing.assert_array_equal(read(tmp_path / name), read(stack_file) // 2)
 
+    @pytest.mark.skipif(os.name == "nt", reason="syncs no folders")
+    def test_planes_are_removed_once_a_power_cut_spares_the_result(
+        self,
+        fake: FakeEngine,
+        stack_file: Path,
+        tmp_path: Path,
+        durable: set[int],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        target, removed = tmp_path / "out.tif", []
+        discard = io.discard
+
+        def checking(path: Path) -> None:
+            if path.exists():
+                removed.append(path)
+                assert {target.stat().st_ino, tmp_path.stat().st_ino} <= durable
+            discard(path)
+
+        monkeypatch.setattr(io, "discard", checking)
+        assert run(fake, "denoise", stack_file, "-o", target) == 0
+
+        assert removed == [io.partial_path(target)]
+
+    @pytest.mark.skipif(os.name == "nt", reason="syncs no folders")
+    def test_what_is_said_of_planes_in_zarr_is_on_disk_when_they_get_their_name(
+        self,
+        fake: FakeEngine,
+        stack_file: Path,
+        tmp_path: Path,
+        durable: set[int],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        name_finished, named = io.name_finished, []
+
+        def checking(store: Path, path: Path, *, overwrite: bool) -> None:
+            named.append(path)
+            assert (store / "zarr.json").stat().st_ino in durable
+            name_finished(store, path, overwrite=overwrite)
+
+        monkeypatch.setattr(io, "name_finished", checking)
+        assert run(fake, "denoise", stack_file, "-o", tmp_path / "out.zarr") == 0
+
+        assert named == [tmp_path / "out.zarr"]
+
     @pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
     def test_planes_outlive_a_result_that_appears_meanwhile(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,15 +105,8 @@ def test_foreign_output_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_zarr_says_of_the_planes_is_on_disk_with_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, durable: set[int]
 ) -> None:
-    fsync, durable = os.fsync, set()
-
-    def noting(descriptor: int) -> None:
-        durable.add(os.fstat(descriptor).st_ino)
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noting)
     out = tmp_path / "o.zarr"
 
     def check(progress: Progress | None = None) -> None:

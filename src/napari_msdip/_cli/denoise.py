@@ -20,6 +20,7 @@ from napari_msdip._cli.names import free_name, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip._cli.tasks import prepare, report_on
 from napari_msdip._judgement import in_words, judgement, undecided
+from napari_msdip._stack.durable import sync_description
 from napari_msdip._stack.notes import noting_copy
 from napari_msdip._stack.planes import PlaneLayout, read_plane
 from napari_msdip._stack.zarr_sink import ZarrOut
@@ -313,6 +314,7 @@ def _settle(
         if task.store != task.target:
             stored = metadata.reordered(io.ngff_order(metadata.axes))
             io.annotate_zarr(task.store, stored, name=io.split_suffix(task.target)[0])
+            sync_description(task.store)
             io.name_finished(task.store, task.target, overwrite=overwrite)
         return
     told = result.provenance()

@@ -1,31 +1,15 @@
-"""What is written outlives a power cut, and what a kill left of it is swept away."""
+"""What is said of a store outlives a power cut; what a kill left of it is swept away."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
+
+from napari_msdip.io import sync_directory, sync_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["sweep", "sync_description", "sync_directory", "sync_file"]
-
-
-def sync_file(path: Path) -> None:
-    """Make what a file holds durable."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a folder durable; a no-op where the system cannot."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+__all__ = ["sweep", "sync_description"]
 
 
 def sync_description(root: Path) -> None:

@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_msdip._stack.durable import sync_directory
+from napari_msdip.io import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

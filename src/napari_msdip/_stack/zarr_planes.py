@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip._stack.durable import sweep, sync_directory, sync_file
+from napari_msdip._stack.durable import sweep
 from napari_msdip._stack.journal import JOURNAL, begun_by
+from napari_msdip.io import sync_directory, sync_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

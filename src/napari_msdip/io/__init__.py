@@ -3,7 +3,7 @@
 :func:`open_image` gives the pixels (read only when asked for) and a
 :class:`Metadata`; :func:`save_image` writes both back. Whatever is written goes to
 a temporary name first and is renamed, so that a file with the final name is
-always complete.
+always complete, also after a power cut.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import dataclasses
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from napari_msdip.io._durable import sync_directory, sync_file
 from napari_msdip.io._metadata import (
     FileError,
     Metadata,
@@ -78,6 +79,8 @@ __all__ = [
     "replacing",
     "save_image",
     "split_suffix",
+    "sync_directory",
+    "sync_file",
 ]
 
 

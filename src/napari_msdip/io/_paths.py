@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_msdip.io._durable import sync, sync_directory
 from napari_msdip.io._metadata import FileError
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def _check_folder(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary name beside ``path``, and rename it once all is written.
+    """Give a temporary name beside ``path``, and rename it once all is on disk.
 
     A link stays, and what it leads to is replaced.
 
@@ -263,6 +264,7 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
             file.parent.mkdir(parents=True, exist_ok=True)
             _sweep(file)
             yield temporary
+            sync(temporary)
         name_finished(temporary, path, overwrite=overwrite)
     finally:
         _remove(temporary)
@@ -337,10 +339,12 @@ def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
     path = _followed(path)
     if not path.is_dir():
         os.replace(temporary, path)
+        sync_directory(path.parent)
         return
     # A folder cannot be replaced in one step: the old one steps aside first.
     os.replace(path, _hidden(path))
     os.replace(temporary, path)
+    sync_directory(path.parent)
     _sweep(path)
 
 
