@@ -84,6 +84,20 @@ def imagej_file(tmp_path: Path) -> Path:
     return path
 
 
+def composite(path: Path, *, n_channels: int = 2, dtype: str = "uint16") -> None:
+    """Write channels of ImageJ in pink and in inverted gray, shown from 3 and from 5."""
+    ramp = np.arange(256, dtype=np.uint8)
+    tables = [np.stack([ramp, 0 * ramp, ramp // 2 + 1]), np.stack([ramp[::-1]] * 3)]
+    metadata = {
+        "axes": "CYX",
+        "mode": "composite",
+        "LUTs": tables,
+        "Ranges": (3.0, 90.0, 5.0, 70.0),
+    }
+    image = pixels(n_channels, 20, 24, dtype=dtype)
+    tifffile.imwrite(path, image, imagej=True, photometric="minisblack", metadata=metadata)
+
+
 def rewritten_planes(
     tmp_path: Path, axes: str, rewrite: Callable[[list[str]], list[str]]
 ) -> list[str]:
@@ -335,6 +349,40 @@ class TestImageJTiff:
         after = metadata_of(tmp_path / "out.tif").extra
         assert after["mode"] == "composite"
         np.testing.assert_array_equal(after["LUTs"], tables)
+
+    @pytest.mark.parametrize(
+        ("dtype", "limits"), [("uint8", [(0, 255)] * 2), ("uint16", [(3, 90), (5, 70)])]
+    )
+    def test_colours_and_ranges_of_channels_go_to_zarr(
+        self, tmp_path: Path, dtype: str, limits: list[tuple[int, int]]
+    ) -> None:
+        composite(tmp_path / "in.tif", dtype=dtype)
+
+        copy(tmp_path / "in.tif", tmp_path / "out.zarr")
+
+        omero = zarr.open_group(tmp_path / "out.zarr").attrs["ome"]["omero"]
+        shown = omero["channels"]
+        windows = [channel["window"] for channel in shown]
+        assert [channel["color"] for channel in shown] == ["FF0080", "FFFFFF"]
+        assert [(each["start"], each["end"]) for each in windows] == [(3, 90), (5, 70)]
+        assert [(each["min"], each["max"]) for each in windows] == limits
+
+    def test_colours_of_channels_go_to_ome_tiff(self, tmp_path: Path) -> None:
+        composite(tmp_path / "in.tif")
+
+        copy(tmp_path / "in.tif", tmp_path / "out.ome.tif")
+
+        assert metadata_of(tmp_path / "out.ome.tif").channel_colours == ("FF0080", "FFFFFF")
+
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif", "out.zarr"])
+    def test_lookup_tables_that_are_not_one_a_channel_are_left_out(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        composite(tmp_path / "in.tif", n_channels=3)
+
+        copy(tmp_path / "in.tif", tmp_path / name)
+
+        assert metadata_of(tmp_path / name).channel_colours == ()
 
     @pytest.mark.parametrize("axes", ["YX", "ZYX"])
     def test_keeps_the_lookup_table_of_a_single_channel(

@@ -160,6 +160,7 @@ class Metadata:
         found = [channel.get("color") for channel in omero.get("channels", [])]
         if any("Color" in row for row in rows):
             found = found or [_rgb(row.get("Color", _OME_WHITE)) for row in rows]
+        found = found or [_brightest(table) for table in self.extra.get("LUTs", [])]
         known = all(re.fullmatch("[0-9A-Fa-f]{6}", str(colour)) for colour in found)
         return tuple(found) if known else ()
 
@@ -263,6 +264,12 @@ def _rgb(text: str) -> str:
         return f"{(int(text) & 0xFFFFFFFF) >> 8:06X}"
     except ValueError:
         return ""
+
+
+def _brightest(table: npt.NDArray[np.uint8]) -> str:
+    """Return the colour of the largest value in a lookup table of ImageJ."""
+    # One that is inverted ends in black, in which nothing would be seen.
+    return table[:, -1].tobytes().hex().upper() if table[:, -1].any() else "FFFFFF"
 
 
 def _common_axis(

@@ -178,6 +178,8 @@ def _imagej_metadata(tif: Any, axes: str, notes: list[str]) -> Metadata:
         scale["T"] = interval
         units["T"] = as_unit(str(found.get("tunit", "s")))
     extra = {key: value for key, value in found.items() if key not in _IMAGEJ_STRUCTURE}
+    if len(extra.get("LUTs", [])) != n_channels(axes, tif.series[0].shape):
+        extra.pop("LUTs", None)
     if page.colormap is not None:
         extra["colormap"] = page.colormap
     return Metadata(axes, scale, units, (), "imagej", extra)

@@ -303,4 +303,9 @@ def _channels(metadata: Metadata, dtype: np.dtype[Any] | None) -> list[dict[str,
         low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
         for channel in channels:
             channel["window"] = {"min": low, "max": high, "start": low, "end": high}
+    ranges = metadata.extra.get("Ranges", ())
+    if len(ranges) == 2 * len(channels):
+        for channel, start, end in zip(channels, ranges[::2], ranges[1::2], strict=True):
+            limits = channel.get("window", {"min": start, "max": end})
+            channel["window"] = {**limits, "start": start, "end": end}
     return channels
