@@ -29,7 +29,7 @@ def noise() -> NoiseBank:
 
 
 def weighed(
-    clean: torch.Tensor, results: list[torch.Tensor], *, level_is_known: bool = True
+    clean: torch.Tensor, results: list[torch.Tensor], *, keeps_noisy: bool = True
 ) -> Trust:
     """Weigh fixed results, through which none of the noise comes."""
     noisy = clean + SIGMA * torch.randn(clean.shape, generator=seeded(2))
@@ -41,7 +41,7 @@ def weighed(
         seeded(3),
         recorruption=1.0,
         margin=1.0,
-        level_is_known=level_is_known,
+        keeps_noisy=keeps_noisy,
         symmetries=True,
         precision="float32",
     )
@@ -67,7 +67,7 @@ def test_a_result_without_the_structure_leaves_the_noisy_image() -> None:
 def test_an_unknown_level_brings_no_noise_back() -> None:
     clean = stripes()
 
-    trust = weighed(clean, [torch.full_like(clean, 0.5)], level_is_known=False)
+    trust = weighed(clean, [torch.full_like(clean, 0.5)], keeps_noisy=False)
 
     assert torch.equal(trust.denoised, torch.ones_like(trust.denoised))
 
@@ -111,7 +111,7 @@ def test_generators_compute_as_precisely_as_they_were_fitted(precision: str) -> 
         seeded(3),
         recorruption=1.0,
         margin=1.0,
-        level_is_known=True,
+        keeps_noisy=True,
         symmetries=True,
         precision=precision,
     )
@@ -137,7 +137,7 @@ def test_generators_are_judged_on_what_they_saw(symmetries: bool) -> None:
         seeded(3),
         recorruption=1.0,
         margin=1.0,
-        level_is_known=True,
+        keeps_noisy=True,
         symmetries=symmetries,
         precision="float32",
     )

@@ -335,7 +335,7 @@ def _choose(
     clipped: Floats,
     share: float,
 ) -> tuple[NDArray[np.intp], Planes]:
-    """Return the flattest of the usable patches, darkest first, and their gains.
+    """Return the flattest of the usable patches, by classes of brightness, and their gains.
 
     The flattest of all would be the darkest ones where noise grows with brightness, so
     every class of brightness gives the same share of its own.

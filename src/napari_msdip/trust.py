@@ -88,7 +88,7 @@ def weigh(
     *,
     recorruption: float,
     margin: float,
-    level_is_known: bool,
+    keeps_noisy: bool,
     symmetries: bool,
     precision: str,
 ) -> Trust:
@@ -108,9 +108,9 @@ def weigh(
         How many times its own noise the generators saw on top of the image.
     margin : float
         Factor on the noise's variance; above 1 where that is measured too low.
-    level_is_known : bool
-        Whether the noise level can be relied on; if not, the noisy image is not
-        weighed in, because too low a level would bring the noise back.
+    keeps_noisy : bool
+        Whether to weigh the noisy image in; not where the noise level cannot be relied
+        on, because too low a level would bring the noise back.
     symmetries : bool
         Whether the generators saw the image turned and mirrored, too.
     precision : {"float32", "bfloat16"}
@@ -133,7 +133,7 @@ def weigh(
             blend = torch.lerp(image, blend, share)
             through = torch.lerp(own, through, share)
         denoised = torch.ones_like(noise.sigma)
-        if level_is_known:
+        if keeps_noisy:
             variance = noise.sigma.square().expand_as(noisy) * margin
             denoised = _best_share(noisy, blend, noisy, variance - through)
             # Chance makes noise look like structure here and there; a few noisy blobs

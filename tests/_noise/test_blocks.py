@@ -143,9 +143,9 @@ def test_autocorrelation_is_one_in_the_middle_and_the_same_both_ways() -> None:
 
 def test_energies_tell_low_from_high_frequencies() -> None:
     smooth = gaussian_filter(white(1, 64, 64), (0, 2, 2))
-    low, high = energies(cut_blocks(smooth, 8), 8)
+    low, high = energies(cut_blocks(smooth, 8))
     assert high.mean() < 1e-3 * low.mean()
-    low, high = energies(cut_blocks(white(1, 64, 64), 8), 8)
+    low, high = energies(cut_blocks(white(1, 64, 64), 8))
     assert high.mean() == pytest.approx(1, rel=0.1)
     assert low.mean() == pytest.approx(1, rel=0.1)
 

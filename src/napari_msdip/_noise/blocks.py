@@ -43,7 +43,7 @@ _SIMULATED_SIDE = 128
 _SIMULATIONS = 3
 # Texture is weakest in the corner of the cosine transform of a block, where both
 # frequencies are high: from this share of their highest sum on.
-_CORNER = 0.7
+_HIGHEST = 0.7
 # Of the variance of the median block.
 _LEAST_OF_TYPICAL = 0.01
 # Blocks that are transformed together: bounds the memory whatever the image's size.
@@ -52,7 +52,7 @@ _AT_ONCE = 256
 _MOST_VALUES = 2**26
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Blocks:
     """Blocks of an image less their trend, those without any variation left out.
 
@@ -121,12 +121,13 @@ def _are_varied(variances: Array, span: float) -> npt.NDArray[np.bool_]:
     return varied
 
 
-def energies(blocks: Blocks, side: int) -> tuple[Array, Array]:
+def energies(blocks: Blocks) -> tuple[Array, Array]:
     """Return the mean energy ``(B,)`` of blocks below, and in, the highest frequencies."""
+    side = blocks.side
     cut = blocks.residuals.reshape(*blocks.residuals.shape[:2], side, side)
     powers = np.square(dctn(cut, axes=(2, 3), norm="ortho")).mean(axis=1)
     order = np.add.outer(np.arange(side), np.arange(side))
-    high = order >= _CORNER * order.max()
+    high = order >= _HIGHEST * order.max()
     return powers[:, ~high].mean(axis=1), powers[:, high].mean(axis=1)
 
 

@@ -122,7 +122,7 @@ class Filtered:
 
     @property
     def is_close(self) -> bool:
-        """Whether it fits as near to white noise it must, or as no other filter does."""
+        """Whether it fits as well as any filter must, or far better than all others."""
         return self.misfit < _MOST_MISFIT or self.is_unmistakable
 
     @property

@@ -3,8 +3,7 @@
 Variance by intensity, correlation between channels, and for each of the combinations of
 channels that these leave independent (in a camera's picture brightness and two
 differences of colour) its own variance and correlation between neighbouring pixels.
-Nothing is assumed about their form. Where the noise is independent from pixel to pixel
-its third moment is measured, too.
+Where the noise is independent from pixel to pixel its third moment is measured, too.
 """
 
 from __future__ import annotations
@@ -88,8 +87,8 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     planar : ndarray
         ``(C, Y, X)``.
     sigma : float
-        Level of white noise in the image, in its units; taken unless the flat
-        blocks agree that there is much more noise, and that it is correlated.
+        Level of white noise in the image, in its units: the level, or what bounds it,
+        unless blocks show that the noise is correlated or shared by channels.
     """
     side = min(FILTER_BLOCK, min(planar.shape[1:]) // 2)
     if side < LEVEL_BLOCK:
@@ -237,8 +236,8 @@ def _white_by_intensity(seen: _Sight, planar: Planar) -> NoiseModel:
     # Both see texture as noise, each in other places.
     level = steady.overall(planar)
     sigma = float(np.clip(level, _LEAST_CAUTIOUS * sigma, sigma))
-    noise = _scaled(steady, planar, sigma, uncorrelated(_REACH), channels)
-    share = _insurance(sigma, evidence, len(planar))
+    noise = _scaled(steady, level, sigma, uncorrelated(_REACH), channels)
+    share = _insurance(sigma, evidence, len(planar), doubtful=doubtful)
     return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
 
 
@@ -252,7 +251,7 @@ def _resampled(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
     sigma = math.sqrt(level * sigma / _seen_as_white(correlation))
     fine = levels.with_fine_levels(seen.model, blocks)
     steady = dataclasses.replace(fine, sigmas=levels.steadied(fine.sigmas))
-    noise = _scaled(steady, planar, sigma, correlation, channels)
+    noise = _scaled(steady, steady.overall(planar), sigma, correlation, channels)
     return dataclasses.replace(noise, asymmetry=levels.asymmetry(blocks))
 
 
@@ -278,10 +277,9 @@ def _channels_and_level(seen: _Sight, planar: Planar, sigma: float) -> tuple[Arr
 
 
 def _scaled(
-    model: NoiseModel, planar: Planar, sigma: float, correlation: Array, channels: Array
+    model: NoiseModel, level: float, sigma: float, correlation: Array, channels: Array
 ) -> NoiseModel:
-    """Model noise of this overall level that depends on the intensity as given."""
-    level = model.overall(planar)
+    """Model noise of level ``sigma`` that depends on the intensity as that of ``level``."""
     return NoiseModel.separable(
         correlation=correlation,
         channels=channels,
@@ -327,9 +325,8 @@ def _with_caution(evidence: Evidence) -> float:
     return float(np.clip(evidence.highest, _LEAST_CAUTIOUS * sigma, sigma))
 
 
-def _insurance(sigma: float, evidence: Evidence, channels: int) -> float:
+def _insurance(sigma: float, evidence: Evidence, channels: int, *, doubtful: bool) -> float:
     """Return the share of the noisy image to keep where its noise may be the picture's."""
-    doubtful = _may_be_texture(evidence)
     if channels > 1:
         limits, most = _FAINTEST_OF_CHANNELS, _NOISY_SHARE_OF_CHANNELS
     else:

@@ -11,7 +11,6 @@ from scipy.stats import theilslopes
 
 from napari_msdip._noise.blocks import (
     LEAST_LEVELS,
-    LEVEL_BLOCK,
     LEVEL_SHARE,
     Blocks,
     energies,
@@ -74,7 +73,7 @@ def with_fine_levels(model: NoiseModel, blocks: Blocks) -> NoiseModel:
     chance chooses. It only ever adds: where there is more of it at some intensities than
     at darker and brighter ones, that is not noise.
     """
-    low, high = energies(blocks, LEVEL_BLOCK)
+    low, high = energies(blocks)
     groups = least(blocks, low, LEVEL_SHARE)
     intensities = np.array([blocks.means[g].mean() for g in groups])
     variances = np.array([high[g].mean() for g in groups])

@@ -15,9 +15,11 @@ Array = npt.NDArray[np.float64]
 Planar = npt.NDArray[np.float32]
 
 _SMOOTHING = 2.0
+# The mean of both directions, to count as correlated over that distance.
+_CLEARLY_CORRELATED = 0.15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NoiseModel:
     """Second moments of an image's noise.
 
@@ -149,12 +151,12 @@ class NoiseModel:
         """Whether all combinations of channels are correlated alike between pixels."""
         return bool((self.correlations == self.correlations[0]).all())
 
-    def reach(self, threshold: float = 0.15) -> int:
+    def reach(self) -> int:
         """Return the distance in pixels over which the noise is clearly correlated."""
         correlation = self.correlation
         middle = len(correlation) // 2
         along = correlation[middle, middle + 1 :] + correlation[middle + 1 :, middle]
-        return int(np.count_nonzero(np.cumprod(along / 2 > threshold)))
+        return int(np.count_nonzero(np.cumprod(along / 2 > _CLEARLY_CORRELATED)))
 
     def sigma_map(self, planar: Planar) -> Planar:
         """Return the noise level at each pixel of an image.

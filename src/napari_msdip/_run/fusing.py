@@ -118,7 +118,7 @@ def _trust(
         torch.Generator().manual_seed(plan.seed),
         recorruption=plan.options.recorruption,
         margin=_RISK_MARGIN,
-        level_is_known=noise.is_certain and plan.options.guard,
+        keeps_noisy=noise.is_certain and plan.options.guard,
         symmetries=plan.options.symmetries,
         precision=plan.precision,
     )
