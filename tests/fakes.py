@@ -27,7 +27,8 @@ def fake_denoise(
 ) -> Generator[Progress, None, Result]:
     """Pull every pixel towards the mean and add noise that depends on the seed.
 
-    The result is higher by one for every predecessor that the warm start holds.
+    The result is higher by one for every predecessor that the warm start holds. Cancelled
+    before its first step, it has no scales, and the image is as it came.
     """
     started = time.monotonic()
     noisy = np.asarray(image)
@@ -57,10 +58,11 @@ def fake_denoise(
             preview=working.astype(dtype),
             finished_scale=scale,
         )
-    last_scale = finished(working + rank, dtype, shape, options)
+    begun = status is Status.COMPLETED or step > 1
+    scales = (finished(working + rank, dtype, shape, options),) if begun else ()
     return Result(
-        image=last_scale.image,
-        scales=(last_scale,),
+        image=scales[0].image if scales else noisy.astype(dtype),
+        scales=scales,
         sigma=1.0,
         plan=plan,
         status=status,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from tests.fakes import fake_denoise
+from tests.fakes import STEPS, fake_denoise
 from tests.samples import driven
 
 from napari_msdip import Options, Progress, Result, Status, cost, devices
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OPTIONS = Options(device="cpu", precision="float32", threads=1)
+TINY = OPTIONS.replace(widths=(4, 8), iterations=4, coarsest_iterations=4)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, engine: Any) -> None:
@@ -228,6 +229,37 @@ def test_cancelled_in_a_tile_keeps_the_rest_noisy(monkeypatch: pytest.MonkeyPatc
     assert (result.image[:80, :60] != image[:80, :60]).any()
 
 
+def test_cancelled_between_tiles_keeps_the_finished_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(monkeypatch, fake_denoise)
+    image = textured(150, 210)
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > STEPS
+
+    result, _ = driven(iter_denoise_fitting(image, OPTIONS, should_stop=stop, tile=128))
+    assert result.status is Status.CANCELLED
+    assert (result.image[:80, :60] != image[:80, :60]).mean() > 0.9
+    np.testing.assert_array_equal(result.image[128:], image[128:])
+    np.testing.assert_array_equal(result.image[:, 128:], image[:, 128:])
+    (scale,) = result.scales
+    assert scale.iterations == STEPS
+    np.testing.assert_array_equal(scale.image, result.image)
+
+
+def test_cancelled_at_once_the_real_engine_returns_the_image_as_it_was() -> None:
+    image = textured(150, 210)
+    steps = iter_denoise_fitting(image, TINY, should_stop=lambda: True, tile=128)
+    result, _ = driven(steps)
+    assert result.status is Status.CANCELLED
+    assert result.scales == ()
+    np.testing.assert_array_equal(result.image, image)
+
+
 @pytest.mark.parametrize("dtype", ["int64", "float64"])
 def test_cancelled_before_a_tile_no_digit_is_lost(
     monkeypatch: pytest.MonkeyPatch, dtype: str
@@ -236,7 +268,7 @@ def test_cancelled_before_a_tile_no_digit_is_lost(
     image = (textured(150, 210) / 7 + 2**40 * (np.arange(210) > 100)).astype(dtype)
     steps = iter_denoise_fitting(image, OPTIONS, should_stop=lambda: True, tile=128)
     result, _ = driven(steps)
-    np.testing.assert_array_equal(result.image[-20:], image[-20:])
+    np.testing.assert_array_equal(result.image, image)
 
 
 def test_same_seed_same_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -386,17 +386,20 @@ def _iter_tiles(
         part = _Part(number, len(tiles), started)
         result = yield from changed(steps, part.step)
         results.append(result)
-        fused.add(tile, result.image)
-        finest.add(tile, _finest(result))
+        # One that is cancelled before it shows anything leaves the image as it came.
+        if result.scales:
+            fused.add(tile, result.image)
+            finest.add(tile, _finest(result))
         if result.status is Status.CANCELLED:
             break
         if number < len(tiles) - 1:
             yield part.closing(result, preview=put_back(fused))
-    scale = _summary(results, put_back(finest), shape, ready.level)
+    begun = [result.scales[0] for result in results if result.scales]
+    scales = [_summary(begun, put_back(finest), shape, ready.level)] if begun else []
     whole = replace(
         results[-1],
         image=put_back(fused),
-        scales=(scale,),
+        scales=tuple(scales),
         sigma=math.sqrt(sum(result.sigma**2 for result in results) / len(results))
         * ready.measured.noise.unit_level(layout.gains),
         plan=replace(
@@ -405,7 +408,7 @@ def _iter_tiles(
         seconds=time.monotonic() - started,
     )
     if whole.status is Status.COMPLETED:
-        yield part.closing(whole, preview=whole.image.copy(), finished_scale=scale)
+        yield part.closing(whole, preview=whole.image.copy(), finished_scale=scales[0])
     return whole
 
 
@@ -451,10 +454,9 @@ class _Part:
 
 
 def _summary(
-    results: list[Result], image: Array, shape: tuple[int, int], sigma: float
+    scales: list[ScaleResult], image: Array, shape: tuple[int, int], sigma: float
 ) -> ScaleResult:
     """Return the finest scale of all tiles as one."""
-    scales = [result.scales[0] for result in results]
     reasons = Counter(scale.stop_reason for scale in scales)
     return ScaleResult(
         image=image,
