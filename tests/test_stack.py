@@ -464,6 +464,30 @@ def test_failing_fit_leaves_the_plane(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(result.image[2], alone(stack, 2))
 
 
+@pytest.mark.parametrize(
+    "error", [IndexError("2"), KeyError("a"), TypeError("b"), AssertionError(), OSError()]
+)
+def test_an_error_that_nobody_foresaw_is_its_planes_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    stack = random_stack(3, 16, 18)
+
+    def surprising(image: Any, *args: Any, **kwargs: Any) -> Iterator[Progress]:
+        steps = fake_denoise(image, *args, **kwargs)
+        yield next(steps)
+        if np.array_equal(image, stack[1]):
+            raise error
+        return (yield from steps)
+
+    monkeypatch.setattr(front, "iter_denoise_part", surprising)
+    for _ in range(2):
+        result = denoise_stack(stack, OPTIONS, out=tmp_path / "o.zarr")
+        assert list(result.failed) == [1]
+        assert type(error).__name__ in result.failed[1]
+        np.testing.assert_array_equal(result.image[1], stack[1])
+        np.testing.assert_array_equal(result.image[2], alone(stack, 2))
+
+
 def test_error_before_the_first_step_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def refusing(*args: Any, **kwargs: Any) -> Iterator[Progress]:
         raise RuntimeError("no weights")
@@ -471,6 +495,16 @@ def test_error_before_the_first_step_is_raised(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(front, "iter_denoise_part", refusing)
     with pytest.raises(RuntimeError, match="no weights"):
+        denoise_stack(random_stack(3, 16, 18), OPTIONS)
+
+
+def test_an_interrupt_within_a_plane_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(image: Any, *args: Any, **kwargs: Any) -> Iterator[Progress]:
+        yield next(fake_denoise(image, *args, **kwargs))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(front, "iter_denoise_part", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         denoise_stack(random_stack(3, 16, 18), OPTIONS)
 
 

@@ -129,7 +129,7 @@ def iter_plane(
             except StopIteration as end:
                 result: Result = end.value
                 break
-            except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+            except Exception as error:  # Whatever these pixels do to the engine.
                 return as_it_was(f"cannot be denoised: {words(error)}", error)
             fitted = True
             yield progress
