@@ -498,6 +498,27 @@ def test_error_before_the_first_step_is_raised(monkeypatch: pytest.MonkeyPatch) 
         denoise_stack(random_stack(3, 16, 18), OPTIONS)
 
 
+def test_a_resumed_run_passes_a_plane_that_fails_before_its_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, out = random_stack(3, 16, 18), tmp_path / "o.zarr"
+
+    def fragile(image: Any, *args: Any, **kwargs: Any) -> Iterator[Progress]:
+        if np.array_equal(image, stack[1]):
+            raise RuntimeError("cannot be measured")
+        return (yield from fake_denoise(image, *args, **kwargs))
+
+    monkeypatch.setattr(front, "iter_denoise_part", fragile)
+    steps = iter_denoise_stack(stack, OPTIONS, out=out)
+    while next(steps).finished_plane is None:
+        pass
+    steps.close()
+    for _ in range(2):
+        result = denoise_stack(stack, OPTIONS, out=out)
+        assert list(result.failed) == [1]
+        np.testing.assert_array_equal(result.image[2], alone(stack, 2))
+
+
 def test_an_interrupt_within_a_plane_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(image: Any, *args: Any, **kwargs: Any) -> Iterator[Progress]:
         yield next(fake_denoise(image, *args, **kwargs))

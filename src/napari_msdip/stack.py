@@ -162,7 +162,8 @@ def iter_denoise_stack(
         survey, run = _on_cluster(client)
     job = _prepare(stack, options, channel_axis, planes, out, survey)
     todo = job.unfinished()
-    tally = Tally(len(job.planes), len(job.planes) - len(todo))
+    resumed = len(job.planes) - len(todo)
+    tally = Tally(len(job.planes), resumed, fitted=resumed > 0)
     status = yield from run(job, todo, tally, should_stop)
     result = StackResult(
         image=job.sink.image,

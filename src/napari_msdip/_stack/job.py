@@ -110,7 +110,7 @@ class Tally:
     plan : Plan or None
         Plan of the last plane denoised.
     fitted : bool
-        Whether the engine has taken a step on any plane.
+        Whether the engine has taken a step on any plane, in an earlier run or this one.
     failed : dict
         Why planes could not be denoised, by flat index.
     closed : set of int
