@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO, StringIO, TextIOWrapper
 from typing import TYPE_CHECKING
 
@@ -92,3 +93,12 @@ def test_signal_handlers_are_put_back(
     run(fake, "denoise", image_file, "-o", tmp_path / "out.tif")
 
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_thread_other_than_the_main_one_can_denoise(
+    fake: FakeEngine, image_file: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.tif"
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(run, fake, "denoise", image_file, "-o", target).result() == 0
+    assert target.exists()

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import signal
+import threading
 import time
 import traceback
 from contextlib import contextmanager, suppress
@@ -197,6 +198,10 @@ class Interrupt:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take over the signals within the context."""
+        if threading.current_thread() is not threading.main_thread():
+            # Python gives signals to no other.
+            yield
+            return
         signals = (signal.SIGINT, signal.SIGTERM)
         before = [signal.signal(number, self._stop) for number in signals]
         try:
