@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tests.fakes import fake_denoise
 
 from napari_msdip import image as front
 from napari_msdip import io
-from napari_msdip._cli import noise, selection, tasks
+from napari_msdip._cli import denoise, noise, selection, tasks
 from napari_msdip.options import Options
 
 if TYPE_CHECKING:
@@ -975,3 +976,25 @@ def test_json_holds_provenance_and_nothing_else_is_on_stdout(
     assert report["exit_code"] == 0
     assert file["quality"]["verdict"] == "safe"
     assert file["provenance"]["plan"]["sigma"] is None
+
+
+class TestScheduler:
+    @pytest.fixture(autouse=True)
+    def cluster(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(denoise, "_connect", lambda address: nullcontext())
+
+    def test_a_single_image_is_said_to_be_denoised_here(
+        self,
+        fake: FakeEngine,
+        image_file: Path,
+        stack_file: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        words = ["-o", f"{tmp_path}/out/", "--scheduler", "tcp://head:8786"]
+
+        assert run(fake, "denoise", image_file, stack_file, *words) == 0
+
+        said = capsys.readouterr().err
+        assert f"{image_file}: is a single image, so it is denoised on this" in said
+        assert str(stack_file) not in said

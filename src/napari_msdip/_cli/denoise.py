@@ -138,6 +138,11 @@ class _Run:
         self.console.show(label, progress.fraction, progress.eta_seconds)
 
     def _image(self, source: Source) -> dict[str, Any]:
+        if self.parsed.scheduler:
+            self.console.note(
+                f"{source.path}: is a single image, so it is denoised on this machine, not "
+                "on the cluster"
+            )
         with io.reading(source.path):
             image = np.asarray(source.data)
         image = image.astype(image.dtype.newbyteorder("="), copy=False)
