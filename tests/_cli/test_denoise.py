@@ -998,3 +998,11 @@ class TestScheduler:
         said = capsys.readouterr().err
         assert f"{image_file}: is a single image, so it is denoised on this" in said
         assert str(stack_file) not in said
+
+    def test_a_device_that_only_workers_have_is_taken_for_stacks(
+        self, fake: FakeEngine, image_file: Path, stack_file: Path, tmp_path: Path
+    ) -> None:
+        words = ["-o", f"{tmp_path}/out/", "--scheduler", "tcp://head:8786"]
+
+        assert run(fake, "denoise", stack_file, *words, "--device", "mps") == 0
+        assert run(fake, "denoise", image_file, *words, "--device", "mps") == 2

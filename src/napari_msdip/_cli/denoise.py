@@ -64,7 +64,7 @@ def _denoise_each(
     load: Callable[[], Engine],
 ) -> None:
     """Do what is to do, adding a report on each to those that are there."""
-    engine = ready(load, options) if tasks else None
+    engine = _engine(tasks, parsed, options, load) if tasks else None
     client = _connect(parsed.scheduler) if parsed.scheduler else None
     stop = Interrupt(console)
     _sweep_skipped(reports)
@@ -77,6 +77,18 @@ def _denoise_each(
             label = f"[{number}/{len(tasks)}] {task.source.name}"
             run = _Run(task, options, engine, console, stop, label, parsed, client)
             reports.append(run.denoise())
+
+
+def _engine(
+    tasks: list[Task],
+    parsed: argparse.Namespace,
+    options: Options,
+    load: Callable[[], Engine],
+) -> Engine:
+    if parsed.scheduler and any(task.is_stack for task in tasks):
+        # A head node need not have the device, or the weights, that its workers have.
+        return load()
+    return ready(load, options)
 
 
 def _connect(address: str) -> Any:
