@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_msdip import Options, Progress, Status, tiling
+from napari_msdip import Options, Progress, Status, io, tiling
 from napari_msdip._stack import plane
 from napari_msdip._stack.planes import PlaneLayout
 from napari_msdip._stack.zarr_planes import ZarrWriter
@@ -28,7 +29,6 @@ from napari_msdip.stack import denoise_stack, iter_denoise_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 distributed = pytest.importorskip("distributed")
 cluster = pytest.importorskip("napari_msdip._stack.cluster")
@@ -198,6 +198,47 @@ def test_a_store_that_workers_cannot_reach_is_refused_before_any_plane(
     monkeypatch.setattr(ZarrSink, "__init__", unshared)
     with pytest.raises(OSError, match=r"out: a worker cannot write to .*elsewhere.*share"):
         denoise_stack(stack, OPTIONS, out=tmp_path / "o.zarr", client=client)
+
+
+@pytest.mark.parametrize("lazily", [lambda array: array, da.from_zarr])
+def test_a_stack_that_workers_read_otherwise_is_refused_before_any_plane(
+    client: Any,
+    stack: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lazily: Any,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    padded = np.concatenate([np.zeros_like(stack[:1]), stack[:2]])
+    zarr.create_array("in.zarr", data=padded, chunks=(1, 32, 36))
+    source = lazily(zarr.open_array("in.zarr", mode="r"))
+    with pytest.raises(OSError, match=r"stack: a worker does not read plane 1 .*share"):
+        denoise_stack(source, OPTIONS, client=client)
+
+
+def test_a_zarr_of_a_relative_path_is_read_by_workers_in_another_folder(
+    client: Any, stack: Any, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    zarr.create_array("in.zarr", data=stack[:2], chunks=(1, 32, 36))
+    with io.open_image(Path("in.zarr")) as source:
+        result = denoise_stack(source.data, OPTIONS, client=client)
+    np.testing.assert_array_equal(result.image, expected[:2])
+
+
+class Missing(Within):
+    """A stack of which planes cannot be read anywhere."""
+
+    def __getitem__(self, key: Any) -> Any:
+        if key[0] != 6:
+            raise OSError("bad sector")
+        return np.zeros((32, 36), self.dtype)
+
+
+def test_planes_that_nobody_can_read_do_not_stop_the_others() -> None:
+    with started(1, processes=False) as client:
+        result = denoise_stack(Missing(), OPTIONS, client=client)
+    assert sorted(result.failed) == [0, 1, 2, 3, 4, 5, 7]
 
 
 def test_killed_worker_loses_only_its_plane(

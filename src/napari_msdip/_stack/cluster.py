@@ -36,8 +36,8 @@ from napari_msdip._stack.job import (
     settle,
     skipped,
 )
-from napari_msdip._stack.plane import Outcome, PlaneTask, iter_plane
-from napari_msdip._stack.planes import native, read_plane
+from napari_msdip._stack.plane import Outcome, PlaneTask, iter_plane, words
+from napari_msdip._stack.planes import digest, native, read_plane, spread
 from napari_msdip._stack.zarr_sink import ZarrSink
 from napari_msdip.events import Progress, Status
 from napari_msdip.steps import drive
@@ -134,6 +134,49 @@ def _try_to_write(writer: ZarrWriter) -> str:
     return ""
 
 
+def _refuse_stack_out_of_reach(crew: _Crew, job: Job, todo: Sequence[int]) -> None:
+    """Raise before any plane is fitted if a worker reads other pixels than this process.
+
+    What is not there a zarr array takes for empty, so the result would be black.
+    """
+    telling = _telling_plane(job, todo)
+    if telling is None:
+        return
+    index, fingerprint = telling
+    failure = _asked(crew, _try_to_read, _reader(job, index, ships=True), fingerprint)
+    if failure:
+        raise OSError(
+            f"stack: a worker does not read plane {index} as this process does "
+            f"({failure}); give a stack on a file system that this process and all workers "
+            "share, under an absolute path"
+        )
+
+
+def _telling_plane(job: Job, todo: Sequence[int]) -> tuple[int, str] | None:
+    """Return a plane that is not empty, where there is one, and its fingerprint."""
+    found = None
+    planes = spread([job.planes[position] for position in todo])
+    # Not from the first one on: stacks are often empty at their ends.
+    for index in sorted(planes, key=lambda index: abs(index - planes[len(planes) // 2])):
+        try:
+            plane = _read(job.source, job.layout, index)
+        except Exception:  # Whatever a third-party reader raises; workers report it.
+            continue
+        found = index, digest(plane)
+        if plane.min() != plane.max():
+            break
+    return found
+
+
+def _try_to_read(read: Reader, fingerprint: str) -> str:
+    """Return, on a worker, what is wrong with a plane as it is read; empty if nothing."""
+    try:
+        found = digest(read())
+    except Exception as error:  # Whatever a third-party reader raises.
+        return words(error)
+    return "" if found == fingerprint else "it has other pixels"
+
+
 def run(
     client: distributed.Client,
     job: Job,
@@ -149,11 +192,13 @@ def run(
     crew = _Crew(client)
     if todo and isinstance(job.sink, ZarrSink):
         _refuse_store_out_of_reach(crew, job.sink.writer)
+    ships = _ships(job.source)
+    if todo and (ships or dask.is_dask_collection(job.source)):
+        _refuse_stack_out_of_reach(crew, job, todo)
     wanted = set(todo)
     waiting = deque(job.chunks(todo))
     running: dict[distributed.Future, list[int]] = {}
     stop = distributed.Event(f"napari-msdip-{uuid.uuid4().hex}", client=client)
-    ships = _ships(job.source)
     full = False
     try:
         while waiting or running:

@@ -42,7 +42,8 @@ def open_zarr(path: Path) -> Iterator[Source]:
     import zarr
 
     try:
-        node = zarr.open(path, mode="r")
+        # A worker, which may have been started in another folder, opens it by this path.
+        node = zarr.open(path.absolute(), mode="r")
     except (OSError, ValueError, KeyError) as error:
         raise FileError(f"{path}: not a readable zarr ({error})") from error
     if isinstance(node, zarr.Array):
