@@ -11,10 +11,10 @@ import torch
 from tests.fakes import STEPS, fake_denoise
 from tests.samples import driven
 
-from napari_msdip import Options, Progress, Result, Status, cost, devices
+from napari_msdip import Options, Progress, Result, Status, cost, devices, tiling
 from napari_msdip import image as front
 from napari_msdip.measured import Prepared
-from napari_msdip.pixels import Normalisation
+from napari_msdip.pixels import Normalisation, as_planes
 from napari_msdip.plan import resolve
 from napari_msdip.tiling import (
     choose_tile,
@@ -211,6 +211,35 @@ def test_progress_in_tiles(copying: list[Any]) -> None:
     assert all(preview.shape == image.shape for preview in previews)
     (finished,) = [p.finished_scale for p in seen if p.finished_scale is not None]
     assert finished is result.scales[0]
+
+
+@pytest.mark.parametrize("channel_axis", [None, 0, 2])
+def test_a_preview_shows_another_tile_and_restores_no_other(
+    monkeypatch: pytest.MonkeyPatch, channel_axis: int | None
+) -> None:
+    use(monkeypatch, fake_denoise)
+    image = textured(300, 310, None if channel_axis is None else 2)
+    if channel_axis == 0:
+        image = np.moveaxis(image, -1, 0)
+    restored, spied = [], tiling.restored
+
+    def spy(values: Any, *arguments: Any) -> Any:
+        restored.append(values.shape[1:])
+        return spied(values, *arguments)
+
+    monkeypatch.setattr(tiling, "restored", spy)
+    steps = iter_denoise_fitting(image, OPTIONS, channel_axis=channel_axis, tile=128)
+    _, seen = driven(steps)
+    tiles = tile_grid((300, 310), 128)
+    previews = [progress.preview for progress in seen if progress.preview is not None]
+    noisy = as_planes(image, channel_axis)
+    for number, preview in enumerate(previews):
+        changed = as_planes(preview, channel_axis) != noisy
+        for other, tile in enumerate(tiles):
+            inner = tuple(slice(span.start + 60, span.stop - 60) for span in tile.window)
+            assert changed[:, *inner].any() == (other <= number)
+    assert restored.count((128, 128)) == len(tiles) - 1
+    assert len(restored) == len(tiles) + 2
 
 
 def test_cancelled_in_a_tile_keeps_the_rest_noisy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,7 @@ _SIGNS_OF_NO_MEMORY = (
     "can't allocate memory",
     "not enough memory",
 )
+_EVERYWHERE = (slice(None), slice(None))
 # Weights add up to one but for rounding; below this, tiles are missing.
 _COVERED = 1 - 1e-4
 
@@ -363,17 +364,10 @@ def _iter_tiles(
     ready = Prepared.of(image, channel_axis, options)
     noisy, layout = ready.planar, ready.layout
     shape = (noisy.shape[1], noisy.shape[2])
-    fused, finest = _Canvas(noisy), _Canvas(noisy)
+    fused, finest = _Canvas(ready, options), _Canvas(ready, options)
+    preview = _Preview(fused)
     tiles = tile_grid(shape, side)
     results: list[Result] = []
-
-    def put_back(canvas: _Canvas) -> Array:
-        shown = restored(canvas.blended(), layout, options.output_dtype)
-        # The image as it came may have more digits than its planes.
-        given, untouched = as_planes(image, layout.channel_axis), canvas.untouched
-        as_planes(shown, layout.channel_axis)[:, untouched] = given[:, untouched]
-        return shown
-
     for number, tile in enumerate(tiles):
         steps = front.iter_denoise_part(
             noisy[:, *tile.window],
@@ -393,12 +387,12 @@ def _iter_tiles(
         if result.status is Status.CANCELLED:
             break
         if number < len(tiles) - 1:
-            yield part.closing(result, preview=put_back(fused))
+            yield part.closing(result, preview=preview.with_tile(tile))
     begun = [result.scales[0] for result in results if result.scales]
-    scales = [_summary(begun, put_back(finest), shape, ready.level)] if begun else []
+    scales = [_summary(begun, finest.restored(), shape, ready.level)] if begun else []
     whole = replace(
         results[-1],
-        image=put_back(fused),
+        image=fused.restored(),
         scales=tuple(scales),
         sigma=math.sqrt(sum(result.sigma**2 for result in results) / len(results))
         * ready.measured.noise.unit_level(layout.gains),
@@ -477,12 +471,22 @@ def _finest(result: Result) -> Array:
 
 
 class _Canvas:
-    """The whole image, ``(C, Y, X)``: noisy until tiles are blended over it."""
+    """The whole image, ``(C, Y, X)``: noisy until tiles are blended over it.
 
-    def __init__(self, noisy: Planar) -> None:
-        self._noisy = noisy
-        self._sum = np.zeros_like(noisy)
-        self._weight = np.zeros(noisy.shape[1:], np.float32)
+    Parameters
+    ----------
+    ready : Prepared
+        The image.
+    options : Options
+        Say what dtype it is restored to.
+    """
+
+    def __init__(self, ready: Prepared, options: Options) -> None:
+        self.given, self.layout = ready.given, ready.layout
+        self._output_dtype = options.output_dtype
+        self._noisy = ready.planar
+        self._sum = np.zeros_like(ready.planar)
+        self._weight = np.zeros(ready.planar.shape[1:], np.float32)
 
     def add(self, tile: Tile, image: Array) -> None:
         """Blend a denoised tile in."""
@@ -490,13 +494,38 @@ class _Canvas:
         self._sum[:, *tile.window] += weight * image
         self._weight[tile.window] += weight
 
-    @property
-    def untouched(self) -> npt.NDArray[np.bool_]:
-        """``(Y, X)``: where no tile has been blended in."""
-        untouched: npt.NDArray[np.bool_] = self._weight == 0
-        return untouched
+    def restored(self, window: tuple[slice, slice] = _EVERYWHERE) -> Array:
+        """Return the image so far, or a part of it, in the image's axes and units."""
+        axis = self.layout.channel_axis
+        shown = restored(self._blended(window), self.layout, self._output_dtype)
+        # The image as it came may have more digits than its planes.
+        given, untouched = as_planes(self.given, axis), self._weight[window] == 0
+        as_planes(shown, axis)[:, untouched] = given[:, *window][:, untouched]
+        return shown
 
-    def blended(self) -> Planar:
-        """Return the image so far."""
-        missing = np.where(self._weight < _COVERED, 1 - self._weight, 0)
-        return self._sum + missing.astype(np.float32) * self._noisy
+    def _blended(self, window: tuple[slice, slice]) -> Planar:
+        weight = self._weight[window]
+        missing = np.where(weight < _COVERED, 1 - weight, 0).astype(np.float32)
+        blended: Planar = self._sum[:, *window] + missing * self._noisy[:, *window]
+        return blended
+
+
+class _Preview:
+    """The image so far, restored where tiles are new: all of it takes long.
+
+    Parameters
+    ----------
+    canvas : _Canvas
+        Where the tiles are blended.
+    """
+
+    def __init__(self, canvas: _Canvas) -> None:
+        self._canvas = canvas
+        self._shown = canvas.restored()
+
+    def with_tile(self, tile: Tile) -> Array:
+        """Return a copy after another tile is blended in."""
+        axis = self._canvas.layout.channel_axis
+        part = as_planes(self._canvas.restored(tile.window), axis)
+        as_planes(self._shown, axis)[:, *tile.window] = part
+        return self._shown.copy()
