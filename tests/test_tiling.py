@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tracemalloc
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from napari_msdip import image as front
 from napari_msdip.measured import Prepared
 from napari_msdip.pixels import Normalisation, as_planes
 from napari_msdip.plan import resolve
+from napari_msdip.steps import drive
 from napari_msdip.tiling import (
     choose_tile,
     iter_denoise_fitting,
@@ -106,7 +109,7 @@ def test_copied_tiles_give_the_image_back(copying: list[Any], channel_axis: int)
     assert scale.shape == (150, 210)
 
 
-@pytest.mark.parametrize(("free", "tiles"), [(2**40, 1), (2**20, 6)])
+@pytest.mark.parametrize(("free", "tiles"), [(2**40, 1), (2**24, 6)])
 def test_an_image_is_cut_only_if_memory_is_short(
     free: int, tiles: int, copying: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,9 +336,44 @@ def test_tile_is_the_largest_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cost, "expected_memory", bytes_for)
     plan = resolve(OPTIONS, (1000, 1000), 1.0, channels=2)
-    for free, expected in ((10**10, None), (10**9, 256), (1, 128)):
+    for free, expected in ((10**10, None), (10**9, 256), (3 * 10**8, 128)):
         monkeypatch.setattr(devices, "available_memory", lambda device, free=free: free)
         assert choose_tile(plan) == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_tiles_are_chosen_beside_what_the_whole_image_takes(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    """A GPU's own memory is all for the tiles, but the image needs the machine's."""
+    free = {"cpu": 10 * 2**30, "cuda": 8 * 2**30, "mps": 8 * 2**30}
+    monkeypatch.setattr(devices, "available_memory", free.__getitem__)
+    monkeypatch.setattr(cost, "expected_memory", lambda shape, *_: shape[0] * 10**7)
+    plan = resolve(OPTIONS, (4000, 4000), 1.0, channels=4)
+    plan = dataclasses.replace(plan, device=device)
+    assert choose_tile(plan) == (192 if device == "cuda" else 128)
+    too_large = dataclasses.replace(plan, shape=(9000, 9000))
+    with pytest.raises(MemoryError, match=r"image: 4 × 9000 × 9000 .* 10\.0 GiB are free"):
+        choose_tile(too_large)
+
+
+def test_the_whole_image_takes_no_more_than_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(monkeypatch, fake_denoise)
+    image = textured(2048, 2048)
+    steps = iter_denoise_fitting(image, OPTIONS, tile=512)
+    tracemalloc.start()
+    try:
+        next(steps)
+        measuring = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        drive(steps)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert measuring < tiling._MEASURING_BYTES * image.size
+    assert held < tiling._HELD_BYTES * image.size
 
 
 def test_tiles_overlap_no_more_than_their_number_needs(

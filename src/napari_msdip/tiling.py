@@ -56,6 +56,10 @@ _SIDES = (4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
 # below that: a larger one is no better.
 _WHOLE_SHARE = 0.7
 _TILE_SHARE = 0.25
+# Bytes for each pixel and channel of the whole image, however small the tiles: while its
+# noise is measured, and from then on.
+_MEASURING_BYTES = 150
+_HELD_BYTES = 60
 # However much is free, more in one piece is no better, and others need memory, too.
 _MOST_BYTES = 6 * 2**30
 _OVERLAP = 1 / 8
@@ -92,19 +96,45 @@ def choose_tile(plan: Plan, memory_limit: int | None = None) -> int | None:
     int or None
         Side in pixels; None if the device's free memory is enough for the whole
         image.
+
+    Raises
+    ------
+    MemoryError
+        If there is too little for what is kept of the whole image beside the tiles.
     """
-    free = devices.available_memory(plan.device)
-    if memory_limit is not None and plan.device == "cpu":
-        free = min(free, memory_limit)
+    free = _free(plan.device, memory_limit)
     expected = cost.expected_memory(plan.shape, plan.channels, plan.options)
     if expected <= min(_WHOLE_SHARE * free, _MOST_BYTES):
         return None
+    free = _free_beside_image(plan, memory_limit)
     for side in _smaller(max(plan.shape)):
         shape = (min(side, plan.shape[0]), min(side, plan.shape[1]))
         expected = cost.expected_memory(shape, plan.channels, plan.options)
         if expected <= min(_TILE_SHARE * free, _MOST_BYTES):
             return _no_larger_than_needed(plan.shape, side)
     return _SIDES[-1]
+
+
+def _free(device: str, memory_limit: int | None) -> int:
+    free = devices.available_memory(device)
+    return free if memory_limit is None or device != "cpu" else min(free, memory_limit)
+
+
+def _free_beside_image(plan: Plan, memory_limit: int | None) -> int:
+    """Return what is free for tiles once the whole image is held, or refuse it."""
+    size, free = plan.channels * math.prod(plan.shape), _free("cpu", memory_limit)
+    needed = size * _MEASURING_BYTES
+    if needed > free:
+        height, width = plan.shape
+        raise MemoryError(
+            f"image: {plan.channels} × {height} × {width} pixels need "
+            f"{needed / 2**30:.1f} GiB of this machine's memory even in tiles, and "
+            f"{free / 2**30:.1f} GiB are free; close other programs, or crop the image"
+        )
+    left = free - size * _HELD_BYTES
+    of_device = _free(plan.device, memory_limit)
+    # The whole image is held by the CPU, whose memory only CUDA does not share.
+    return of_device if plan.device == "cuda" else min(of_device, left)
 
 
 def _no_larger_than_needed(shape: tuple[int, int], side: int) -> int:
@@ -364,6 +394,8 @@ def _iter_tiles(
     ready = Prepared.of(image, channel_axis, options)
     noisy, layout = ready.planar, ready.layout
     shape = (noisy.shape[1], noisy.shape[2])
+    # First, as that takes much memory for a moment.
+    measured = ready.measured
     fused, finest = _Canvas(ready, options), _Canvas(ready, options)
     preview = _Preview(fused)
     tiles = tile_grid(shape, side)
@@ -374,7 +406,7 @@ def _iter_tiles(
             options.replace(seed=plane_seed(options.seed, number), remove_hot_pixels=False),
             channel_axis=0,
             should_stop=should_stop,
-            measured=ready.measured.part(tile.window),
+            measured=measured.part(tile.window),
             warm_start=warm_start_of(side, number),
         )
         part = _Part(number, len(tiles), started)
@@ -395,7 +427,7 @@ def _iter_tiles(
         image=fused.restored(),
         scales=tuple(scales),
         sigma=math.sqrt(sum(result.sigma**2 for result in results) / len(results))
-        * ready.measured.noise.unit_level(layout.gains),
+        * measured.noise.unit_level(layout.gains),
         plan=replace(
             results[-1].plan, options=options, seed=options.seed, sigma=ready.level
         ),
