@@ -56,10 +56,11 @@ _SIDES = (4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
 # below that: a larger one is no better.
 _WHOLE_SHARE = 0.7
 _TILE_SHARE = 0.25
-# Bytes for each pixel and channel of the whole image, however small the tiles: while its
-# noise is measured, and from then on.
-_MEASURING_BYTES = 150
+# Bytes for each pixel and channel of the whole image, however small the tiles, and on top
+# of those while its noise is measured, which in larger images is done on a part of them.
 _HELD_BYTES = 60
+_MEASURING_BYTES = 90
+_MOST_MEASURED = 2**24
 # However much is free, more in one piece is no better, and others need memory, too.
 _MOST_BYTES = 6 * 2**30
 _OVERLAP = 1 / 8
@@ -123,7 +124,7 @@ def _free(device: str, memory_limit: int | None) -> int:
 def _free_beside_image(plan: Plan, memory_limit: int | None) -> int:
     """Return what is free for tiles once the whole image is held, or refuse it."""
     size, free = plan.channels * math.prod(plan.shape), _free("cpu", memory_limit)
-    needed = size * _MEASURING_BYTES
+    needed = size * _HELD_BYTES + min(size, _MOST_MEASURED) * _MEASURING_BYTES
     if needed > free:
         height, width = plan.shape
         raise MemoryError(
