@@ -215,6 +215,26 @@ def test_integers_and_masked_areas(noisy: Any, good: Any) -> None:
     assert report.verdict is Verdict.SAFE
 
 
+def test_a_bright_channel_does_not_hide_what_is_left_in_a_dim_one() -> None:
+    bright, dim = 6000 * clean_picture((160, 160)), 150 * clean_picture((160, 160))
+    noise = SIGMA * np.random.default_rng(0).normal(size=(2, 160, 160))
+    before = np.stack([bright, dim]) + noise
+    after = np.stack([bright, dim + noise[1]])
+    assert assess(before, after, channel_axis=0).verdict is Verdict.NOISE_REMAINS
+
+
+@pytest.mark.parametrize("down", [1, -1])
+@pytest.mark.parametrize("across", [1, -1])
+def test_a_shift_of_intensity_at_any_margin_is_seen(down: int, across: int) -> None:
+    clean = 1000 * clean_picture((126, 126))
+    noisy = clean + 60 * np.random.default_rng(0).normal(size=clean.shape)
+    shift = np.zeros_like(clean)
+    shift[70:, 70:] = 80
+    shifted = clean + ndimage.gaussian_filter(shift, 6)[::down, ::across]
+    assert assess(noisy, clean).verdict is Verdict.SAFE
+    assert assess(noisy, shifted).verdict is Verdict.INTENSITY_SHIFTED
+
+
 @pytest.mark.parametrize(
     ("noisy", "denoised", "channel_axis", "match"),
     [

@@ -164,15 +164,17 @@ def assess(
     low, unit = float(before.min()), float(np.ptp(before))
     before, after = ((image[judged] - low) / unit for image in (before, after))
     levels, expected, gains = _expected_noise(before)
-    channels = [
-        _measure(*each, gains) for each in zip(before, after, expected, levels, strict=True)
-    ]
+    channels, calm = zip(
+        *(
+            _measure(*each, gains)
+            for each in zip(before, after, expected, levels, strict=True)
+        ),
+        strict=True,
+    )
     worst = {
         name: max((channel[name] for channel in channels), key=abs) for name in channels[0]
     }
-    spread = max(_range(y) for y in before)
-    noise = worst.pop("noise")
-    verdict, reason = _judge(worst, hardly_any_noise=noise < _HARDLY_ANY_NOISE * spread)
+    verdict, reason = _judge(worst, hardly_any_noise=all(calm))
     in_units = {name: worst[name] * unit for name in _IN_UNITS}
     return QualityReport(verdict=verdict, reason=reason, **worst | in_units)
 
@@ -214,7 +216,8 @@ def _expected_noise(noisy: Plane) -> tuple[Plane, Plane, Plane]:
 
 def _measure(
     noisy: Plane, denoised: Plane, expected: float, level: float, gains: Plane
-) -> dict[str, float]:
+) -> tuple[dict[str, float], bool]:
+    """Return the numbers of one channel, and whether it had hardly any noise."""
     residual = noisy - denoised
     brightness, edges, flats = _structure(denoised)
     local = residual - ndimage.uniform_filter(residual, _BLOCK + 1)
@@ -225,8 +228,7 @@ def _measure(
     # that may be texture's, unless as much was removed.
     noise = max(sigma, min(level, float(residual.std())))
     hardly_any = noise < _HARDLY_ANY_NOISE * spread
-    return {
-        "noise": noise,
+    numbers = {
         "noise_before": sigma,
         "noise_after": estimate_sigma(denoised),
         "noise_left": 0.0 if hardly_any else _noise_left(noisy, denoised, gains),
@@ -236,6 +238,7 @@ def _measure(
         "correlation_excess": _correlation(local, edges) - _correlation(local, flats),
         "removed_excess": _removed_excess(removed, expected, spread),
     }
+    return numbers, hardly_any
 
 
 def _removed_excess(removed: float, expected: float, spread: float) -> float:
@@ -348,6 +351,15 @@ def _left_in(before: Plane, after: Plane, blocks: Mask) -> float:
 
 
 def _block_shift(residual: Plane) -> float:
+    """Return the largest mean of a block, less three of its standard errors.
+
+    Blocks are counted from each corner, so that no margin is left out.
+    """
+    turned = (residual[::down, ::across] for down in (1, -1) for across in (1, -1))
+    return max(_block_shift_from_corner(each) for each in turned)
+
+
+def _block_shift_from_corner(residual: Plane) -> float:
     """Return the largest mean of a block, less three of its standard errors.
 
     The standard error comes from the scatter of smaller blocks within it, so that
