@@ -7,6 +7,8 @@ import math
 import pytest
 import torch
 
+from napari_msdip._fit.crops import Crops
+from napari_msdip.features import DerivativeBank
 from napari_msdip.losses import ScaleConsistency, adaptive_weight, reconstruction_loss
 from napari_msdip.pyramid import resize
 
@@ -123,6 +125,19 @@ def test_consistency_compares_features() -> None:
     torch.testing.assert_close(loss, 4 * ScaleConsistency(coarser, None)(finer))
     # The coarser result's own features are computed once, then those of each output.
     assert calls == [(1, 1, 10, 10)] * 3
+
+
+def test_crops_agree_where_the_whole_images_do() -> None:
+    # A slope, so that what lies beyond a crop is not what its border repeats.
+    slope = torch.arange(192.0).expand(1, 1, 192, 192)
+    finer = (slope + 2 * slope.mT) / 500
+    consistency = ScaleConsistency(resize(finer, (96, 96)), DerivativeBank())
+    crops = Crops(((64, 32), (0, 128)), (64, 64))
+    apart = consistency(finer + 0.02 * drawn(1, 1, 192, 192))
+
+    alike = consistency.cropped(crops, (192, 192))(crops.cut(finer))
+
+    assert float(alike) < 0.02 * float(apart)
 
 
 def test_consistency_teaches_the_finer_output_only() -> None:

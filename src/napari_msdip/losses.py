@@ -87,8 +87,9 @@ class ScaleConsistency:
         relative: bool = False,
     ) -> None:
         self._features = features
+        self._coarser = coarser
         self._shape = (coarser.shape[-2], coarser.shape[-1])
-        self._target = coarser if features is None else features(coarser).detach()
+        self._target = self._seen(coarser).detach()
         self._unit = float(self._target.square().mean()) if relative else 1.0
 
     def cropped(self, crops: Crops, size: tuple[int, int]) -> ScaleConsistency:
@@ -103,11 +104,15 @@ class ScaleConsistency:
         """
         places = crops.resized(size, self._shape)
         part = copy.copy(self)
-        part._shape, part._target = places.shape, places.cut(self._target)
+        # Features at the border of a crop are of what lies beyond as the crop continues.
+        part._coarser = places.cut(self._coarser)
+        part._shape, part._target = places.shape, self._seen(part._coarser).detach()
         return part
+
+    def _seen(self, image: Tensor) -> Tensor:
+        return image if self._features is None else self._features(image)
 
     def __call__(self, output: Tensor) -> Tensor:
         """Return the loss of a finer output ``(1, C, H, W)``."""
-        smaller = resize(output, self._shape)
-        found = smaller if self._features is None else self._features(smaller)
+        found = self._seen(resize(output, self._shape))
         return F.mse_loss(found, self._target) / max(self._unit, 1e-12)
