@@ -93,7 +93,7 @@ def test_groups_stay_inside_however_bright_a_pixel_at_the_border(
     guide = clean((40, 44))[0]
     guide[:, place[0], place[1]] = 1e6
     grid = similar.PatchGrid.on(
-        40, 44, side=8, step=4, search=15, group=16, device=guide.device
+        40, 44, side=8, step=4, search=15, group=16, channels=1, device=guide.device
     )
     for _, corners in grid.groups(guide):
         down, across = corners // grid.width, corners % grid.width

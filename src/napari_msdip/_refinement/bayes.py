@@ -93,6 +93,7 @@ def bayes_filter(
         step=_STEP,
         search=_SEARCH,
         group=_GROUP,
+        channels=noisy.shape[1],
         device=noisy.device,
     )
     work = _Work(

@@ -104,6 +104,7 @@ def collaborative_filter(
         step=_STEP,
         search=_SEARCH,
         group=_GROUP,
+        channels=noisy.shape[1],
         device=noisy.device,
     )
     groups = []

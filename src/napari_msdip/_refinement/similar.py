@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PatchGrid"]
 
-# Groups that are found and filtered together: bounds the memory whatever the image's
-# size. With four times as many, what is in work leaves a CPU's cache.
+# Groups of up to three channels that are found and filtered together: bounds the memory
+# whatever the image's size. With four times as many, what is in work leaves a CPU's cache.
 _AT_ONCE = 512
 
 
@@ -59,6 +59,7 @@ class PatchGrid:
         step: int,
         search: int,
         group: int,
+        channels: int,
         device: torch.device,
     ) -> PatchGrid:
         """Lay the grid over an image of this size, within what there is room for."""
@@ -72,7 +73,7 @@ class PatchGrid:
             width=width + (side - width) % step,
             search=search,
             group=min(group, (search + 1) ** 2),
-            at_once=_AT_ONCE * parallelism(device),
+            at_once=max(1, _AT_ONCE * parallelism(device) * 3 // max(3, channels)),
         )
 
     def fitted(self, image: Tensor) -> Tensor:
