@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ def driven(
 
 def copied(step: Step) -> Step:
     """Return a step that the next one does not change."""
-    return Step(step.iteration, step.loss, step.average.clone())
+    return dataclasses.replace(step, average=step.average.clone())
 
 
 def test_steps_are_counted_to_the_cap() -> None:
@@ -462,6 +463,15 @@ def test_a_step_sees_crops_and_in_the_end_the_whole_image_is_seen() -> None:
     shapes = [tuple(each.shape) for each in recorder.shown]
     whole, crops = (1, 1, *LARGE), (2, 1, 64, 64)
     assert shapes == [crops, whole, *[crops] * 2, *[whole] * fit.FINAL_PASSES]
+
+
+def test_looking_at_the_whole_image_counts_as_work() -> None:
+    _, steps = driven(large_problem(iterations=3), CROPPED)
+    shares = [step.share for step in steps]
+    assert len(shares) == 3 + fit.FINAL_PASSES
+    assert all(before < after for before, after in itertools.pairwise(shares))
+    assert shares[2] < 0.5
+    assert shares[-1] == pytest.approx(1)
 
 
 def test_crops_are_parts_of_the_noisy_image() -> None:

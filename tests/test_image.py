@@ -647,12 +647,17 @@ def test_missing_weights_are_refused_before_the_first_step(
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise urllib.error.URLError("no network")
 
+    def measure(*args: Any) -> None:
+        pytest.fail("the noise was measured first")
+
     monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    monkeypatch.setattr(measured, "measure", measure)
     options = TINY.replace(consistency="vgg16")
 
     with pytest.raises(WeightsNotFoundError, match="consistency='offline'"):
         iter_denoise(noisy_picture(SHAPE), options)
     # A single scale has nothing to agree with, and so needs no weights.
+    monkeypatch.undo()
     iter_denoise(noisy_picture(SHAPE), options.replace(max_scales=1)).close()
 
 

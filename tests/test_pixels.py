@@ -126,6 +126,30 @@ def test_integers_are_rounded_and_clipped(dtype: str) -> None:
     assert found.tolist() == [[limits.min, 1, 2, limits.max]]
 
 
+def test_masked_pixels_are_no_picture() -> None:
+    masked = np.ma.masked_equal(counted((20, 30)), 7)
+    with pytest.raises(TypeError, match=r"image: 1 of 600 pixels are masked.*filled"):
+        checked_image(masked, None)
+    array, _ = checked_image(np.ma.masked_less(counted((20, 30)), -1), None)
+    assert type(array) is np.ndarray
+
+
+@pytest.mark.parametrize(("dtype", "far"), [("int64", 2**60), ("uint64", 2**63)])
+def test_integers_that_become_the_same_number_are_refused(dtype: str, far: int) -> None:
+    near = counted((20, 30)).astype(dtype)
+    with pytest.raises(ValueError, match="subtract the smallest"):
+        checked_image(near + np.array(far, dtype), None)
+    checked_image(near + np.array(2**52, dtype), None)
+    checked_image(near * np.array(2**40, dtype) + np.array(far, dtype), None)
+
+
+def test_a_part_may_be_as_dark_as_it_likes() -> None:
+    dark = (1e-20 * counted((20, 30))).astype(np.float32)
+    with pytest.raises(ValueError, match="distance"):
+        checked_image(dark, None)
+    checked_image(dark, None, is_part=True)
+
+
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
 def test_largest_integers_do_not_wrap_around(dtype: str) -> None:
     limits = np.iinfo(dtype)

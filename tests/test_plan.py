@@ -7,9 +7,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from napari_msdip import Options, Plan, resolve
 from napari_msdip import devices as machine
+from napari_msdip._fit.crops import CROP_SIDE
+from napari_msdip.generator import Generator, GeneratorConfig
 from napari_msdip.pyramid import scale_shapes
 from napari_msdip.vgg_weights import WeightsNotFoundError
 
@@ -86,6 +89,18 @@ def test_widths_are_those_that_the_coarsest_scale_has_room_for(
     plan = resolve(options, (256, 300), 1.0)
     assert plan.widths == widths
     assert plan.to_dict()["widths"] == list(widths)
+
+
+@pytest.mark.parametrize("changes", [{"fold": 2, "max_scales": 1}, {"min_size": 256}])
+def test_crops_have_room_for_what_is_reflected(changes: dict[str, Any]) -> None:
+    options = CPU.replace(padding="reflection", widths=(8,) * 6, **changes)
+    plan = resolve(options, (1024, 1024), 1.0)
+    assert plan.scales[0].crops
+    config = GeneratorConfig(1, 1, plan.widths, padding="reflection", fold=options.fold)
+    network = Generator(config)
+    network.initialise(torch.Generator().manual_seed(0))
+    crops = torch.rand(2, 1, CROP_SIDE, CROP_SIDE)
+    assert network(crops).shape == crops.shape
 
 
 @pytest.mark.parametrize(

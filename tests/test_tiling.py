@@ -376,6 +376,14 @@ def test_the_whole_image_takes_no_more_than_is_counted(
     assert held < tiling._HELD_BYTES * image.size
 
 
+def test_a_tile_may_be_as_dark_as_it_likes() -> None:
+    image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    image[:40] *= 1e-20
+    options = TINY.replace(iterations=2, coarsest_iterations=2)
+    result, _ = driven(iter_denoise_fitting(image, options, tile=32))
+    assert result.status is Status.COMPLETED
+
+
 def test_tiles_overlap_no_more_than_their_number_needs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -217,7 +217,7 @@ class _Probe:
         layout = Layout(np.dtype(np.float32), channel_axis=0)
         measured = self._measured[0]
         units = Units.of(self._planar, None, layout, measured.normalisation, "input")
-        steps: Any = Run(units, self.plan, measured).steps()
+        steps: Any = Run(units, self.plan, measured, None).steps()
         times = [time.perf_counter()]
         for step in range(_MOST_PROBE_STEPS):
             next(steps)

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from napari_msdip._fit.crops import CROP_SIDE, FINAL_PASSES, STEPS_PER_PASS, Crops
+from napari_msdip._fit.crops import (
+    CROP_SIDE,
+    FINAL_PASSES,
+    PASS_WORK,
+    STEPS_PER_PASS,
+    Crops,
+)
 from napari_msdip._fit.descent import descent_on
 from napari_msdip._fit.symmetry import SYMMETRIES, turned, turned_back
 from napari_msdip.devices import casting, limited_threads, memory_format
@@ -81,11 +87,14 @@ class Step:
         Total loss (eq. 2).
     average : Tensor
         ``(1, C, H, W)`` running average of the outputs; may change with the next step.
+    share : float
+        Of the fit's work that is done, about.
     """
 
     iteration: int
     loss: float
     average: Tensor
+    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +160,7 @@ def fit_scale(
     descend = descent_on(problem.target.device, network, steps.loss)
     share = _schedule(problem, options)
     value = math.nan
+    work = problem.iterations + steps.last
     for iteration in range(1, problem.iterations + 1):
         if should_stop():
             return Fit(steps.best(), iteration - 1, StopReason.CANCELLED)
@@ -166,7 +176,7 @@ def fit_scale(
             value = float(loss)
             steps.average_in(output, iteration)
             reason = steps.ended(network, iteration, value)
-        yield Step(iteration, value, steps.average)
+        yield Step(iteration, value, steps.average, iteration / work)
         if reason is not None:
             return Fit(steps.best(), iteration, reason)
     if isinstance(steps, _CropSteps):
@@ -175,7 +185,8 @@ def fit_scale(
                 return Fit(steps.best(), problem.iterations, StopReason.CANCELLED)
             with _computing(problem.target.device, precision, threads):
                 steps.look(network, 1 / (n + 1))
-            yield Step(problem.iterations, value, steps.average)
+            done = problem.iterations + steps.last * (n + 1) / FINAL_PASSES
+            yield Step(problem.iterations, value, steps.average, done / work)
     return Fit(steps.best(), problem.iterations, StopReason.ITERATIONS)
 
 
@@ -233,7 +244,15 @@ class _Inputs:
 
 
 class _Steps:
-    """Steps on an image, or on crops of it, whose outputs are averaged."""
+    """Steps on an image, or on crops of it, whose outputs are averaged.
+
+    Attributes
+    ----------
+    last : float
+        What is to be done after the last step, in steps.
+    """
+
+    last = 0.0
 
     def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
         self._decay = options.average
@@ -265,6 +284,8 @@ class _CropSteps(_Steps):
     def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
         super().__init__(_cropped(problem, rng), options, rng)
         self._whole = _Inputs(problem, options, rng)
+        crops = problem.crops * CROP_SIDE**2
+        self.last = FINAL_PASSES * PASS_WORK * problem.target[0, 0].numel() / crops
         self.average = torch.zeros_like(problem.target)
 
     def average_in(self, output: Tensor, iteration: int) -> None:

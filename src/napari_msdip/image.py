@@ -15,7 +15,7 @@ from napari_msdip.measured import Measured, Prepared
 from napari_msdip.options import Options
 from napari_msdip.pixels import Constants, checked_image
 from napari_msdip.plan import resolve
-from napari_msdip.run import Run
+from napari_msdip.run import Run, features_of
 from napari_msdip.steps import changed, drive
 
 if TYPE_CHECKING:
@@ -132,17 +132,19 @@ def iter_denoise_part(
     ``measured`` is what was measured on the whole image, ``warm_start`` comes from an
     image of the same size and options.
     """
-    ready = Prepared.of(image, channel_axis, options, equalise=measured is None)
+    ready = Prepared.of(image, channel_axis, options, is_part=measured is not None)
     if warm_start is not None:
         options = warm_start.adapted(options)
     planar = ready.planar
     plan = resolve(options, planar.shape[1:], ready.level, channels=len(planar))
-    # Only now, as a plan that cannot be made is refused before any long work.
+    # Only now, as a plan that cannot be made, or has no weights, is refused before any
+    # long work.
+    features = features_of(plan)
     found = measured or ready.measured
     # As it came, an image has its hot pixels still.
     given = None if options.remove_hot_pixels else ready.given
     units = Units.of(planar, given, ready.layout, found.normalisation, options.output_dtype)
-    return Run(units, plan, found, should_stop, warm_start).steps()
+    return Run(units, plan, found, features, should_stop, warm_start).steps()
 
 
 def with_constants(

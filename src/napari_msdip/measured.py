@@ -99,14 +99,14 @@ class Prepared:
         channel_axis: int | None,
         options: Options,
         *,
-        equalise: bool = True,
+        is_part: bool = False,
     ) -> Prepared:
         """Check an image and make it ready; the tiles of one are equalised with it."""
-        given, layout = checked_image(image, channel_axis)
+        given, layout = checked_image(image, channel_axis, is_part=is_part)
         planar = as_planar(given, layout)
         if options.remove_hot_pixels:
             planar = without_hot_pixels(planar)
-        if equalise:
+        if not is_part:
             planar, layout = equalised(planar, layout)
         return cls(given, planar, layout, estimate_sigma(planar, channel_axis=0))
 

@@ -121,7 +121,7 @@ class Options:
         int,
         Setting(
             "Seed",
-            "Same seed, CPU and versions: same result.",
+            "Same seed, CPU, threads, precision and versions: same result.",
             "General",
             0,
             2**31 - 1,
@@ -283,7 +283,7 @@ class Options:
         Setting(
             "Measure noise twice",
             "Half way through the finest scale, measure correlated noise again on what "
-            "has been removed so far.",
+            "has been removed so far. Not with held-out pixels.",
             "Input",
         ),
     ] = True
@@ -339,7 +339,7 @@ class Options:
     ] = None
     consistency_gain: Annotated[
         float,
-        Setting("Consistency gain", "Multiplies lambda.", "Loss", 0, 1e6),
+        Setting("Consistency gain", "Multiplies the adaptive lambda.", "Loss", 0, 1e6),
     ] = 10.0
     fixed_weight: Annotated[
         float | None,
@@ -403,7 +403,7 @@ class Options:
         int,
         Setting(
             "Patience",
-            "Iterations without improvement before a scale stops.",
+            "Iterations without improvement before a scale stops (settled: twice as many).",
             "Optimisation",
             1,
             10_000,

@@ -39,6 +39,8 @@ _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _ALIKE = 10.0
 # Squares of what lies within have room in float32.
 _SMALLEST_SPAN, _LARGEST_SPAN = 1e-17, 1e17
+# Of float64, in which offsets are added and subtracted, within an image's range.
+_LEAST_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,15 @@ def as_image(planes: Array, channel_axis: int | None) -> Array:
 
 
 def as_array(image: Any, name: str) -> Array:
-    """Return an image as an array, or raise ValueError if its rows differ in length."""
+    """Return an image as an array, or raise ValueError if its rows differ in length.
+
+    Or TypeError if some of it is masked, which arrays do not keep.
+    """
+    if np.ma.is_masked(image):
+        raise TypeError(
+            f"{name}: {np.count_nonzero(image.mask)} of {image.size} pixels are masked; "
+            f"give {name}.filled(value), with a value like those around them"
+        )
     try:
         return np.asarray(image)
     except ValueError as error:
@@ -301,11 +311,14 @@ def _check_finite(array: Array, name: str) -> None:
         )
 
 
-def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
+def checked_image(
+    image: Any, channel_axis: int | None, *, is_part: bool = False
+) -> tuple[Array, Layout]:
     """Return an image that can be denoised as an array with its layout.
 
     Parameters and errors are those of :func:`checked_array`, to which an image whose
-    sides are too short or whose range has no room in float32 adds a ValueError.
+    sides are too short or whose range has no room in float32 adds a ValueError. The
+    range of a part may be as small as it likes.
     """
     array, axis = checked_array(image, "image", channel_axis)
     sides = [side for index, side in enumerate(array.shape) if index != axis]
@@ -315,6 +328,8 @@ def checked_image(image: Any, channel_axis: int | None) -> tuple[Array, Layout]:
             f"{SMALLEST_SIDE} px{_axis_hint(array.shape, axis)}"
         )
     varying = Constants.of(array, axis).left_out(array)
+    if not is_part:
+        _check_span(varying)
     return array, Layout(array.dtype, axis, _offset(varying))
 
 
@@ -334,14 +349,25 @@ def _offset(array: Array) -> float:
     """Smallest value of types wider than float32's digits; other types need none."""
     if array.dtype.kind in "iu" and array.dtype.itemsize < _FLOAT32.itemsize:
         return 0.0
+    wide = array.dtype.kind in "iu" or array.dtype.itemsize > _FLOAT32.itemsize
+    return float(array.min()) if wide else 0.0
+
+
+def _check_span(array: Array) -> None:
+    """Raise ValueError if the engine cannot tell an image's values apart, or hold them."""
     low, high = float(array.min()), float(array.max())
     if low < high and not _SMALLEST_SPAN <= high - low <= _LARGEST_SPAN:
         raise ValueError(
             f"image: values from {low:g} to {high:g}; their distance must lie between "
             f"{_SMALLEST_SPAN:g} and {_LARGEST_SPAN:g}: scale them first"
         )
-    wide = array.dtype.kind in "iu" or array.dtype.itemsize > _FLOAT32.itemsize
-    return low if wide else 0.0
+    step = float(np.spacing(max(-low, high)))
+    span = int(array.max()) - int(array.min()) if array.dtype.kind in "iu" else 0
+    if step > 1 and 0 < span < _LEAST_STEPS * step:
+        raise ValueError(
+            f"image: integers from {array.min()} to {array.max()}, which float64 cannot "
+            "tell apart so far from 0; subtract the smallest first"
+        )
 
 
 def as_planar(array: Array, layout: Layout) -> Planar:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip import devices
-from napari_msdip._fit.crops import CROP_SIDE, FINAL_PASSES, STEPS_PER_PASS
+from napari_msdip._fit.crops import CROP_SIDE, FINAL_PASSES, PASS_WORK, STEPS_PER_PASS
 from napari_msdip.generator import usable_depth
 from napari_msdip.options import Options
 from napari_msdip.pixels import SMALLEST_SIDE
@@ -24,8 +24,6 @@ _SMALLEST_FOLDED = 4
 # A scale is fitted on crops if it has more than this many times the pixels of a step: a
 # smaller one would hardly gain anything.
 _LARGE = 2
-# What passing an image through a generator costs of a step on it.
-_PASS = 1 / 3
 # What refining a pixel costs, in pixels of steps.
 _REFINING = 48.0
 # What starting a step costs, in pixels: on a fast GPU it is most of a small step, on a
@@ -65,7 +63,7 @@ class ScalePlan:
         steps = float(self.iterations * self.step_pixels)
         if self.crops:
             passes = FINAL_PASSES + self.iterations / STEPS_PER_PASS
-            steps += _PASS * passes * self.shape[0] * self.shape[1]
+            steps += PASS_WORK * passes * self.shape[0] * self.shape[1]
         return steps
 
 
@@ -109,11 +107,13 @@ class Plan:
     def widths(self) -> tuple[int, ...]:
         """Channels of the generator at each depth, finest first, at every scale.
 
-        Those of the options' widths that the coarsest scale has room for.
+        Those of the options' widths that the coarsest scale has room for, and crops if
+        what lies beyond them is reflected.
         """
-        wanted = self.options.widths
-        depth = usable_depth(self.scales[-1].shape, len(wanted), self.options.fold)
-        return wanted[:depth]
+        wanted, room = self.options.widths, self.scales[-1].shape
+        if self.options.padding == "reflection" and any(s.crops for s in self.scales):
+            room = (min(CROP_SIDE, *room),) * 2
+        return wanted[: usable_depth(room, len(wanted), self.options.fold)]
 
     @property
     def works(self) -> tuple[float, ...]:

@@ -43,11 +43,10 @@ from napari_msdip.vgg_weights import load_vgg16
 if TYPE_CHECKING:
     from napari_msdip._run.units import Units
     from napari_msdip.measured import Measured
-    from napari_msdip.options import Options
     from napari_msdip.plan import Plan
     from napari_msdip.warm_start import WarmStart
 
-__all__ = ["Run"]
+__all__ = ["Run", "features_of"]
 
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
@@ -75,6 +74,8 @@ class Run:
         Concrete settings.
     measured : Measured
         Range and noise.
+    features : callable or None
+        phi of eq. 3; None compares pixels.
     should_stop : callable or None
         Asked before every step.
     warm_start : WarmStart or None
@@ -84,16 +85,13 @@ class Run:
     units: Units
     plan: Plan
     measured: Measured
+    features: Callable[[Tensor], Tensor] | None
     should_stop: ShouldStop | None = None
     warm_start: WarmStart | None = None
     _started: float = field(default=0.0, init=False)
     _shown: float = field(default=0.0, init=False)
     _loss: float = field(default=0.0, init=False)
     _levels: Tensor | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        options = self.plan.options
-        self._features = _features(options, len(self.plan.scales), self.plan.device)
 
     def steps(self) -> Generator[Progress, None, Result]:
         """Fit scale after scale, then fuse."""
@@ -151,8 +149,10 @@ class Run:
     @property
     def _measures_again(self) -> bool:
         """Whether the noise is measured a second time, by what a first part removed."""
-        wanted = self.plan.options.remeasure and bool(self.plan.options.recorruption)
-        return wanted and not self.measured.noise.is_certain
+        options = self.plan.options
+        # Pixels held out of the second part would be ones that the first was fitted to.
+        possible = bool(options.recorruption) and options.stopping != "held-out"
+        return options.remeasure and possible and not self.measured.noise.is_certain
 
     def _fit_twice(
         self,
@@ -225,9 +225,9 @@ class Run:
         )
 
         def progress(step: Step) -> Progress:
-            iteration = done + step.iteration
-            share = iteration / (done + problem.iterations + left)
-            return self._progress(n, iteration, share, step=step)
+            reached = done + step.share * problem.iterations
+            share = reached / (done + problem.iterations + left)
+            return self._progress(n, done + step.iteration, share, step=step)
 
         fit = yield from changed(steps, progress)
         kept = copy.deepcopy(network) if self._weighs_risk else None
@@ -296,7 +296,7 @@ class Run:
         if coarser is None or self.plan.options.consistency == "none":
             return None
         relative = self.plan.options.consistency == "vgg16"
-        return ScaleConsistency(coarser, self._features, relative=relative)
+        return ScaleConsistency(coarser, self.features, relative=relative)
 
     def _weight(self, n: int, sigma: float) -> float:
         options = self.plan.options
@@ -467,15 +467,20 @@ class Run:
         )
 
 
-def _features(
-    options: Options, n_scales: int, device: str
-) -> Callable[[Tensor], Tensor] | None:
-    """Return phi of eq. 3, found before any long work, or None to compare pixels."""
-    if n_scales == 1:
+def features_of(plan: Plan) -> Callable[[Tensor], Tensor] | None:
+    """Return phi of eq. 3, or None to compare pixels.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If VGG-16 is wanted and its weights are neither here nor to be had.
+    """
+    options = plan.options
+    if len(plan.scales) == 1:
         return None
     if options.consistency == "vgg16":
         weights = load_vgg16(options.vgg_weights)
-        return _placed(Vgg16Features(weights, options.feature_layer), device)
+        return _placed(Vgg16Features(weights, options.feature_layer), plan.device)
     if options.consistency == "offline":
         return DerivativeBank()
     return None

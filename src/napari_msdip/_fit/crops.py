@@ -16,13 +16,15 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CROP_SIDE", "FINAL_PASSES", "STEPS_PER_PASS", "Crops"]
+__all__ = ["CROP_SIDE", "FINAL_PASSES", "PASS_WORK", "STEPS_PER_PASS", "Crops"]
 
 CROP_SIDE = 64
 # Steps after which the whole image is passed through the generator, for a preview, and
 # passes in the end, whose average is the result.
 STEPS_PER_PASS = 25
 FINAL_PASSES = 16
+# What passing an image through a generator costs of a step on it.
+PASS_WORK = 1 / 3
 # Half of the crops are of the eighth of the image that holds most.
 _BUSY = 1 / 8
 
