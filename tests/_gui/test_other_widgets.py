@@ -163,6 +163,26 @@ def test_the_scales_of_the_last_run_are_fused(viewer, engine, click, qtbot):
     assert fused.metadata["napari_msdip"]["role"] == "ensemble"
 
 
+def test_the_fused_layer_lies_above_its_scales_and_below_other_layers(
+    viewer, engine, click, qtbot
+):
+    layer = viewer.add_image(cells(), name="cells")
+    entries = denoise_layer(layer, scales=True, engine=engine)
+    for data, state, _ in reversed(entries):
+        viewer.add_image(data, **state)
+    made = [each.name for each in viewer.layers]
+    viewer.add_labels(np.zeros((40, 51), int), name="labels")
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    click(widget.button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == len(made) + 2, timeout=5000)
+    assert [each.name for each in viewer.layers] == [
+        *made,
+        "cells · MS-DIP · fused",
+        "labels",
+    ]
+
+
 def test_what_was_fused_does_not_add_up_with_the_fused_layer(viewer, engine, click, qtbot):
     viewer.add_image(cells((3, 40, 51)), name="stack", blending="additive")
     denoised_slices(viewer, engine, click, qtbot, 0)

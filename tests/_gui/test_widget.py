@@ -123,6 +123,34 @@ def test_a_run_adds_every_scale_and_the_result(viewer, dock, click, idle, engine
     assert "Done" in widget.status.value
 
 
+def test_a_result_lies_above_its_source_and_below_other_channels_and_labels(
+    viewer, dock, click, idle
+):
+    viewer.add_image(cells((2, 40, 51)), channel_axis=0, name=["red", "green"])
+    viewer.add_labels(np.zeros((40, 51), int), name="labels")
+    widget = dock()
+    widget.picker.image.value = viewer.layers["red"]
+    click(widget.button)
+    idle(widget)
+    made = [
+        "red · MS-DIP · scale 2 (10×13)",
+        "red · MS-DIP · scale 1 (20×26)",
+        "red · MS-DIP · scale 0 (40×51)",
+        "red · MS-DIP",
+    ]
+    assert names(viewer) == ["red", *made, "green", "labels"]
+    widget.scale_layers.value = False
+    widget.picker.image.value = viewer.layers["red · MS-DIP"]
+    click(widget.button)
+    idle(widget)
+    made.append("red · MS-DIP · MS-DIP")
+    assert names(viewer) == ["red", *made, "green", "labels"]
+    widget.picker.image.value = viewer.layers["red"]
+    click(widget.button)
+    idle(widget)
+    assert names(viewer) == ["red", *made, "red · MS-DIP [1]", "green", "labels"]
+
+
 def test_scale_layers_can_be_switched_off(viewer, dock, click, idle, engine):
     data = cells()
     viewer.add_image(data, name="cells")

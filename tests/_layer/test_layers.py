@@ -11,6 +11,7 @@ from napari_msdip._layer.layers import (
     Source,
     full_resolution_data,
     image_tuple,
+    index_above,
     move,
     scale_name,
 )
@@ -178,6 +179,33 @@ def test_a_multiscale_layer_gives_its_finest_level():
     assert full_resolution_data(layer) is levels[0]
     entry = image_tuple(source_of(layer), levels[0], name="out", box=())
     assert not Layer.create(*entry).multiscale
+
+
+def named(name, source=None):
+    metadata = {} if source is None else {"napari_msdip": {"source": source}}
+    return Image(np.zeros((2, 2)), name=name, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("above", "index"),
+    [
+        ([], 2),
+        ([named("other")], 2),
+        ([named("old", "cells")], 3),
+        ([named("old", "cells"), named("older still", "old"), named("other")], 4),
+        ([named("other"), named("old", "cells")], 2),
+        ([named("of another", "other")], 2),
+    ],
+)
+def test_a_new_layer_belongs_right_above_what_comes_from_the_same_source(above, index):
+    cells = named("cells")
+    layers = [named("below"), cells, *above]
+    assert index_above(layers, [cells], ["cells"]) == index
+
+
+def test_a_new_layer_whose_source_is_gone_belongs_on_top():
+    layers = [named("one"), named("two")]
+    assert index_above(layers, [named("cells")], ["cells"]) == 2
 
 
 def test_names_sort_as_the_scales_do():

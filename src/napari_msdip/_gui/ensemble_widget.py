@@ -26,6 +26,7 @@ from napari_msdip._layer.layers import (
     adding_to,
     full_resolution_data,
     image_tuple,
+    index_above,
     original_name,
     result_name,
 )
@@ -126,15 +127,16 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
             self.status.value = answer.advised(_ADVICE)
             return
         fusion, image = answer
-        if fusion.finest not in self._viewer.layers:
+        layers = self._viewer.layers
+        if fusion.layers[0] not in layers:
             self.status.value = "The finest layer was removed meanwhile."
             return
-        for other in fusion.adding_to(self._viewer.layers):
+        for other in fusion.adding_to(layers):
             other.visible = False
         layer = Layer.create(*fusion.layer(image))
         if fusion.source.contrast_limits_range is not None:
             layer.contrast_limits_range = fusion.source.contrast_limits_range
-        self._viewer.add_layer(layer)
+        layers.insert(index_above(layers, fusion.layers, fusion.sources), layer)
         self.status.value = f"Fused {len(fusion.images)} scales."
 
     def reset_choices(self, *_: Any) -> None:
@@ -158,7 +160,7 @@ def _default(name: str) -> Any:
 class _Fusion:
     """What to fuse: layers sorted by size, finest first."""
 
-    finest: Image
+    layers: tuple[Image, ...]
     source: Source
     names: tuple[str, ...]
     images: tuple[Any, ...]
@@ -201,7 +203,7 @@ class _Fusion:
                     "whose edges lie on each other, or set their scale and translate so"
                 )
         return cls(
-            finest=order[0],
+            layers=tuple(order),
             source=Source.of(order[0], axes[order[0]]),
             names=tuple(layer.name for layer in order),
             images=tuple(_without_opacity(layer) for layer in order),
@@ -228,7 +230,12 @@ class _Fusion:
         """Return the layers that the fused one would wrongly add up with."""
         blending = self.source.state["blending"]
         box = tuple(map(tuple, self._origin["box"])) if "box" in self._origin else None
-        return adding_to(layers, blending, (self._origin["source"], *self.names), box)
+        return adding_to(layers, blending, self.sources, box)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the layers that the fused one is made from."""
+        return (self._origin["source"], *self.names)
 
     @property
     def _origin(self) -> dict[str, Any]:

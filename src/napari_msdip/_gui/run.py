@@ -31,6 +31,7 @@ from napari_msdip._layer.layers import (
     Source,
     adding_to,
     image_tuple,
+    index_above,
     move,
     result_name,
     scale_name,
@@ -346,14 +347,15 @@ class Run:
         return layer
 
     def _add(self, layer: Layer) -> None:
-        """Add a layer and leave the selection alone.
+        """Add a layer above its source and leave the selection alone.
 
         napari selects what is added, which takes the brush from a person who paints
         labels meanwhile, and has a dock opened later offer the result for denoising.
         """
         selection = self._viewer.layers.selection
         chosen = [unwrapped(each) for each in selection]
-        self._viewer.add_layer(layer)
+        layers = self._viewer.layers
+        layers.insert(index_above(layers, [self.layer], [self._source().name]), layer)
         if len(chosen) == 1:
             selection.active = chosen[0]
         else:

@@ -24,6 +24,7 @@ __all__ = [
     "adding_to",
     "full_resolution_data",
     "image_tuple",
+    "index_above",
     "move",
     "original_name",
     "result_name",
@@ -203,6 +204,39 @@ def _shows(layer: Any, sources: Collection[str], box: Box | None) -> bool:
         return True
     pairs = zip(box, other, strict=True)
     return all(max(a[0], b[0]) < min(a[1], b[1]) for a, b in pairs)
+
+
+def index_above(
+    layers: Sequence[Any], parents: Collection[Any], sources: Collection[str]
+) -> int:
+    """Return where in the list of layers a new one belongs.
+
+    At its end the new one would cover other channels and labels.
+
+    Parameters
+    ----------
+    layers : sequence of napari.layers.Layer
+        The layers that there are, the lowest first.
+    parents : collection of napari.layers.Layer
+        Those that the new one is made from.
+    sources : collection of str
+        Names that what was made from the same layers gives as its source.
+
+    Returns
+    -------
+    int
+        The place right above the parents and what lies on them and was made from them;
+        the end if no parent is left.
+    """
+    places = (n for n, layer in enumerate(layers, start=1) if layer in parents)
+    index = max(places, default=len(layers))
+    family = set(sources)
+    for layer in layers[index:]:
+        if layer.metadata.get(METADATA_KEY, {}).get("source") not in family:
+            break
+        family.add(layer.name)
+        index += 1
+    return index
 
 
 def move(layer: Any, state: Mapping[str, Any]) -> None:
