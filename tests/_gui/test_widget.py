@@ -1092,6 +1092,46 @@ def test_in_three_dimensions_the_current_slice_is_where_the_slider_was(viewer, d
     idle(widget)
 
 
+@pytest.mark.parametrize("place", [(12, 0), (0, 2.4)], ids=["below", "above"])
+def test_a_slider_beside_the_layer_chooses_no_slice_of_it(
+    viewer, dock, click, qtbot, idle, place
+):
+    """What napari does not draw is no current slice."""
+    first, scale = place
+    viewer.add_image(cells((16, 40, 51)), name="long")
+    short = viewer.add_image(cells((3, 40, 51)), name="short", translate=(first, 0, 0))
+    short.scale = (scale or 1, 1, 1)
+    widget = dock()
+    assert widget.picker.layer == short
+    on_screen = []
+    for step in range(16):
+        viewer.dims.set_current_step(0, step)
+        on_screen.append(widget.button.enabled)
+        assert on_screen[-1] is not short.__wrapped__._slice.empty
+    assert any(on_screen)
+    viewer.dims.set_current_step(0, 15 if scale else 2)
+    assert "short has no slice at this slider position" in widget.forecast.value
+    assert "it has 0 to 2" in widget.forecast.value
+    widget.run()
+    assert widget.state is State.IDLE
+    assert len(viewer.layers) == 2
+    assert widget.slices.native.isVisibleTo(widget.native)
+    widget.slices.value = "whole stack"
+    assert widget.button.enabled
+    idle(widget)
+
+
+def test_the_forecast_names_the_slice(viewer, dock, qtbot, idle):
+    viewer.add_image(cells((2, 6, 40, 51)), name="stack")
+    widget = dock()
+    viewer.dims.set_current_step((0, 1), (1, 4))
+    qtbot.waitUntil(lambda: "(T 1, Z 4)" in widget.forecast.value, timeout=5000)
+    widget.slices.value = "whole stack"
+    qtbot.waitUntil(lambda: "12 slices" in widget.forecast.value, timeout=5000)
+    assert "(T" not in widget.forecast.value
+    idle(widget)
+
+
 def test_a_whole_stack_fills_slice_by_slice(viewer, dock, held, idle, engine, qtbot):
     data = cells((4, 40, 51))
     viewer.add_image(data, name="stack")

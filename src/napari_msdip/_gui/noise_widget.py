@@ -106,10 +106,5 @@ def _measure(job: Job, engine: Engine) -> tuple[Job, float, float]:
 
 def _place(job: Job) -> str:
     """Return which image was measured, such as ``"nuclei (Z 5)"``."""
-    axes = job.source.axes
-    planes = [
-        f"{axes.letters[axis]} {start}"
-        for axis, (start, _) in zip(axes.plane_axes, job.box, strict=True)
-    ]
     name = text.short(job.source.name)
-    return f"{name} ({', '.join(planes)})" if planes else name
+    return f"{name} ({text.first_plane(job)})" if job.box else name

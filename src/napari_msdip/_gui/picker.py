@@ -10,6 +10,7 @@ from napari.layers import Image
 from psygnal import Signal
 
 from napari_msdip._gui.layout import WheelGuard, let_shrink
+from napari_msdip._layer import text
 from napari_msdip._layer.axes import Axes, Box, guess_axes, parse_axes
 from napari_msdip._layer.layers import METADATA_KEY, Source, full_resolution_data
 
@@ -189,15 +190,21 @@ class LayerPicker(Container):  # type: ignore[type-arg]
         Raises
         ------
         ValueError
-            If there is no layer, or the letters do not describe it.
+            If there is no layer, the letters do not describe it, or a slider stands
+            beside it.
         """
         axes = self.axes()
         position = _position(self.image.value, self._viewer.dims.point)
-        starts = (
-            min(max(round(position[axis]), 0), axes.shape[axis] - 1)
-            for axis in axes.plane_axes
-        )
-        return tuple((start, start + 1) for start in starts)
+        # As napari rounds, so that half a slice beside the layer still shows its end.
+        starts = {axis: round(position[axis]) for axis in axes.plane_axes}
+        for axis, start in starts.items():
+            if not 0 <= start < axes.shape[axis]:
+                raise ValueError(
+                    f"{text.short(self.image.value.name)} has no slice at this slider "
+                    f"position ({axes.letters[axis]} {start}; it has 0 to "
+                    f"{axes.shape[axis] - 1}): move the slider into it"
+                )
+        return tuple((start, start + 1) for start in starts.values())
 
     def _on_image(self) -> None:
         self._by_hand, self._typed = True, False

@@ -257,12 +257,13 @@ class DenoiseWidget(Container):  # type: ignore[type-arg]
         """Derive every control from the state and the form."""
         state = self.state
         idle = state is State.IDLE
+        job, stack, problem = None, False, ""
         try:
+            # By itself: what a wrong slice is corrected with must stay.
+            stack = bool(self.picker.axes().plane_axes)
             job = self._job()
-            problem = ""
         except (ValueError, TypeError) as error:
-            job, problem = None, str(error)
-        stack = job is not None and bool(job.box)
+            problem = str(error)
         self._settings.enabled = idle
         self.slices.visible = stack
         self._ranges.visible = stack and self.slices.value == _RANGE

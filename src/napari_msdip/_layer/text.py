@@ -20,6 +20,7 @@ __all__ = [
     "advised",
     "brief",
     "explain",
+    "first_plane",
     "forecast",
     "outcome",
     "running",
@@ -51,17 +52,28 @@ def short(name: str) -> str:
     return f"{name[:half]}…{name[-half:]}"
 
 
+def first_plane(job: Job) -> str:
+    """Return which plane of a stack is the first to denoise, such as ``"T 0, Z 5"``."""
+    axes = job.source.axes
+    return ", ".join(
+        f"{axes.letters[axis]} {start}"
+        for axis, (start, _) in zip(axes.plane_axes, job.box, strict=True)
+    )
+
+
 def forecast(job: Job, sigma: float, cost: Cost) -> str:
     """Return what is known about a run before it starts."""
     scales = ", ".join(size(level.shape) for level in cost.scales)
     count = len(cost.scales)
-    slices = result = ""
+    where = slices = result = ""
     if job.n_planes > 1:
         slices = f" for {job.n_planes} slices"
         # Said apart: the device may have memory of its own.
         result = f", and {memory(job.result_bytes)} for the result"
+    elif job.box:
+        where = f" ({first_plane(job)})"
     return (
-        f"Noise level σ ≈ {sigma:.3g}\n"
+        f"Noise level σ ≈ {sigma:.3g}{where}\n"
         f"{count} {'scale' if count == 1 else 'scales'}: {scales}\n"
         f"About {duration(cost.seconds * job.n_planes)}{slices} and "
         f"{memory(cost.memory_bytes)} on {cost.device}{result}"
