@@ -188,6 +188,38 @@ def test_more_slices_than_memory_holds_are_refused(engine):
     assert job_on(data, "ZYX", ((3, 5),)).buffer().shape == (2, 4096, 4096)
 
 
+@pytest.mark.parametrize("letters", ["YX", "ZYX"])
+def test_an_image_larger_than_memory_is_refused_before_it_is_read(engine, letters):
+    class Unread:
+        shape = (9, 10**6, 10**6)[-len(letters) :]
+        dtype = np.dtype(np.uint16)
+        ndim = len(shape)
+
+        def __getitem__(self, index):
+            raise AssertionError("read")
+
+    small = job_on(np.zeros((9, 8, 8)[-len(letters) :], np.uint16), letters)
+    axes = parse_axes(letters, Unread.shape)
+    large = dataclasses.replace(
+        small,
+        data=Unread(),
+        source=dataclasses.replace(small.source, axes=axes),
+        box=((2, 3),) * len(axes.plane_axes),
+    )
+    with pytest.raises(ValueError, match=r"1000000 × 1000000 pixels .* crop the layer"):
+        forecast(large, engine)
+
+
+def test_an_image_that_has_room_to_be_measured_is_read(monkeypatch):
+    data = RANDOM.integers(0, 255, (100, 100, 4)).astype(np.uint8)
+    job = job_on(data, "YXC", rgb=True)
+    monkeypatch.setattr(devices, "available_memory", lambda device: 30_000 * 20)
+    np.testing.assert_array_equal(job.image(), data[..., :3])
+    monkeypatch.setattr(devices, "available_memory", lambda device: 30_000 * 10)
+    with pytest.raises(ValueError, match="close other programs"):
+        job.image()
+
+
 def test_a_stack_has_the_memory_that_the_engine_has(monkeypatch):
     job = job_on(np.zeros((3, 8, 9)), "ZYX")
     monkeypatch.setattr(devices, "available_memory", lambda device: job.result_bytes - 1)

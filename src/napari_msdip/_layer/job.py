@@ -42,6 +42,9 @@ Array = npt.NDArray[Any]
 
 _log = logging.getLogger(__name__)
 
+_MEASURING_BYTES = 15
+"""Memory that looking through an image takes for each value: far less than denoising."""
+
 _IMPORTS = {"np.": "import numpy as np", "da.": "import dask.array as da"}
 
 
@@ -150,10 +153,12 @@ class Job:
         Raises
         ------
         TypeError, ValueError
-            If it holds what cannot be measured or denoised. Said here, as the engine
-            speaks of arrays, and each of its functions in other words.
+            If it holds what cannot be measured or denoised, or would fill the memory.
+            Said here, as the engine speaks of arrays, and each of its functions in other
+            words.
         """
         check_dtype(self.data, "The layer")
+        self._check_image_room()
         image = np.asarray(self.data[self._first_plane(slice(None, 3))])
         check_finite(image, "The image")
         return image
@@ -171,6 +176,20 @@ class Job:
         if self.n_planes > 1:
             self._check_room()
         return np.zeros(self._result_shape, self._result_dtype)
+
+    def _check_image_room(self) -> None:
+        from napari_msdip.devices import available_memory
+
+        height, width = self.source.axes.image_shape
+        values = height * width * self.channels
+        needed = values * (np.dtype(self.data.dtype).itemsize + _MEASURING_BYTES)
+        free = available_memory("cpu")
+        if needed > free:
+            raise ValueError(
+                f"{height} × {width} pixels need {memory(needed)} to be read and "
+                f"measured, and {memory(free)} are free: crop the layer first, or close "
+                "other programs"
+            )
 
     def _check_room(self) -> None:
         from napari_msdip.devices import available_memory
