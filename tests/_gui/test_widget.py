@@ -306,6 +306,17 @@ def test_an_rgb_image_stays_rgb(viewer, dock, click, idle, engine):
     assert engine.calls[0]["channel"] == -1
 
 
+def test_an_rgb_image_that_would_turn_white_is_refused_before_the_run(viewer, dock, idle):
+    viewer.add_image(cells((40, 51, 3), np.uint8), name="cells", rgb=True)
+    widget = dock()
+    widget.form.field("output_dtype").value = "float32"
+    assert "choose 'input'" in widget.forecast.value
+    assert not widget.button.enabled
+    widget.form.field("output_dtype").value = "input"
+    assert widget.button.enabled
+    idle(widget)
+
+
 def test_opacity_comes_through_a_run_without_scale_layers(viewer, dock, click, idle):
     data = cells((40, 51, 4), np.uint8)
     viewer.add_image(data, rgb=True, name="photo")

@@ -188,6 +188,17 @@ def test_more_slices_than_memory_holds_are_refused(engine):
     assert job_on(data, "ZYX", ((3, 5),)).buffer().shape == (2, 4096, 4096)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colours_do_not_become_a_type_that_napari_shows_as_white(dtype):
+    data = np.full((8, 9, 3), 200, dtype)
+    shares = Options(output_dtype="float32")
+    with pytest.raises(ValueError, match=r"output_dtype='float32': .* choose 'input'"):
+        job_on(data, "YXC", options=shares, rgb=True)
+    assert job_on(data, "YXC", rgb=True).result_bytes == data.nbytes
+    assert job_on(data, "YXC", options=shares).channels == 3
+    assert job_on(data / np.float32(255), "YXC", options=shares, rgb=True).channels == 3
+
+
 @pytest.mark.parametrize("letters", ["YX", "ZYX"])
 def test_an_image_larger_than_memory_is_refused_before_it_is_read(engine, letters):
     class Unread:

@@ -107,6 +107,11 @@ class Job:
         Python expression for ``data``.
     run_id : str
         Tells the layers of this run from those of others.
+
+    Raises
+    ------
+    ValueError
+        If napari cannot show the result as it shows the layer.
     """
 
     data: Any
@@ -115,6 +120,16 @@ class Job:
     options: Options
     data_code: str = "image"
     run_id: str = field(default_factory=lambda: uuid4().hex)
+
+    def __post_init__(self) -> None:
+        """Refuse colours of a type that napari shows as white."""
+        integers = np.dtype(self.data.dtype).kind in "iu"
+        if self.source.rgb and integers and self._result_dtype.kind == "f":
+            raise ValueError(
+                f"output_dtype={self.options.output_dtype!r}: napari takes colours in "
+                "floating point for shares of one, and those of this layer of "
+                f"{self.data.dtype} would all be white; choose 'input'"
+            )
 
     @property
     def n_planes(self) -> int:
