@@ -6,9 +6,11 @@ Takes a layer and returns layer data; needs no viewer and starts no thread.
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, SupportsIndex
 
+from napari_msdip._layer import text
 from napari_msdip._layer.axes import Axes, Box, as_box, guess_axes, parse_axes
 from napari_msdip._layer.engine import Engine
 from napari_msdip._layer.job import Finished, Job, scale_provenance
@@ -20,6 +22,7 @@ from napari_msdip._layer.layers import (
     result_name,
     scale_name,
 )
+from napari_msdip.events import Status
 from napari_msdip.steps import drive, never
 
 if TYPE_CHECKING:
@@ -79,7 +82,12 @@ def denoise_layer(
     Raises
     ------
     TypeError, ValueError
-        If an argument cannot be right, before any long work.
+        If an argument cannot be right, before any long work, or if every plane failed.
+
+    Warns
+    -----
+    UserWarning
+        If some planes failed: which, and why. They are returned as they were.
     """
     from napari_msdip.image import as_options
 
@@ -100,6 +108,8 @@ def denoise_layer(
     )
     steps = job.run(engine or Engine(), job.buffer(), should_stop or never)
     finished = drive(steps, on_progress)
+    if finished.failed:
+        _report_failures(job, finished)
     if not finished.n_done:
         return []
     result = image_tuple(
@@ -124,6 +134,14 @@ def _check(layer: object) -> None:
     layer = getattr(layer, "__wrapped__", layer)
     if not isinstance(layer, Image):
         raise TypeError(f"layer is of type {type(layer).__name__}: give an Image layer")
+
+
+def _report_failures(job: Job, finished: Finished) -> None:
+    """Say which planes failed, as an error if nothing came of the run."""
+    outcome = text.outcome(job, finished)
+    if not finished.n_done and finished.status is not Status.CANCELLED:
+        raise ValueError(outcome)
+    warnings.warn(outcome, stacklevel=3)
 
 
 def _scales(job: Job, finished: Finished) -> list[LayerTuple]:

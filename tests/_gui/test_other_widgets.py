@@ -539,6 +539,34 @@ def test_denoise_layer_returns_nothing_if_stopped_before_the_first_step(engine):
     assert denoise_layer(Image(cells()), should_stop=lambda: True, engine=engine) == []
 
 
+def test_denoise_layer_warns_of_planes_that_failed(engine):
+    engine.bad = {1: "1 of 2040 pixels are NaN"}
+    data = cells((3, 40, 51))
+    with pytest.warns(UserWarning, match=r"\(slice 1\): 1 of 2040 pixels") as warned:
+        ((result, *_),) = denoise_layer(Image(data), engine=engine)
+    assert warned[0].filename == __file__
+    np.testing.assert_array_equal(result[1], data[1])
+    np.testing.assert_array_equal(result[2], engine.denoised(data[2]))
+
+
+def test_denoise_layer_refuses_a_stack_of_which_every_plane_failed(engine):
+    engine.bad = dict.fromkeys(range(3), "2040 of 2040 pixels are NaN")
+    with pytest.raises(ValueError, match=r"Nothing was denoised \(slice 0, 1, 2\): 2040"):
+        denoise_layer(Image(cells((3, 40, 51))), engine=engine)
+
+
+def test_denoise_layer_warns_of_failures_before_it_was_stopped(engine):
+    engine.bad = {0: "1 of 2040 pixels are NaN"}
+    seen = []
+    with pytest.warns(UserWarning, match="Cancelled before anything was denoised"):
+        assert not denoise_layer(
+            Image(cells((3, 40, 51))),
+            on_progress=seen.append,
+            should_stop=lambda: bool(seen),
+            engine=engine,
+        )
+
+
 def test_denoise_layer_tells_its_progress(engine):
     seen = []
     denoise_layer(Image(cells()), on_progress=seen.append, engine=engine)
