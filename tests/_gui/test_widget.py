@@ -513,6 +513,26 @@ def test_a_second_result_does_not_add_up_with_the_first(
     assert shown() == ["other", "cells · MS-DIP [1]"]
 
 
+@pytest.mark.parametrize(
+    ("blending", "slices", "said"),
+    [
+        ("additive", "current slice", True),
+        ("additive", "whole stack", False),
+        ("translucent", "current slice", False),
+    ],
+)
+def test_a_run_says_if_it_hides_slices_that_it_did_not_denoise(
+    viewer, dock, click, idle, blending, slices, said
+):
+    viewer.add_image(cells((3, 40, 51)), name="stack", blending=blending)
+    widget = dock()
+    widget.slices.value = slices
+    click(widget.button)
+    idle(widget)
+    words = "The original is hidden, its other slices too; its eye shows it."
+    assert (words in widget.status.value) == said
+
+
 def test_results_of_other_slices_stay_in_view(viewer, dock, click, idle):
     viewer.add_image(cells((3, 40, 51)), name="stack", blending="additive")
     widget = dock()

@@ -128,7 +128,9 @@ def brief(name: str, progress: Progress) -> str:
     return f"{short(name)}: {', '.join(parts)}"
 
 
-def outcome(job: Job, finished: Finished, *, drafts: bool = False) -> str:
+def outcome(
+    job: Job, finished: Finished, *, drafts: bool = False, hidden: bool = False
+) -> str:
     """Return how a run ended.
 
     Parameters
@@ -139,6 +141,8 @@ def outcome(job: Job, finished: Finished, *, drafts: bool = False) -> str:
         What came of it.
     drafts : bool
         Whether a layer is left that shows a fit on its way.
+    hidden : bool
+        Whether the layer denoised is hidden for the result.
     """
     cancelled = finished.status is Status.CANCELLED
     if finished.n_done == 0:
@@ -148,21 +152,31 @@ def outcome(job: Job, finished: Finished, *, drafts: bool = False) -> str:
         if drafts:
             return "Cancelled early: the layer kept is unfinished."
         return "Cancelled before there was anything to keep."
-    if job.n_planes > 1:
-        text = f"{finished.n_done} of {job.n_planes} slices in {duration(finished.seconds)}"
-        text = f"Cancelled: kept {text}." if cancelled else f"Done: {text}."
-        if finished.unreached:
-            text += (
-                f"\n{len(finished.unreached)} beside them were not reached and are as they "
-                f"were (slice {_some(finished.unreached)})."
-            )
-        if finished.failed:
-            text += (
-                f"\n{len(finished.failed)} could not be denoised and are as they were "
-                f"{_failures(finished)}"
-            )
-        return text
-    if cancelled:
+    kept = _kept_slices(job, finished) if job.n_planes > 1 else _kept_image(finished)
+    if hidden and finished.box != job.source.axes.whole():
+        kept += "\nThe original is hidden, its other slices too; its eye shows it."
+    return kept
+
+
+def _kept_slices(job: Job, finished: Finished) -> str:
+    text = f"{finished.n_done} of {job.n_planes} slices in {duration(finished.seconds)}"
+    cancelled = finished.status is Status.CANCELLED
+    text = f"Cancelled: kept {text}." if cancelled else f"Done: {text}."
+    if finished.unreached:
+        text += (
+            f"\n{len(finished.unreached)} beside them were not reached and are as they "
+            f"were (slice {_some(finished.unreached)})."
+        )
+    if finished.failed:
+        text += (
+            f"\n{len(finished.failed)} could not be denoised and are as they were "
+            f"{_failures(finished)}"
+        )
+    return text
+
+
+def _kept_image(finished: Finished) -> str:
+    if finished.status is Status.CANCELLED:
         return f"Cancelled after {duration(finished.seconds)}: kept the best image so far."
     trust = f"\nHow far to trust it: {finished.judgement}" if finished.judgement else ""
     return f"Done in {duration(finished.seconds)}.{trust}"
