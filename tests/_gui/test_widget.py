@@ -513,6 +513,19 @@ def test_a_second_result_does_not_add_up_with_the_first(
     assert shown() == ["other", "cells · MS-DIP [1]"]
 
 
+def test_results_do_not_add_up_after_their_source_was_renamed(viewer, dock, click, idle):
+    source = viewer.add_image(cells(), name="cells", blending="additive")
+    widget = dock()
+    widget.scale_layers.value = False
+    click(widget.button)
+    idle(widget)
+    source.name = "nuclei"
+    click(widget.button)
+    idle(widget)
+    assert names(viewer) == ["nuclei", "cells · MS-DIP", "nuclei · MS-DIP"]
+    assert [layer.visible for layer in viewer.layers] == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("blending", "slices", "said"),
     [

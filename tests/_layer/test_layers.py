@@ -7,14 +7,17 @@ import pytest
 from napari.layers import Image, Layer
 
 from napari_msdip._layer.axes import guess_axes, parse_axes
+from napari_msdip._layer.job import Job, draft_provenance
 from napari_msdip._layer.layers import (
     Source,
+    adding_to,
     full_resolution_data,
     image_tuple,
     index_above,
     move,
     scale_name,
 )
+from napari_msdip.options import Options
 
 AFFINE = np.array([[1.0, 0.1, 3.0], [0.0, 1.2, -2.0], [0.0, 0.0, 1.0]])
 
@@ -181,6 +184,10 @@ def test_a_multiscale_layer_gives_its_finest_level():
     assert not Layer.create(*entry).multiscale
 
 
+def job_on(layer):
+    return Job(layer.data, source_of(layer), (), Options())
+
+
 def named(name, source=None):
     metadata = {} if source is None else {"napari_msdip": {"source": source}}
     return Image(np.zeros((2, 2)), name=name, metadata=metadata)
@@ -201,6 +208,24 @@ def test_a_new_layer_belongs_right_above_what_comes_from_the_same_source(above, 
     cells = named("cells")
     layers = [named("below"), cells, *above]
     assert index_above(layers, [cells], ["cells"]) == index
+
+
+def test_what_was_made_from_a_layer_is_known_after_it_was_renamed():
+    cells = named("cells")
+    cells.blending = "additive"
+    made = Image(
+        np.zeros((2, 2)), metadata={"napari_msdip": draft_provenance(job_on(cells))}
+    )
+    cells.name = "nuclei"
+    layers = [cells, made, named("other")]
+    known_as = source_of(cells).known_as
+    assert adding_to(layers, "additive", known_as, ()) == [cells, made]
+    assert index_above(layers, [cells], known_as) == 2
+    first = made.metadata["napari_msdip"]
+    assert adding_to(layers, "additive", (first["source"], first["source_id"]), ()) == [
+        cells,
+        made,
+    ]
 
 
 def test_a_new_layer_whose_source_is_gone_belongs_on_top():

@@ -25,6 +25,7 @@ from napari_msdip._layer.layers import (
     Source,
     adding_to,
     full_resolution_data,
+    identity,
     image_tuple,
     index_above,
     original_name,
@@ -234,15 +235,19 @@ class _Fusion:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the layers that the fused one is made from."""
-        return (self._origin["source"], *self.names)
+        """Names and identities of the layers that the fused one is made from."""
+        origin = self._origin
+        scales = (*self.names, *map(identity, self.layers))
+        return origin["source"], origin["source_id"], *scales
 
     @property
     def _origin(self) -> dict[str, Any]:
         """What is known of the layer and the planes that the scales were made from."""
         made = self.source.metadata.get(METADATA_KEY, {})
-        return {"source": self.source.name} | {
-            key: made[key] for key in ("source", "run", "axes", "box") if key in made
+        return {"source": self.source.name, "source_id": self.source.identity} | {
+            key: made[key]
+            for key in ("source", "source_id", "run", "axes", "box")
+            if key in made
         }
 
     def layer(self, image: npt.NDArray[Any]) -> tuple[Any, dict[str, Any], str]:

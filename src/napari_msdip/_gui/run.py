@@ -335,9 +335,8 @@ class Run:
             limits = self._source().contrast_limits_range
             if limits is not None:
                 layer.contrast_limits_range = limits
-            others = self._viewer.layers
-            sources = (self._source().name,)
-            hidden = adding_to(others, state["blending"], sources, self.job.box)
+            others, known_as = self._viewer.layers, self._source().known_as
+            hidden = adding_to(others, state["blending"], known_as, self.job.box)
             self._hide(hidden)
             self._hidden += hidden
             self._add(layer)
@@ -356,7 +355,7 @@ class Run:
         selection = self._viewer.layers.selection
         chosen = [unwrapped(each) for each in selection]
         layers = self._viewer.layers
-        layers.insert(index_above(layers, [self.layer], [self._source().name]), layer)
+        layers.insert(index_above(layers, [self.layer], self._source().known_as), layer)
         if len(chosen) == 1:
             selection.active = chosen[0]
         else:

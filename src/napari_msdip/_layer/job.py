@@ -501,6 +501,7 @@ def _origin(job: Job, box: Box) -> dict[str, Any]:
     """Return which run of which planes a layer comes from, as plain JSON types."""
     return {
         "source": job.source.name,
+        "source_id": job.source.identity,
         "run": job.run_id,
         "axes": job.source.axes.letters,
         "box": [list(extent) for extent in box],

@@ -23,6 +23,7 @@ __all__ = [
     "Source",
     "adding_to",
     "full_resolution_data",
+    "identity",
     "image_tuple",
     "index_above",
     "move",
@@ -66,6 +67,8 @@ class Source:
     ----------
     name : str
         Its name.
+    identity : str
+        What stays the same when it is renamed.
     axes : Axes
         Axes of its full-resolution data.
     rgb : bool
@@ -79,6 +82,7 @@ class Source:
     """
 
     name: str
+    identity: str
     axes: Axes
     rgb: bool
     state: Mapping[str, Any]
@@ -100,6 +104,7 @@ class Source:
         limits = layer.contrast_limits_range
         return cls(
             name=layer.name,
+            identity=identity(layer),
             axes=axes,
             rgb=bool(layer.rgb),
             state={key: value for key, value in dict(state).items() if key not in _OWN},
@@ -117,6 +122,11 @@ class Source:
         """
         same = full_resolution_data(layer).shape == self.axes.shape
         return Source.of(layer, self.axes) if same and layer.rgb == self.rgb else self
+
+    @property
+    def known_as(self) -> tuple[str, str]:
+        """Name and identity; what was made from it gives both, the name of that time."""
+        return self.name, self.identity
 
     def linear(self) -> npt.NDArray[np.float64]:
         """Return the matrix from data to physical axes: rotate · shear · scale."""
@@ -163,6 +173,11 @@ def full_resolution_data(layer: Any) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
+def identity(layer: Any) -> str:
+    """Return what a layer keeps, other than its name, as long as it exists."""
+    return str(layer.unique_id)
+
+
 def adding_to(
     layers: Sequence[Any], blending: str, sources: Collection[str], box: Box | None
 ) -> list[Any]:
@@ -175,7 +190,7 @@ def adding_to(
     blending : str
         How the new one is blended.
     sources : collection of str
-        Names of the layers that it is made from.
+        Names and identities of the layers that it is made from.
     box : Box or None
         Planes of it; None if they are not known.
 
@@ -190,20 +205,29 @@ def adding_to(
     return [
         layer
         for layer in layers
-        if layer.visible and (layer.name in sources or _shows(layer, sources, box))
+        if layer.visible and (_is_one_of(layer, sources) or _shows(layer, sources, box))
     ]
 
 
 def _shows(layer: Any, sources: Collection[str], box: Box | None) -> bool:
     """Return whether a layer was made from some of these planes of the sources."""
-    made = layer.metadata.get(METADATA_KEY, {})
-    if made.get("source") not in sources:
+    if not _made_from(layer, sources):
         return False
-    other = made.get("box")
+    other = layer.metadata[METADATA_KEY].get("box")
     if box is None or other is None or len(other) != len(box):
         return True
     pairs = zip(box, other, strict=True)
     return all(max(a[0], b[0]) < min(a[1], b[1]) for a, b in pairs)
+
+
+def _is_one_of(layer: Any, sources: Collection[str]) -> bool:
+    return layer.name in sources or identity(layer) in sources
+
+
+def _made_from(layer: Any, sources: Collection[str]) -> bool:
+    # By name, too: a source closed and opened again has another identity.
+    made = layer.metadata.get(METADATA_KEY, {})
+    return made.get("source") in sources or made.get("source_id") in sources
 
 
 def index_above(
@@ -220,7 +244,7 @@ def index_above(
     parents : collection of napari.layers.Layer
         Those that the new one is made from.
     sources : collection of str
-        Names that what was made from the same layers gives as its source.
+        Names and identities that what was made from the same layers gives as its source.
 
     Returns
     -------
@@ -232,9 +256,9 @@ def index_above(
     index = max(places, default=len(layers))
     family = set(sources)
     for layer in layers[index:]:
-        if layer.metadata.get(METADATA_KEY, {}).get("source") not in family:
+        if not _made_from(layer, family):
             break
-        family.add(layer.name)
+        family |= {layer.name, identity(layer)}
         index += 1
     return index
 
