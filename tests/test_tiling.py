@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import tracemalloc
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -245,17 +246,19 @@ def test_a_preview_shows_another_tile_and_restores_no_other(
     assert len(restored) == len(tiles) + 2
 
 
+def cancelled(image: Any, after: int) -> Result:
+    """Denoise in tiles of 128 pixels until asked so many times."""
+    asked = itertools.count()
+    steps = iter_denoise_fitting(
+        image, OPTIONS, should_stop=lambda: next(asked) >= after, tile=128
+    )
+    return driven(steps)[0]
+
+
 def test_cancelled_in_a_tile_keeps_the_rest_noisy(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, fake_denoise)
     image = textured(150, 210)
-    asked = 0
-
-    def stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked == 6
-
-    result, _ = driven(iter_denoise_fitting(image, OPTIONS, should_stop=stop, tile=128))
+    result = cancelled(image, after=5)
     assert result.status is Status.CANCELLED
     np.testing.assert_array_equal(result.image[-20:], image[-20:])
     assert (result.image[:80, :60] != image[:80, :60]).any()
@@ -266,14 +269,7 @@ def test_cancelled_between_tiles_keeps_the_finished_ones(
 ) -> None:
     use(monkeypatch, fake_denoise)
     image = textured(150, 210)
-    asked = 0
-
-    def stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > STEPS
-
-    result, _ = driven(iter_denoise_fitting(image, OPTIONS, should_stop=stop, tile=128))
+    result = cancelled(image, after=STEPS)
     assert result.status is Status.CANCELLED
     assert (result.image[:80, :60] != image[:80, :60]).mean() > 0.9
     np.testing.assert_array_equal(result.image[128:], image[128:])

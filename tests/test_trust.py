@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,17 +36,18 @@ def weighed(
     """Weigh fixed results, through which none of the noise comes."""
     noisy = clean + SIGMA * torch.randn(clean.shape, generator=seeded(2))
     candidates = [Candidate(image, lambda _, image=image: image) for image in results]
-    return weigh(
-        candidates,
-        noisy,
-        noise(),
-        seeded(3),
-        recorruption=1.0,
-        margin=1.0,
-        keeps_noisy=keeps_noisy,
-        symmetries=True,
-        precision="float32",
-    )
+    return weigh_plainly(candidates, noisy, keeps_noisy=keeps_noisy)
+
+
+def weigh_plainly(candidates: list[Candidate], noisy: torch.Tensor, **how: Any) -> Trust:
+    settings = {
+        "recorruption": 1.0,
+        "margin": 1.0,
+        "keeps_noisy": True,
+        "symmetries": True,
+        "precision": "float32",
+    }
+    return weigh(candidates, noisy, noise(), seeded(3), **settings | how)
 
 
 def test_a_perfect_result_replaces_the_noisy_image() -> None:
@@ -104,17 +107,7 @@ def test_generators_compute_as_precisely_as_they_were_fitted(precision: str) -> 
         return output
 
     noisy = stripes() + SIGMA * torch.randn((1, 1, SIZE, SIZE), generator=seeded(2))
-    trust = weigh(
-        [Candidate(stripes(), generate)],
-        noisy,
-        noise(),
-        seeded(3),
-        recorruption=1.0,
-        margin=1.0,
-        keeps_noisy=True,
-        symmetries=True,
-        precision=precision,
-    )
+    trust = weigh_plainly([Candidate(stripes(), generate)], noisy, precision=precision)
 
     assert set(seen) == {getattr(torch, precision)}
     assert trust.denoised.dtype == torch.float32
@@ -130,17 +123,7 @@ def test_generators_are_judged_on_what_they_saw(symmetries: bool) -> None:
         turned.append(float((image - ramp).abs().mean()) > 5)
         return image
 
-    weigh(
-        [Candidate(ramp, generate)],
-        ramp,
-        noise(),
-        seeded(3),
-        recorruption=1.0,
-        margin=1.0,
-        keeps_noisy=True,
-        symmetries=symmetries,
-        precision="float32",
-    )
+    weigh_plainly([Candidate(ramp, generate)], ramp, symmetries=symmetries)
 
     assert any(turned) is symmetries
 
