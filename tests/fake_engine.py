@@ -172,8 +172,8 @@ class FakeEngine:
     def estimate_sigma(self, image, *, channel_axis):
         return 12.5
 
-    def assess(self, noisy, denoised, *, channel_axis):
-        return assess(noisy, denoised, channel_axis=channel_axis)
+    def assess(self, noisy, denoised, **settings):
+        return assess(noisy, denoised, **settings)
 
     def ensemble(self, scales, **settings):
         self.calls.append({"scales": scales, **settings})

@@ -262,3 +262,24 @@ def test_what_is_no_real_number_is_refused(dtype: type) -> None:
 def test_wrong_channel_axis_is_named(axis: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="channel_axis"):
         assess(np.zeros((3, 64, 64)), np.zeros((3, 64, 64)), channel_axis=axis)
+
+
+def test_hot_pixels_that_were_meant_to_go_are_no_structure(noisy: Any, good: Any) -> None:
+    y, x = (8 * each + 4 for each in np.divmod(np.arange(0, 500, 7), 24))
+    defective = noisy.copy()
+    defective[y, x] += 40 * SIGMA
+
+    expected = assess(noisy, good)
+    judged = assess(defective, good, hot_pixels_removed=True)
+
+    assert assess(defective, good).verdict is Verdict.STRUCTURE_REMOVED
+    assert judged.verdict is Verdict.SAFE
+    assert judged.removed_excess == pytest.approx(expected.removed_excess, rel=0.05)
+
+
+def test_an_image_of_nothing_but_hot_pixels_is_judged() -> None:
+    image = np.zeros((64, 64))
+    image[20, 30] = 1.0
+    report = assess(image, np.zeros_like(image), hot_pixels_removed=True)
+    assert report.verdict is Verdict.SAFE
+    assert assess(image, image, hot_pixels_removed=True).verdict is not Verdict.SAFE

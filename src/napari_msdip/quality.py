@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_msdip._noise.flattest import measure_noise
+from napari_msdip.hot_pixels import without_hot_pixels
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.pixels import (
     Layout,
@@ -127,7 +128,11 @@ class QualityReport:
 
 
 def assess(
-    noisy: npt.ArrayLike, denoised: npt.ArrayLike, *, channel_axis: int | None = None
+    noisy: npt.ArrayLike,
+    denoised: npt.ArrayLike,
+    *,
+    channel_axis: int | None = None,
+    hot_pixels_removed: bool = False,
 ) -> QualityReport:
     """Judge a denoised image without the clean one.
 
@@ -138,6 +143,9 @@ def assess(
         units; any real dtype.
     channel_axis : int or None
         Channel axis.
+    hot_pixels_removed : bool
+        Hot pixels were meant to go (``Options.remove_hot_pixels``): the noisy image is
+        judged without them, so that they do not count as structure.
 
     Returns
     -------
@@ -163,6 +171,8 @@ def assess(
     # In float32, and in squares, neither a large offset nor a tiny unit has room.
     low, unit = float(before.min()), float(np.ptp(before))
     before, after = ((image[judged] - low) / unit for image in (before, after))
+    if hot_pixels_removed:
+        before = without_hot_pixels(before.astype(np.float32)).astype(np.float64)
     levels, expected, gains = _expected_noise(before)
     channels, calm = zip(
         *(

@@ -105,7 +105,7 @@ class FakeEngine:
     def sigma(self, image, *, channel_axis) -> float:
         return float(image.mean())
 
-    def assess(self, noisy, denoised, *, channel_axis):
+    def assess(self, noisy, denoised, *, channel_axis, hot_pixels_removed):
         self.judged = [noisy, denoised]
         return SimpleNamespace(verdict=SimpleNamespace(value="safe"), reason="It is.")
 

@@ -129,6 +129,29 @@ class TestStack:
         assert [float(plane.mean()) for plane in fake.judged] == [40, 20]
 
     @pytest.mark.parametrize("name", ["cells.tif", "stack.ome.tif"])
+    @pytest.mark.parametrize("words", [[], ["--remove-hot-pixels"]])
+    def test_judge_is_told_that_hot_pixels_were_meant_to_go(
+        self,
+        fake: FakeEngine,
+        image_file: Path,
+        stack_file: Path,
+        tmp_path: Path,
+        name: str,
+        words: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        told = []
+
+        def listening(*images: object, **settings: object) -> object:
+            told.append(settings["hot_pixels_removed"])
+            return FakeEngine.assess(fake, *images, **settings)
+
+        monkeypatch.setattr(fake, "assess", listening)
+        run(fake, "denoise", tmp_path / name, "-o", tmp_path / "o.tif", *words)
+
+        assert told == [bool(words)]
+
+    @pytest.mark.parametrize("name", ["cells.tif", "stack.ome.tif"])
     def test_judgement_that_fails_does_not_cost_the_result(
         self,
         fake: FakeEngine,
@@ -139,7 +162,7 @@ class TestStack:
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        def failing(*images: object, channel_axis: int | None) -> None:
+        def failing(*images: object, **settings: object) -> None:
             raise MemoryError("no room to look")
 
         monkeypatch.setattr(fake, "assess", failing)
@@ -253,10 +276,10 @@ class TestStack:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        def appearing(*images: object, channel_axis: int | None) -> object:
+        def appearing(*images: object, **settings: object) -> object:
             io.save_image(tmp_path / name, read(stack_file), metadata_of(stack_file))
 
-            return FakeEngine.assess(fake, *images, channel_axis=channel_axis)
+            return FakeEngine.assess(fake, *images, **settings)
 
         monkeypatch.setattr(fake, "assess", appearing)
         assert run(fake, "denoise", stack_file, "-o", tmp_path / name) == 1

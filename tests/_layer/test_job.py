@@ -181,6 +181,21 @@ def test_a_finished_image_is_judged_and_says_so(engine):
     assert finished.judgement in text.outcome(job, finished)
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_the_judge_is_told_that_hot_pixels_were_meant_to_go(engine, wanted):
+    told = []
+    judge = engine.assess
+
+    def listening(*images, **settings):
+        told.append(settings["hot_pixels_removed"])
+        return judge(*images, **settings)
+
+    engine.assess = listening
+    data = RANDOM.integers(0, 1000, (64, 64)).astype(np.uint16)
+    finish(job_on(data, "YX", (), Options(remove_hot_pixels=wanted)), engine)
+    assert told == [wanted]
+
+
 def test_more_slices_than_memory_holds_are_refused(engine):
     data = da.zeros((10**6, 4096, 4096), dtype=np.uint16, chunks=(1, 4096, 4096))
     with pytest.raises(ValueError, match="choose fewer slices"):

@@ -74,7 +74,12 @@ def run_demo(
     with stop.listening():
         steps = engine.iter_denoise(noisy, options, channel_axis=-1, should_stop=stop)
         result = drive(steps, show)
-    quality = engine.assess(noisy, result.image, channel_axis=-1)
+    quality = engine.assess(
+        noisy,
+        result.image,
+        channel_axis=-1,
+        hot_pixels_removed=options.remove_hot_pixels,
+    )
     scales = _write(targets, noisy, result, quality, overwrite=parsed.overwrite)
     _explain(console, result, quality, targets, scales)
     completed = result.status is Status.COMPLETED

@@ -291,7 +291,13 @@ class _Run:
 
     def _judge(self, noisy: Any, denoised: Any, channel_axis: int | None) -> dict[str, str]:
         try:
-            return judgement(self.engine.assess(noisy, denoised, channel_axis=channel_axis))
+            report = self.engine.assess(
+                noisy,
+                denoised,
+                channel_axis=channel_axis,
+                hot_pixels_removed=self.options.remove_hot_pixels,
+            )
+            return judgement(report)
         except Exception as error:
             return undecided(error)
 

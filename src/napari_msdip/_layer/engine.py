@@ -78,12 +78,22 @@ class Engine:
         return float(estimate_sigma(image, channel_axis=channel_axis))
 
     def assess(
-        self, noisy: Array, denoised: Array, *, channel_axis: int | None
+        self,
+        noisy: Array,
+        denoised: Array,
+        *,
+        channel_axis: int | None,
+        hot_pixels_removed: bool,
     ) -> QualityReport:
         """Judge a denoised image without the clean one."""
         from napari_msdip.quality import assess
 
-        return assess(noisy, denoised, channel_axis=channel_axis)
+        return assess(
+            noisy,
+            denoised,
+            channel_axis=channel_axis,
+            hot_pixels_removed=hot_pixels_removed,
+        )
 
     def ensemble(self, scales: Sequence[Array], **settings: Any) -> Array:
         """Fuse the results of several scales, finest first."""

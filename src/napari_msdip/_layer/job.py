@@ -249,7 +249,7 @@ class Job:
         )
         if result.status is not Status.COMPLETED:
             return self._single(result, {})
-        return self._single(result, _judged(engine, image, result.image, channel_axis))
+        return self._single(result, self._judged(engine, image, result.image))
 
     def python(self, *, cancelled: bool = False) -> str:
         """Return Python code that computes the same result.
@@ -320,6 +320,23 @@ class Job:
             provenance=self._provenance(result.provenance() | judged),
             judgement=in_words(judged) if judged else "",
         )
+
+    def _judged(self, engine: Engine, noisy: Array, denoised: Array) -> dict[str, str]:
+        """Return how far to trust a result.
+
+        A judgement that fails, in want of memory for instance, must not cost the result.
+        """
+        try:
+            report = engine.assess(
+                noisy,
+                denoised,
+                channel_axis=self.source.axes.channel_axis,
+                hot_pixels_removed=self.options.remove_hot_pixels,
+            )
+            return judgement(report)
+        except Exception as error:
+            _log.error("%s", "".join(traceback.format_exception(error)))
+            return undecided(error)
 
     def _several(self, result: StackResult, buffer: Array) -> Finished:
         pending = set(result.pending)
@@ -506,20 +523,6 @@ def _origin(job: Job, box: Box) -> dict[str, Any]:
         "axes": job.source.axes.letters,
         "box": [list(extent) for extent in box],
     }
-
-
-def _judged(
-    engine: Engine, noisy: Array, denoised: Array, channel_axis: int | None
-) -> dict[str, str]:
-    """Return how far to trust a result.
-
-    A judgement that fails, in want of memory for instance, must not cost the result.
-    """
-    try:
-        return judgement(engine.assess(noisy, denoised, channel_axis=channel_axis))
-    except Exception as error:
-        _log.error("%s", "".join(traceback.format_exception(error)))
-        return undecided(error)
 
 
 def _planes_code(planes: Sequence[int]) -> str:
