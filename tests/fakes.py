@@ -22,7 +22,7 @@ def fake_denoise(
     *,
     channel_axis: int | None = None,
     should_stop: Callable[[], bool] | None = None,
-    measured: Any = None,
+    shared: Any = None,
     warm_start: Any = None,
 ) -> Generator[Progress, None, Result]:
     """Pull every pixel towards the mean and add noise that depends on the seed.

@@ -27,6 +27,7 @@ from napari_msdip.tiling import (
     out_of_memory,
     tile_grid,
 )
+from napari_msdip.vgg_weights import WeightsNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ def copying(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen = []
 
     def copy(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
-        seen.append(kwargs.get("measured"))
+        seen.append(kwargs["shared"].measured if "shared" in kwargs else None)
         result, steps = driven(fake_denoise(image, options, **without(kwargs)))
         yield from steps
         image = image.astype(result.image.dtype)
@@ -63,7 +64,7 @@ def copying(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def without(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in kwargs.items() if key != "measured"}
+    return {key: value for key, value in kwargs.items() if key != "shared"}
 
 
 @pytest.mark.parametrize("shape", [(300, 500), (128, 131), (257, 1031), (129, 4000)])
@@ -157,6 +158,41 @@ def test_all_tiles_share_what_was_measured_on_the_image(copying: list[Any]) -> N
     assert copying[0].normalisation == Normalisation.of(image[np.newaxis])
     assert {measured.normalisation for measured in copying} == {copying[0].normalisation}
     assert {measured.bounds for measured in copying} == {copying[0].bounds}
+
+
+def test_features_are_made_once_for_all_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    seen: list[object] = []
+
+    def make(plan: Any) -> object:
+        made.append(object())
+        return made[-1]
+
+    def listen(image: Any, options: Options, *, shared: Any, **kwargs: Any) -> Any:
+        seen.append(shared.features)
+        return fake_denoise(image, options, **kwargs)
+
+    monkeypatch.setattr(front, "features_of", make)
+    use(monkeypatch, listen)
+    driven(iter_denoise_fitting(textured(150, 210), OPTIONS, tile=128))
+    assert len(seen) > 1
+    assert seen == made * len(seen)
+
+
+def test_missing_weights_are_told_before_the_image_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(*args: Any) -> None:
+        raise WeightsNotFoundError("no weights")
+
+    def measure(*args: Any) -> None:
+        pytest.fail("the noise was measured first")
+
+    monkeypatch.setattr("napari_msdip.run.load_vgg16", missing)
+    monkeypatch.setattr("napari_msdip.measured.measure", measure)
+    options = TINY.replace(consistency="vgg16", min_size=64)
+    with pytest.raises(WeightsNotFoundError):
+        next(iter_denoise_fitting(textured(150, 210), options, tile=128))
 
 
 def test_tiles_have_the_noise_of_where_they_lie(copying: list[Any]) -> None:

@@ -6,7 +6,7 @@ Sections 3.2 to 3.4 of the paper, from the noisy image to the denoised one.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,18 @@ from napari_msdip._run.units import Units
 from napari_msdip.measured import Measured, Prepared
 from napari_msdip.options import Options
 from napari_msdip.pixels import Constants, checked_image
-from napari_msdip.plan import resolve
+from napari_msdip.plan import Plan, resolve
 from napari_msdip.run import Run, features_of
 from napari_msdip.steps import changed, drive
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from napari_msdip.events import Progress, Result, ScaleResult
     from napari_msdip.warm_start import WarmStart
 
 __all__ = [
+    "Shared",
     "as_options",
     "check_callable",
     "denoise",
@@ -117,34 +120,59 @@ def iter_denoise(
     return with_constants(steps, constants)
 
 
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What is made once for all tiles of an image.
+
+    Attributes
+    ----------
+    measured : Measured
+        What was measured on the whole image; for a tile, where that lies.
+    features : callable or None
+        As :func:`napari_msdip.run.features_of` returns it.
+    """
+
+    measured: Measured
+    features: Callable[[Tensor], Tensor] | None
+
+    @classmethod
+    def of(cls, ready: Prepared, plan: Plan) -> Shared:
+        """Measure an image and load what features take."""
+        # Features first, as missing weights are told before any long work.
+        features = features_of(plan)
+        return cls(ready.measured, features)
+
+    def part(self, window: tuple[slice, slice]) -> Shared:
+        """Return what a tile takes of it."""
+        return replace(self, measured=self.measured.part(window))
+
+
 def iter_denoise_part(
     image: Any,
     options: Options,
     *,
     channel_axis: int | None = None,
     should_stop: ShouldStop | None = None,
-    measured: Measured | None = None,
+    shared: Shared | None = None,
     warm_start: WarmStart | None = None,
 ) -> Generator[Progress, None, Result]:
-    """Denoise an image, or a tile with what was measured on the whole image.
+    """Denoise an image, or a tile with what all tiles of its image share.
 
     Parameters are those of :func:`denoise`; no channel of the whole image is constant.
-    ``measured`` is what was measured on the whole image, ``warm_start`` comes from an
-    image of the same size and options.
+    ``shared`` is given with a tile, ``warm_start`` comes from an image of the same size
+    and options.
     """
-    ready = Prepared.of(image, channel_axis, options, is_part=measured is not None)
+    ready = Prepared.of(image, channel_axis, options, is_part=shared is not None)
     if warm_start is not None:
         options = warm_start.adapted(options)
     planar = ready.planar
     plan = resolve(options, planar.shape[1:], ready.level, channels=len(planar))
-    # Only now, as a plan that cannot be made, or has no weights, is refused before any
-    # long work.
-    features = features_of(plan)
-    found = measured or ready.measured
+    shared = shared or Shared.of(ready, plan)
+    found = shared.measured
     # As it came, an image has its hot pixels still.
     given = None if options.remove_hot_pixels else ready.given
     units = Units.of(planar, given, ready.layout, found.normalisation, options.output_dtype)
-    return Run(units, plan, found, features, should_stop, warm_start).steps()
+    return Run(units, plan, found, shared.features, should_stop, warm_start).steps()
 
 
 def with_constants(

@@ -395,8 +395,10 @@ def _iter_tiles(
     ready = Prepared.of(image, channel_axis, options)
     noisy, layout = ready.planar, ready.layout
     shape = (noisy.shape[1], noisy.shape[2])
+    of_tile = (min(side, shape[0]), min(side, shape[1]))
+    plan = resolve(options, of_tile, ready.level, channels=len(noisy))
     # First, as that takes much memory for a moment.
-    measured = ready.measured
+    shared = front.Shared.of(ready, plan)
     fused, finest = _Canvas(ready, options), _Canvas(ready, options)
     preview = _Preview(fused)
     tiles = tile_grid(shape, side)
@@ -407,7 +409,7 @@ def _iter_tiles(
             options.replace(seed=plane_seed(options.seed, number), remove_hot_pixels=False),
             channel_axis=0,
             should_stop=should_stop,
-            measured=measured.part(tile.window),
+            shared=shared.part(tile.window),
             warm_start=warm_start_of(side, number),
         )
         part = _Part(number, len(tiles), started)
@@ -428,7 +430,7 @@ def _iter_tiles(
         image=fused.restored(),
         scales=tuple(scales),
         sigma=math.sqrt(sum(result.sigma**2 for result in results) / len(results))
-        * measured.noise.unit_level(layout.gains),
+        * shared.measured.noise.unit_level(layout.gains),
         plan=replace(
             results[-1].plan, options=options, seed=options.seed, sigma=ready.level
         ),
