@@ -150,6 +150,7 @@ def test_the_paper_never_uses_crops() -> None:
 def test_refining_costs_by_the_pixel() -> None:
     small, large = (resolve(CPU, (side, side), 1.0) for side in (256, 1024))
     assert large.refining == 16 * small.refining > 0
+    assert resolve(CPU, (256, 256), 1.0, channels=30).refining > 10 * small.refining
     assert resolve(CPU.replace(refine=False), (256, 256), 1.0).refining == 0
 
 
