@@ -169,7 +169,7 @@ class FakeEngine:
             ),
         )
 
-    def estimate_sigma(self, image, *, channel_axis):
+    def noise_level(self, image, options, *, channel_axis):
         return 12.5
 
     def assess(self, noisy, denoised, **settings):

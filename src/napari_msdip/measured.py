@@ -12,13 +12,20 @@ import numpy.typing as npt
 from napari_msdip._noise.flattest import measure_noise
 from napari_msdip.hot_pixels import without_hot_pixels
 from napari_msdip.noise import estimate_sigma
-from napari_msdip.pixels import Layout, Normalisation, as_planar, checked_image, equalised
+from napari_msdip.pixels import (
+    Constants,
+    Layout,
+    Normalisation,
+    as_planar,
+    checked_image,
+    equalised,
+)
 
 if TYPE_CHECKING:
     from napari_msdip._noise.model import NoiseModel
     from napari_msdip.options import Options
 
-__all__ = ["Measured", "Prepared", "level_of_channels", "measure"]
+__all__ = ["Measured", "Prepared", "level_of_channels", "measure", "noise_level"]
 
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
@@ -45,6 +52,10 @@ class Measured:
     def part(self, window: tuple[slice, slice]) -> Measured:
         """Return what a tile takes of it: the noise where the tile lies."""
         return replace(self, noise=self.noise.part(window))
+
+    def level(self, planar: Planar, layout: Layout) -> float:
+        """Return the level of all noise of planes ``(C, Y, X)`` in the image's units."""
+        return self.noise.overall(planar) * self.noise.unit_level(layout.gains)
 
 
 def measure(planar: Planar, sigma: float) -> Measured:
@@ -119,3 +130,35 @@ class Prepared:
     def measured(self) -> Measured:
         """What its tiles share; a tile by itself needs none of its own."""
         return measure(self.planar, self.sigma)
+
+
+def noise_level(image: Any, options: Options, *, channel_axis: int | None = None) -> float:
+    """Return the noise level that a run with these options begins with.
+
+    Unlike :func:`napari_msdip.estimate_sigma`, which sees what is independent from pixel
+    to pixel, it counts what neighbours share.
+
+    Parameters
+    ----------
+    image : array_like
+        Shape (Y, X) with a channel axis anywhere; any real dtype.
+    options : Options
+        Say whether hot pixels count.
+    channel_axis : int or None
+        Channel axis.
+
+    Returns
+    -------
+    float
+        Root mean square over the image, in its units; 0 if it is constant.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As of :func:`napari_msdip.denoise`.
+    """
+    array, layout = checked_image(image, channel_axis)
+    axis = layout.channel_axis
+    varying = Constants.of(array, axis).left_out(array)
+    ready = Prepared.of(varying, axis, options)
+    return ready.measured.level(ready.planar, ready.layout)

@@ -422,11 +422,10 @@ class Run:
     def _reported(
         self, image: Array, scales: tuple[ScaleResult, ...], status: Status
     ) -> Result:
-        noise, layout = self.measured.noise, self.units.layout
         return Result(
             image=image,
             scales=scales,
-            sigma=noise.overall(self.units.planar) * noise.unit_level(layout.gains),
+            sigma=self.measured.level(self.units.planar, self.units.layout),
             plan=self.plan,
             status=status,
             seconds=time.perf_counter() - self._started,

@@ -48,10 +48,16 @@ class FakeEngine:
     loses: dict[int, str] = field(default_factory=dict)
     calls: list[dict[str, Any]] = field(default_factory=list)
     judged: list[Any] = field(default_factory=list)
+    independent_share: float = 1.0
 
     def load(self) -> Engine:
         return Engine(
-            self.check, self.iter_denoise, self.denoise_stack, self.sigma, self.assess
+            check=self.check,
+            iter_denoise=self.iter_denoise,
+            denoise_stack=self.denoise_stack,
+            estimate_sigma=self.independent,
+            assess=self.assess,
+            noise_level=self.sigma,
         )
 
     def check(self, options: Options) -> None:
@@ -102,8 +108,11 @@ class FakeEngine:
             group["0"], chosen, self.loses, None, status, 1.0, tuple(pending), options
         )
 
-    def sigma(self, image, *, channel_axis) -> float:
+    def sigma(self, image, options, *, channel_axis) -> float:
         return float(image.mean())
+
+    def independent(self, image, *, channel_axis) -> float:
+        return self.independent_share * float(image.mean())
 
     def assess(self, noisy, denoised, *, channel_axis, hot_pixels_removed):
         self.judged = [noisy, denoised]

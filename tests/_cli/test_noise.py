@@ -82,32 +82,54 @@ def test_failure_names_the_file(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def refuse(self: FakeEngine, image: object, *, channel_axis: int | None) -> float:
+    def refuse(*args: object, channel_axis: int | None) -> float:
         raise ValueError("image: holds NaN")
 
-    monkeypatch.setattr(FakeEngine, "sigma", refuse)
+    monkeypatch.setattr(fake, "sigma", refuse)
 
     run(fake, "noise", image_file)
 
     assert f"{image_file}: image: holds NaN" in capsys.readouterr().err
 
 
-def test_failure_names_the_plane_of_a_stack(
+def test_a_plane_that_fails_is_left_out_and_named(
     fake: FakeEngine,
     stack_file: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def refuse(image: np.ndarray, *, channel_axis: int | None) -> float:
+    def refuse(image: np.ndarray, *args: object, channel_axis: int | None) -> float:
         if image.flat[0] == 30:
             raise ValueError("image: holds NaN")
-        return 1.0
+        return float(image.flat[0])
 
     monkeypatch.setattr(fake, "sigma", refuse)
 
-    assert run(fake, "noise", stack_file) == 1
+    assert run(fake, "noise", stack_file, "--json") == 1
 
-    assert f"{stack_file}: plane 3: image: holds NaN" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert f"{stack_file}: plane 3: image: holds NaN" in said.err
+    (file,) = json.loads(said.out)["files"]
+    assert file["sigma"] == 20
+    assert file["sigma_of_planes"] == [0, 10, 20, None, 40, 50]
+    assert file["failed"] == {"3": "image: holds NaN"}
+
+    assert run(fake, "noise", stack_file, "--json", "--planes", "3") == 1
+
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert "plane 3: image: holds NaN" in file["error"]
+
+
+def test_noise_that_neighbours_share_is_told_apart(
+    fake: FakeEngine, image_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(fake, "noise", image_file)
+    alike = capsys.readouterr().out
+    fake.independent_share = 0.1
+    run(fake, "noise", image_file)
+
+    assert "independent" not in alike
+    assert "of it independent from pixel to pixel" in capsys.readouterr().out
 
 
 def test_what_a_file_lacks_is_said(

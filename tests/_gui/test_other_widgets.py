@@ -40,7 +40,7 @@ def click(qtbot):
 def test_the_noise_of_the_slice_on_screen_is_estimated(viewer, engine, click, qtbot):
     data = cells((3, 40, 51))
     asked = []
-    engine.estimate_sigma = lambda image, channel_axis: asked.append(image) or 12.5
+    engine.noise_level = lambda image, *_, **axis: asked.append(image) or 12.5
     viewer.add_image(data, name="stack")
     viewer.dims.set_current_step(0, 2)
     widget = NoiseWidget(viewer, engine=engine)
@@ -88,10 +88,10 @@ def test_a_name_that_looks_like_a_tag_is_shown_as_it_is(viewer, engine):
 
 
 def test_a_noise_estimate_that_fails_says_why(viewer, engine, click, qtbot):
-    def failing(image, channel_axis):
+    def failing(*_, **axis):
         raise ValueError("image: too small")
 
-    engine.estimate_sigma = failing
+    engine.noise_level = failing
     viewer.add_image(cells(), name="cells")
     widget = NoiseWidget(viewer, engine=engine)
     viewer.window.add_dock_widget(widget)
@@ -104,10 +104,10 @@ def test_a_noise_estimate_that_fails_says_why(viewer, engine, click, qtbot):
 def test_the_noise_dock_gives_no_advice_that_it_has_no_field_for(
     viewer, engine, click, qtbot, error
 ):
-    def failing(image, channel_axis):
+    def failing(*_, **axis):
         raise error
 
-    engine.estimate_sigma = failing
+    engine.noise_level = failing
     viewer.add_image(cells(), name="cells")
     widget = NoiseWidget(viewer, engine=engine)
     viewer.window.add_dock_widget(widget)

@@ -26,6 +26,8 @@ class Engine:
         Given Options, raises if this machine cannot fulfil them.
     iter_denoise, denoise_stack, estimate_sigma, assess : callable
         As in :mod:`napari_msdip`; ``iter_denoise`` copes with little memory.
+    noise_level : callable
+        As in :mod:`napari_msdip.measured`.
     """
 
     check: Callable[[Options], None]
@@ -33,16 +35,25 @@ class Engine:
     denoise_stack: Callable[..., StackResult]
     estimate_sigma: Callable[..., float]
     assess: Callable[..., Any]
+    noise_level: Callable[..., float]
 
 
 def load_engine() -> Engine:
     """Import torch and everything that needs it."""
+    from napari_msdip.measured import noise_level
     from napari_msdip.noise import estimate_sigma
     from napari_msdip.quality import assess
     from napari_msdip.stack import denoise_stack
     from napari_msdip.tiling import iter_denoise_within_memory
 
-    return Engine(_check, iter_denoise_within_memory, denoise_stack, estimate_sigma, assess)
+    return Engine(
+        check=_check,
+        iter_denoise=iter_denoise_within_memory,
+        denoise_stack=denoise_stack,
+        estimate_sigma=estimate_sigma,
+        assess=assess,
+        noise_level=noise_level,
+    )
 
 
 def _check(options: Options) -> None:

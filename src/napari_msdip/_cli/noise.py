@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from napari_msdip._cli.exits import Exit, abort, naming, refusing
 from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
 from napari_msdip._stack.planes import read_plane, select
+from napari_msdip.options import Options
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from napari_msdip._cli.engine import Engine
 
 __all__ = ["estimate_noise"]
+
+# Share of the noise that is independent from pixel to pixel, below which that is said.
+_MOSTLY_SHARED = 0.7
 
 
 def estimate_noise(
@@ -36,7 +41,7 @@ def estimate_noise(
     except KeyboardInterrupt:
         return abort(console, reports)
     console.clear()
-    failed = any("error" in report for report in reports)
+    failed = any("error" in report or report.get("failed") for report in reports)
     code = Exit.FAILED if failed else Exit.OK
     console.emit({"exit_code": int(code), "files": reports})
     return code
@@ -51,20 +56,23 @@ def _add_reports(
     console: Console,
 ) -> None:
     parts = Parts(console.note)
-    for number, path in enumerate(paths, 1):
+    for number, path in enumerate(paths):
         if parts.leaves_out(path):
             continue
+        show = _showing(console, number, len(paths))
         try:
-            report = _noise_of(path, parsed, planes, engine, parts, console)
-            console.say(
-                f"{path}: {report['sigma']:.4g} ({report['share']:.2%} of its range)"
-            )
+            report = _noise_of(path, parsed, planes, engine, parts, console, show)
+            console.say(f"{path}: {_in_words(report)}")
         except Exception as error:  # Whatever this file does to a third-party reader.
             text = naming(path, error)
             console.error(text, error)
             report = {"input": str(path), "error": text}
         reports.append(report)
-        console.show("noise", number / len(paths), None)
+        show(1.0)
+
+
+def _showing(console: Console, number: int, n_files: int) -> Callable[[float], None]:
+    return lambda done: console.show("noise", (number + done) / n_files, None)
 
 
 def _noise_of(
@@ -74,6 +82,7 @@ def _noise_of(
     engine: Engine,
     parts: Parts,
     console: Console,
+    show: Callable[[float], None],
 ) -> dict[str, Any]:
     with io.open_image(path, axes=parsed.axes) as source:
         for note in source.notes:
@@ -81,20 +90,65 @@ def _noise_of(
         parts.add(source)
         _, layout = layout_of(source, parsed.channel_axis)
         check_planes(path, parsed.planes, planes, layout)
-        sigmas, low, high = [], np.inf, -np.inf
-        for index in select(planes, layout.n_planes):
+        measured: list[_Plane | None] = []
+        failed: dict[int, str] = {}
+        chosen = select(planes, layout.n_planes)
+        for index in chosen:
             with io.reading(path):
                 plane = read_plane(source.data, layout, index)
-            axis = layout.plane_channel_axis
             try:
-                sigmas.append(float(engine.estimate_sigma(plane, channel_axis=axis)))
+                measured.append(_Plane.of(plane, layout.plane_channel_axis, engine))
             except ValueError as error:
-                if layout.plane_axes:
-                    raise ValueError(f"plane {index}: {error}") from error
-                raise
-            low, high = min(low, float(plane.min())), max(high, float(plane.max()))
-    sigma = float(np.median(sigmas))
-    share = sigma / (high - low) if high > low else 0.0
-    report = {"input": str(path), "sigma": sigma, "range": [low, high], "share": share}
-    report["notes"] = list(source.notes)
-    return {**report, "sigma_of_planes": sigmas} if layout.plane_axes else report
+                if not layout.plane_axes:
+                    raise
+                measured.append(None)
+                failed[index] = str(error)
+            show(len(measured) / len(chosen))
+    problems = [f"plane {index}: {reason}" for index, reason in failed.items()]
+    found = [plane for plane in measured if plane is not None]
+    if not found:
+        raise ValueError(problems[0])
+    for problem in problems:
+        console.error(f"{path}: {problem}")
+    report = {"input": str(path), **_summary(found), "notes": list(source.notes)}
+    if not layout.plane_axes:
+        return report
+    levels = [None if plane is None else plane.sigma for plane in measured]
+    return {**report, "sigma_of_planes": levels, "failed": failed}
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """Noise of a plane, in all and independent from pixel to pixel, and its range."""
+
+    sigma: float
+    independent: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, plane: Any, channel_axis: int | None, engine: Engine) -> _Plane:
+        return cls(
+            sigma=engine.noise_level(plane, Options(), channel_axis=channel_axis),
+            independent=engine.estimate_sigma(plane, channel_axis=channel_axis),
+            low=float(plane.min()),
+            high=float(plane.max()),
+        )
+
+
+def _summary(planes: list[_Plane]) -> dict[str, Any]:
+    sigma = float(np.median([plane.sigma for plane in planes]))
+    low, high = min(plane.low for plane in planes), max(plane.high for plane in planes)
+    return {
+        "sigma": sigma,
+        "independent": float(np.median([plane.independent for plane in planes])),
+        "range": [low, high],
+        "share": sigma / (high - low) if high > low else 0.0,
+    }
+
+
+def _in_words(report: dict[str, Any]) -> str:
+    words = f"{report['sigma']:.4g} ({report['share']:.2%} of its range)"
+    if report["independent"] < _MOSTLY_SHARED * report["sigma"]:
+        words += f", {report['independent']:.4g} of it independent from pixel to pixel"
+    return words

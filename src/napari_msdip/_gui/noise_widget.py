@@ -99,7 +99,9 @@ class NoiseWidget(Container):  # type: ignore[type-arg]
 def _measure(job: Job, engine: Engine) -> tuple[Job, float, float]:
     """Return the noise level and the range between the darkest and brightest percent."""
     image = job.image()
-    sigma = engine.estimate_sigma(image, channel_axis=job.source.axes.channel_axis)
+    sigma = engine.noise_level(
+        image, job.options, channel_axis=job.source.axes.channel_axis
+    )
     dark, bright = np.percentile(image, [1, 99])
     return job, sigma, float(bright - dark)
 

@@ -71,11 +71,13 @@ class Engine:
 
         return expected_cost(image_shape, options, channels)
 
-    def estimate_sigma(self, image: Array, *, channel_axis: int | None) -> float:
-        """Estimate the noise level of an image, in its units."""
-        from napari_msdip.noise import estimate_sigma
+    def noise_level(
+        self, image: Array, options: Options, *, channel_axis: int | None
+    ) -> float:
+        """Return the noise level that a run begins with, in the image's units."""
+        from napari_msdip.measured import noise_level
 
-        return float(estimate_sigma(image, channel_axis=channel_axis))
+        return noise_level(image, options, channel_axis=channel_axis)
 
     def assess(
         self,

@@ -37,6 +37,6 @@ def forecast(job: Job, engine: Engine) -> Forecast:
     axes = job.source.axes
     return Forecast(
         job,
-        sigma=engine.estimate_sigma(job.image(), channel_axis=axes.channel_axis),
+        sigma=engine.noise_level(job.image(), job.options, channel_axis=axes.channel_axis),
         cost=engine.expected_cost(axes.image_shape, job.options, job.channels),
     )
