@@ -56,8 +56,8 @@ class ScaleResult:
     Attributes
     ----------
     image : ndarray
-        Denoised image of this scale, in the input's units, dtype and axis
-        order, Y and X reduced to ``shape``.
+        Denoised image of this scale, in the input's units and axis order, Y and X
+        reduced to ``shape``; its dtype unless ``Options.output_dtype`` is ``"float32"``.
     shape : tuple of int
         ``(height, width)`` in pixels.
     zoom : tuple of float
@@ -154,7 +154,8 @@ class Result:
         Denoised image: the input's shape and axis order, and its dtype unless
         ``Options.output_dtype`` is ``"float32"``.
     scales : tuple of ScaleResult
-        Finest first. A cancelled run holds the scales it reached.
+        Finest first. A cancelled run holds the scales it finished, and the last one if
+        a quarter of its iterations was done.
     sigma : float
         Noise level that was found and removed, in the input's units, root mean square
         over the image: also what is correlated between pixels or shared by channels, which
@@ -206,7 +207,8 @@ class StackResult:
         Flat plane indices (C order) that ``image`` holds.
     failed : mapping of int to str
         Planes that could not be denoised, with the reason; ``image`` holds them
-        as they were, or zeros if they could not be read or written.
+        as they were, or if they could not be read or written what the output held
+        before: zeros unless an array was given.
     plan : Plan or None
         Plan of the last plane denoised, by an earlier run if not by this one; None if
         there was none or a killed run took it along.

@@ -81,7 +81,8 @@ class QualityReport:
     ----------
     verdict : Verdict
         The first of shifted intensity, removed structure and remaining noise that
-        goes beyond its limit; safe if none does.
+        goes beyond its limit; safe if none does. Undecided, every number being NaN, if
+        the image is constant or smaller than 32 pixels.
     reason : str
         One sentence for a person.
     noise_before, noise_after : float

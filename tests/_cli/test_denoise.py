@@ -936,6 +936,18 @@ class TestCancel:
         assert not (tmp_path / "out.tif").exists()
         assert "best image so far" in capsys.readouterr().out
 
+    def test_image_that_has_nothing_to_keep_yet_leaves_no_file(
+        self, image_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["denoise", image_file, "-o", tmp_path / "out.tif", "--json"]
+
+        assert run(FakeEngine(interrupts_at=0), *words) == 130
+
+        assert list(tmp_path.glob("out*")) == []
+        captured = capsys.readouterr()
+        assert json.loads(captured.out)["files"][0]["status"] == "not begun"
+        assert "before there was anything to keep" in captured.err
+
     def test_scales_keep_their_numbers_where_the_finest_is_missing(
         self, image_file: Path, tmp_path: Path
     ) -> None:

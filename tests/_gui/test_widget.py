@@ -542,8 +542,22 @@ def test_a_run_says_if_it_hides_slices_that_it_did_not_denoise(
     widget.slices.value = slices
     click(widget.button)
     idle(widget)
-    words = "The original is hidden, its other slices too; its eye shows it."
+    words = "Hidden, with all their other slices, until you press their eyes: stack"
     assert (words in widget.status.value) == said
+
+
+def test_a_run_names_the_earlier_result_that_it_hides(viewer, dock, click, idle):
+    viewer.add_image(cells((3, 40, 51)), name="stack", blending="additive")
+    widget = dock()
+    widget.scale_layers.value = False
+    widget.slices.value = "whole stack"
+    click(widget.button)
+    idle(widget)
+    widget.slices.value = "current slice"
+    click(widget.button)
+    idle(widget)
+    assert [layer.visible for layer in viewer.layers] == [False, False, True]
+    assert widget.status.value.endswith("press their eyes: stack · MS-DIP")
 
 
 def test_results_of_other_slices_stay_in_view(viewer, dock, click, idle):

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["denoise_files"]
 
+_NOT_BEGUN = "not begun"
+
 
 def denoise_files(
     parsed: argparse.Namespace, console: Console, load: Callable[[], Engine]
@@ -71,7 +73,7 @@ def _denoise_each(
     with client or contextlib.nullcontext(), stop.listening():
         for number, task in enumerate(tasks, 1):
             if stop.asked or engine is None:
-                report = report_on(task.source, task.target, "not begun", notes=task.notes)
+                report = report_on(task.source, task.target, _NOT_BEGUN, notes=task.notes)
                 reports.append(report)
                 continue
             label = f"[{number}/{len(tasks)}] {task.source.name}"
@@ -96,7 +98,7 @@ def _connect(address: str) -> Any:
         from distributed import Client
     except ImportError as error:
         raise UsageError(
-            "--scheduler: needs dask.distributed; pip install 'napari-msdip[cluster]'"
+            "--scheduler: needs dask.distributed; pip install 'dask[array,distributed]'"
         ) from error
     try:
         return Client(address, timeout=10)
@@ -164,6 +166,9 @@ class _Run:
         )
         result = drive(steps, self._show)
         completed = result.status is Status.COMPLETED
+        if not (completed or result.scales):
+            self.console.say(f"{source.path}: cancelled before there was anything to keep")
+            return self._report(self.task.target, _NOT_BEGUN)
         target = self.task.target if completed else free_name(self.task.target)
         layout = PlaneLayout.of(image.shape, axis)
         made = made_of(source, layout, [0], self.options)
@@ -370,7 +375,7 @@ def _tidy(path: Path, console: Console) -> None:
 
 def _finish(reports: list[dict[str, Any]], console: Console) -> Exit:
     counts = Counter(report["status"] for report in reports)
-    if counts["cancelled"] or counts["not begun"]:
+    if counts["cancelled"] or counts[_NOT_BEGUN]:
         code = Exit.CANCELLED
     elif counts["failed"] or counts["partly failed"] or counts["unfinished"]:
         code = Exit.FAILED

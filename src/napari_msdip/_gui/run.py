@@ -209,7 +209,7 @@ class Run:
         if not outcome.n_done:
             self._bring_back_original()
         if alive:
-            hidden = self.layer in self._hidden and not self.layer.visible
+            hidden = [layer.name for layer in self._hidden if not layer.visible]
             self._message = text.outcome(self.job, outcome, drafts=drafts, hidden=hidden)
         if outcome.failed and not outcome.n_done and not self.cancelling:
             show_error(self._message)

@@ -9,7 +9,7 @@ from napari_msdip._layer.numbers import duration, memory, size
 from napari_msdip.events import Progress, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from napari_msdip._layer.job import Finished, Job
     from napari_msdip.cost import Cost
@@ -129,7 +129,7 @@ def brief(name: str, progress: Progress) -> str:
 
 
 def outcome(
-    job: Job, finished: Finished, *, drafts: bool = False, hidden: bool = False
+    job: Job, finished: Finished, *, drafts: bool = False, hidden: Sequence[str] = ()
 ) -> str:
     """Return how a run ended.
 
@@ -141,8 +141,8 @@ def outcome(
         What came of it.
     drafts : bool
         Whether a layer is left that shows a fit on its way.
-    hidden : bool
-        Whether the layer denoised is hidden for the result.
+    hidden : sequence of str
+        Names of the layers that are hidden for the result.
     """
     cancelled = finished.status is Status.CANCELLED
     if finished.n_done == 0:
@@ -154,7 +154,10 @@ def outcome(
         return "Cancelled before there was anything to keep."
     kept = _kept_slices(job, finished) if job.n_planes > 1 else _kept_image(finished)
     if hidden and finished.box != job.source.axes.whole():
-        kept += "\nThe original is hidden, its other slices too; its eye shows it."
+        names = ", ".join(short(name) for name in hidden)
+        kept += (
+            f"\nHidden, with all their other slices, until you press their eyes: {names}"
+        )
     return kept
 
 
