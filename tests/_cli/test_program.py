@@ -110,7 +110,7 @@ class TestAborted:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        def stopping(image: np.ndarray, *, channel_axis: int | None) -> float:
+        def stopping(image: np.ndarray, *_: object, channel_axis: int | None) -> float:
             if image.flat[0] == 99:
                 signal.raise_signal(number)
             return 1.0
