@@ -553,6 +553,32 @@ def test_soft_gradients_do_not_make_white_noise_correlated() -> None:
     assert measure_noise(image, 0.1).is_white
 
 
+@pytest.mark.parametrize(
+    ("width", "sigma", "seed"), [(3, 1.0, 0), (6, 0.5, 1), (12, 0.1, 2)]
+)
+def test_soft_structure_under_faint_noise_is_not_noise(
+    width: int, sigma: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    soft = gaussian_filter(rng.normal(size=(128, 128)), width)
+    soft = 200 * (soft - soft.min()) / np.ptp(soft)
+    noisy = (soft + rng.normal(0, sigma, soft.shape)).astype(np.float32)[np.newaxis]
+    found = measure_noise(noisy, estimate_sigma(noisy, channel_axis=0))
+    assert found.is_white
+    assert found.overall(noisy) == pytest.approx(sigma, rel=0.15)
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_edges_of_a_checkerboard_are_not_noise(clipped: bool) -> None:
+    board = data.checkerboard().astype(float)
+    noisy = board + np.random.default_rng(0).normal(0, 2, board.shape)
+    noisy = np.clip(noisy.round(), 0, 255) if clipped else noisy
+    noisy = noisy.astype(np.float32)[np.newaxis]
+    found = measure_noise(noisy, estimate_sigma(noisy, channel_axis=0))
+    assert found.is_white
+    assert 1 < found.overall(noisy) < 2.1
+
+
 @pytest.mark.parametrize("photons", [0.5, 2.0, 10.0])
 def test_asymmetry_is_the_value_of_a_photon(photons: float) -> None:
     counts = np.random.default_rng(0).poisson(photons * (1 + clean_picture(SHAPE)))

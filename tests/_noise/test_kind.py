@@ -26,8 +26,10 @@ REGISTERED = Evidence(
     highest=4.2,
     excess=0.0,
     unevenness=1.0,
+    roughness=0.7,
     skewness=0.0,
     rise=0.0,
+    bulge=1.0,
     contrast=200.0,
     step=1.0,
 )
@@ -39,8 +41,10 @@ CAMERA = Evidence(
     highest=0.6,
     excess=0.3,
     unevenness=1.5,
+    roughness=0.7,
     skewness=0.0,
     rise=0.0,
+    bulge=1.0,
     contrast=160.0,
     step=1.0,
 )

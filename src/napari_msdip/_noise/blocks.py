@@ -25,6 +25,7 @@ __all__ = [
     "energies",
     "flattest",
     "least",
+    "less_trend",
     "simulated_fields",
     "simulated_variances",
     "spread_blocks",
@@ -96,7 +97,7 @@ def cut_blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -
         unrest, grid = unrest[down[:, np.newaxis], across], grid[:, down][:, :, across]
     cut = grid.reshape(len(planar), -1, side * side)
     cut = cut.transpose(1, 0, 2).astype(np.float64)
-    residuals = _less_trend(cut, side, degree)
+    residuals = less_trend(cut, side, degree)
     variances = np.square(residuals).mean(axis=(1, 2))
     varied = _are_varied(variances, float(np.ptp(planar)))
     means = cut.mean(axis=(1, 2))
@@ -179,22 +180,21 @@ def spread_blocks(planar: npt.NDArray[Any], side: int, most: int) -> tuple[Array
     )
     cut = windows[:, down[:, np.newaxis], across].reshape(len(planar), -1, side * side)
     cut = cut.transpose(1, 0, 2).astype(np.float64)
-    return _less_trend(cut, side, degree=1), cut.mean(axis=(1, 2))
+    return less_trend(cut, side, degree=1), cut.mean(axis=(1, 2))
 
 
-def _less_trend(cut: Array, side: int, degree: int) -> Array:
+def less_trend(cut: Array, side: int, degree: int) -> Array:
+    """Subtract from blocks ``(…, side²)`` the trend of this degree that fits best."""
     basis = _trend_basis(side, degree)
     less: Array = cut - (cut @ basis) @ basis.T
     return less
 
 
 def _trend_basis(side: int, degree: int) -> Array:
-    """Orthonormal polynomials over a block: a plane, of degree 2 a paraboloid."""
+    """Orthonormal polynomials over a block: of degree 1 a plane, of 2 a paraboloid."""
     line = np.linspace(-1.0, 1.0, side)
     y, x = (axis.ravel() for axis in np.meshgrid(line, line, indexing="ij"))
-    terms = [np.ones_like(x), y, x]
-    if degree > 1:
-        terms += [y * y, x * x, x * y]
+    terms = [y**n * x**m for n in range(degree + 1) for m in range(degree + 1 - n)]
     basis: Array = np.linalg.qr(np.stack(terms, axis=1))[0]
     return basis
 

@@ -102,15 +102,17 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
         "contrast": signs.contrast(planar),
         "step": signs.step(planar),
     }
-    seen = _Sight.of(planar, whole, wide, fine)
-    behind = filtered(wide, whole["step"], seen.model.axes)
+    first = _Sight.of(planar, whole, wide, fine)
+    behind = filtered(wide, whole["step"], first.model.axes)
     if behind is not None and behind.is_clear:
-        return _behind_a_filter(behind, seen, planar)
-    kind, seen = _judged(seen, planar, whole)
+        return _behind_a_filter(behind, first, planar)
+    kind, seen = _judged(first, planar, whole)
     if behind is not None:
         kind = kind_behind(behind, kind, seen.evidence)
         if kind is Kind.FILTERED:
             return _behind_a_filter(behind, seen, planar)
+    if kind is Kind.CORRELATED and seen.evidence.is_structure:
+        kind, seen = Kind.WHITE, first
     if kind is Kind.CORRELATED:
         return _correlated(seen, planar, fine)
     if kind is Kind.WHITE:
@@ -166,8 +168,10 @@ class _Sight:
             level=levelled.overall(planar),
             excess=signs.excess(fine, simulated),
             unevenness=signs.unevenness(wide, model),
+            roughness=signs.roughness(wide),
             skewness=rise * signs.skewness(fine, by_intensity.sigmas),
             rise=rise,
+            bulge=signs.bulge(by_intensity),
             **whole,
         )
         return cls(wide, fine, levelled, evidence, simulated, is_calm)

@@ -68,6 +68,10 @@ _STEADY = 0.9
 _NETWORKED = 1.4
 _STRONG = 0.05
 _DENSE = 0.2
+# Soft structure is nearly all trend, even within a block; noise is not. Nor is noise ever
+# so many times as strong at middle intensities as at both ends, as edges are.
+_SOFT = 0.28
+_BULGING = 5.0
 # Spots that optics have spread, over noise that is white: both estimates agree, far below
 # the level, and blocks are not as even within as noise.
 _SAME_FALL = 0.1
@@ -138,11 +142,15 @@ class Evidence:
         How far the flattest blocks differ, beyond what noise explains.
     unevenness : float
         How far they are from noise within; 1 is Gaussian noise.
+    roughness : float
+        Share of what they hold that no slow trend explains.
     skewness : float
         Of those where the level is high; positive if it rises towards the side of their
         tails, as bright spots, or dark holes, make it. 0 if chance explains it.
     rise : float
         How steadily the level rises with the intensity, from -1 to 1.
+    bulge : float
+        How many times as high it gets as at the lowest and highest intensity.
     contrast : float
         Between all but the darkest and brightest of the image's values.
     step : float
@@ -156,8 +164,10 @@ class Evidence:
     highest: float
     excess: float
     unevenness: float
+    roughness: float
     skewness: float
     rise: float
+    bulge: float
     contrast: float
     step: float
 
@@ -171,6 +181,11 @@ class Evidence:
     def has_even_blocks(self) -> bool:
         """Whether the flattest blocks hardly differ more than noise alone makes them."""
         return self.excess < _EVEN
+
+    @property
+    def is_structure(self) -> bool:
+        """Whether blocks hold soft structure, or edges, rather than noise."""
+        return self.roughness < _SOFT or self.bulge > _BULGING
 
     @property
     def is_spotted(self) -> bool:

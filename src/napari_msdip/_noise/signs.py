@@ -16,6 +16,7 @@ from napari_msdip._noise.blocks import (
     cut_blocks,
     flattest,
     least,
+    less_trend,
     simulated_fields,
 )
 from napari_msdip.pixels import robust_range
@@ -23,13 +24,26 @@ from napari_msdip.pixels import robust_range
 if TYPE_CHECKING:
     from napari_msdip._noise.model import NoiseModel
 
-__all__ = ["calmest", "contrast", "excess", "rise", "skewness", "step", "unevenness"]
+__all__ = [
+    "bulge",
+    "calmest",
+    "contrast",
+    "excess",
+    "rise",
+    "roughness",
+    "skewness",
+    "step",
+    "unevenness",
+]
 
 Array = npt.NDArray[np.float64]
 Planar = npt.NDArray[np.float32]
 
 _MOST_VALUES = 2**16
 _CELL = 4
+# Share of the blocks, and degree of the trend, that tell soft structure from noise.
+_SOFT_SHARE = 0.25
+_SOFT_DEGREE = 4
 _GAUSSIAN_KURTOSIS = 3.0
 # Where spots raise the level, only this share of the intensities, that of the lowest
 # levels, tells of the noise.
@@ -86,6 +100,16 @@ def unevenness(blocks: Blocks, model: NoiseModel) -> float:
     return float(kurtosis / _GAUSSIAN_KURTOSIS * patchiness / expected)
 
 
+def roughness(blocks: Blocks) -> float:
+    """Return the share of the flattest blocks' variance that no slow trend explains.
+
+    Soft structure is nearly all trend, noise hardly, however many pixels share it.
+    """
+    chosen = blocks.residuals[np.concatenate(flattest(blocks, _SOFT_SHARE))]
+    rest = less_trend(chosen, blocks.side, _SOFT_DEGREE)
+    return float(np.square(rest).sum() / np.square(chosen).sum())
+
+
 def _patchiness(residuals: Array, side: int) -> float:
     """Return the relative spread of energy between the cells of a block."""
     cells = side // _CELL
@@ -122,6 +146,15 @@ def rise(model: NoiseModel) -> float:
     if len(model.sigmas) < LEAST_LEVELS or not all(np.ptp(values) for values in curve):
         return 0.0
     return float(spearmanr(*curve).statistic)
+
+
+def bulge(model: NoiseModel) -> float:
+    """Return how many times as high levels get between both ends as at these.
+
+    Edges lie between dark and bright places, at intensities that nothing else may have.
+    """
+    ends = max(model.sigmas[0], model.sigmas[-1])
+    return float(model.sigmas.max() / ends) if ends > 0 else 1.0
 
 
 def calmest(blocks: Blocks) -> Blocks:
