@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -130,6 +131,8 @@ def test_masked_pixels_are_no_picture() -> None:
     masked = np.ma.masked_equal(counted((20, 30)), 7)
     with pytest.raises(TypeError, match=r"image: 1 of 600 pixels are masked.*filled"):
         checked_image(masked, None)
+    with pytest.raises(TypeError, match="image: 1 of 600 pixels are masked"):
+        checked_image(da.from_array(masked, asarray=False), None)
     array, _ = checked_image(np.ma.masked_less(counted((20, 30)), -1), None)
     assert type(array) is np.ndarray
 

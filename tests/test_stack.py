@@ -385,6 +385,20 @@ def test_wrong_stack_is_refused_at_once(
 # --- bad planes --------------------------------------------------------------------
 
 
+def test_masked_pixels_are_not_denoised_as_if_they_were_seen() -> None:
+    stack = random_stack(3, 16, 18)
+    masked = np.ma.masked_array(stack, np.zeros(stack.shape, bool))
+    masked[1, 3, 4] = np.ma.masked
+    with pytest.raises(TypeError, match=r"stack: .* pixels are masked; give stack\.filled"):
+        denoise_stack(masked, OPTIONS)
+
+    result = denoise_stack(
+        da.from_array(masked, chunks=(1, -1, -1), asarray=False), OPTIONS
+    )
+    assert list(result.failed) == [1]
+    assert "masked" in result.failed[1]
+
+
 def test_nan_and_constant_planes(tmp_path: Path) -> None:
     stack = random_stack(4, 16, 18).astype("float32")
     stack[1] = 7

@@ -195,18 +195,22 @@ def as_array(image: Any, name: str) -> Array:
 
     Or TypeError if some of it is masked, which arrays do not keep.
     """
-    if np.ma.is_masked(image):
-        raise TypeError(
-            f"{name}: {np.count_nonzero(image.mask)} of {image.size} pixels are masked; "
-            f"give {name}.filled(value), with a value like those around them"
-        )
+    if hasattr(image, "__dask_graph__"):
+        # Converted by NumPy, it would lose its mask.
+        image = image.compute()
     try:
-        return np.asarray(image)
+        array = np.asanyarray(image)
     except ValueError as error:
         raise ValueError(
             f"{name}: a {type(image).__name__} of unequal parts is no array; give rows of "
             "equal length"
         ) from error
+    if np.ma.is_masked(array):
+        raise TypeError(
+            f"{name}: {np.count_nonzero(np.ma.getmaskarray(array))} of {array.size} pixels are masked; "
+            f"give {name}.filled(value), with a value like those around them"
+        )
+    return np.asarray(array)
 
 
 def checked_array(

@@ -37,7 +37,7 @@ from napari_msdip._stack.job import (
     skipped,
 )
 from napari_msdip._stack.plane import Outcome, PlaneTask, iter_plane, words
-from napari_msdip._stack.planes import digest, native, read_plane, spread
+from napari_msdip._stack.planes import digest, in_memory, read_plane, spread
 from napari_msdip._stack.zarr_sink import ZarrSink
 from napari_msdip.events import Progress, Status
 from napari_msdip.steps import drive
@@ -343,7 +343,7 @@ def _computed(plane: Any) -> Array:
         # It must not wait for tasks of its own behind the planes in the queue. Said here
         # only, as dask's settings are those of all threads.
         plane = plane.compute(scheduler="synchronous")
-    return native(np.asarray(plane))
+    return in_memory(plane)
 
 
 def _unreadable(reason: str) -> Array:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip.pixels import check_not_empty, checked_axis
+from napari_msdip.pixels import as_array, check_not_empty, checked_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ __all__ = [
     "PlaneLayout",
     "chunked",
     "digest",
-    "native",
+    "in_memory",
     "open_stack",
     "read_plane",
     "select",
@@ -266,7 +266,7 @@ def open_stack(stack: Any) -> Any:
     Raises
     ------
     TypeError
-        If it is none of these, or its dtype is not integer or float.
+        If it is none of these, its dtype is not integer or float, or pixels are masked.
     FileNotFoundError, ValueError
         If there is no zarr at the path.
     """
@@ -282,6 +282,8 @@ def open_stack(stack: Any) -> Any:
         ) from error
     if dtype.kind not in "iuf":
         raise TypeError(f"stack: dtype {dtype} cannot be denoised; give integers or floats")
+    if isinstance(source, np.ma.MaskedArray):
+        return as_array(source, "stack")
     if any(size != size for size in source.shape):
         raise ValueError(
             f"stack: shape {source.shape} is not known; call compute_chunk_sizes() on the "
@@ -355,13 +357,19 @@ def read_plane(source: Any, layout: PlaneLayout, index: int) -> Array:
     -------
     ndarray
         Shape ``layout.plane_shape``, in the machine's byte order.
+
+    Raises
+    ------
+    TypeError
+        If some of its pixels are masked.
     """
-    return native(np.asarray(source[layout.key(index)]))
+    return in_memory(source[layout.key(index)])
 
 
-def native(plane: Array) -> Array:
-    """Return a plane in the machine's byte order."""
-    return plane.astype(plane.dtype.newbyteorder("="), copy=False)
+def in_memory(plane: Any) -> Array:
+    """Return a plane as an array in the machine's byte order."""
+    array = as_array(plane, "plane")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def digest(plane: Array) -> str:
