@@ -206,8 +206,9 @@ def as_array(image: Any, name: str) -> Array:
             "equal length"
         ) from error
     if np.ma.is_masked(array):
+        masked = np.count_nonzero(np.ma.getmaskarray(array))
         raise TypeError(
-            f"{name}: {np.count_nonzero(np.ma.getmaskarray(array))} of {array.size} pixels are masked; "
+            f"{name}: {masked} of {array.size} pixels are masked; "
             f"give {name}.filled(value), with a value like those around them"
         )
     return np.asarray(array)
