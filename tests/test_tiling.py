@@ -212,6 +212,15 @@ def test_tiles_have_the_noise_of_where_they_lie(copying: list[Any]) -> None:
         np.testing.assert_allclose(found[inner], expected[:, *window][inner], rtol=0.01)
 
 
+def test_tiles_without_variation_tell_nothing_of_the_noise() -> None:
+    image = np.zeros((200, 200), np.float32)
+    image[:60, :60] = np.random.default_rng(0).normal(100, 10, (60, 60))
+    result, _ = driven(iter_denoise_fitting(image, TINY, tile=128))
+    whole, _ = driven(iter_denoise_fitting(image, TINY))
+    assert result.sigma == pytest.approx(whole.sigma, rel=0.2)
+    assert result.scales[0].stop_reason is whole.scales[0].stop_reason
+
+
 def test_hot_pixels_go_before_the_image_is_cut(copying: list[Any]) -> None:
     image = 2000 + textured(150, 210) // 20
     image[75, 105] = 60000

@@ -3,7 +3,8 @@
 __all__ = ["plane_seed"]
 
 # An odd multiplier makes index -> seed one-to-one modulo 2**31, so that no two
-# planes of a stack ever share random numbers; this one spreads neighbours widely.
+# planes of a stack, or tiles of a plane, ever share random numbers; this one spreads
+# neighbours widely. (A tile may have those of another plane's tile.)
 _STRIDE = 0x1E3779B1
 
 

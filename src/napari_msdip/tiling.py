@@ -22,7 +22,14 @@ import torch
 
 from napari_msdip import cost, devices
 from napari_msdip import image as front
-from napari_msdip.events import Progress, Result, ScaleResult, Status, time_left
+from napari_msdip.events import (
+    Progress,
+    Result,
+    ScaleResult,
+    Status,
+    StopReason,
+    time_left,
+)
 from napari_msdip.measured import Prepared
 from napari_msdip.pixels import Constants, as_array, as_planes, checked_image, restored
 from napari_msdip.plan import Plan, resolve
@@ -423,13 +430,14 @@ def _iter_tiles(
             break
         if number < len(tiles) - 1:
             yield part.closing(result, preview=preview.with_tile(tile))
-    begun = [result.scales[0] for result in results if result.scales]
+    varying = [result for result in results if not _is_constant(result)] or results
+    begun = [result.scales[0] for result in varying if result.scales]
     scales = [_summary(begun, finest.restored(), shape, ready.level)] if begun else []
     whole = replace(
         results[-1],
         image=fused.restored(),
         scales=tuple(scales),
-        sigma=math.sqrt(sum(result.sigma**2 for result in results) / len(results))
+        sigma=math.sqrt(sum(result.sigma**2 for result in varying) / len(varying))
         * shared.measured.noise.unit_level(layout.gains),
         plan=replace(
             results[-1].plan, options=options, seed=options.seed, sigma=ready.level
@@ -480,6 +488,11 @@ class _Part:
 
     def _eta(self, done: float) -> float | None:
         return time_left(time.monotonic() - self.started, done)
+
+
+def _is_constant(result: Result) -> bool:
+    """Whether a tile has no variation, and so nothing to tell of the image's noise."""
+    return any(scale.stop_reason is StopReason.CONSTANT for scale in result.scales)
 
 
 def _summary(
