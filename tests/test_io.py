@@ -651,6 +651,21 @@ class TestPlainTiff:
         )
         np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(tmp_path / "in.tif"))
 
+    def test_palette_without_order_is_said(self, tmp_path: Path) -> None:
+        gray, path = pixels(20, 24, dtype="uint8"), tmp_path / "in.tif"
+        ramp = np.linspace(0, 2**16 - 1, 256).astype(np.uint16)
+        tables = {
+            "gray": np.stack([ramp] * 3),
+            "hot and cold": np.stack([ramp, np.roll(ramp, 128), ramp[::-1]]),
+            "labels": RNG.integers(0, 2**16 - 1, (3, 256), dtype=np.uint16),
+        }
+        said = {}
+        for name, table in tables.items():
+            tifffile.imwrite(path, gray, photometric="palette", colormap=table)
+            with io.open_image(path) as source:
+                said[name] = any("colours in no order" in note for note in source.notes)
+        assert said == {"gray": False, "hot and cold": False, "labels": True}
+
     def test_palette_is_kept(self, tmp_path: Path) -> None:
         palette = RNG.integers(0, 2**16 - 1, (3, 256), dtype=np.uint16)
         tifffile.imwrite(
@@ -840,6 +855,25 @@ class TestPng:
             io.save_image(path, image, Metadata("YXS"))
         with pytest.raises(FileError, match="not 4 samples"):
             io.check_format(path, "YXS", image.dtype, image.shape)
+
+    def test_a_mask_of_one_bit_is_refused_as_a_boolean_tiff_is(
+        self, tmp_path: Path
+    ) -> None:
+        def chunk(kind: bytes, content: bytes) -> bytes:
+            mark = struct.pack(">I", zlib.crc32(kind + content))
+            return struct.pack(">I", len(content)) + kind + content + mark
+
+        header = struct.pack(">IIBBBBB", 24, 20, 1, 0, 0, 0, 0)
+        rows = zlib.compress(20 * (b"\0" + b"\xf0\x0f\xaa"))
+        chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
+        content = b"".join(chunk(*each) for each in chunks)
+        (tmp_path / "mask.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+
+        with (
+            pytest.raises(FileError, match="black and white"),
+            io.open_image(tmp_path / "mask.png"),
+        ):
+            pass
 
     def test_what_png_cannot_hold_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(FileError, match=r"write \.tif instead"):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["check_png", "open_picture", "save_png"]
 
 _JPEG = b"\xff\xd8"
+_PNG = b"\x89PNG"
+# Bytes of a PNG that say how many bits a sample has, and whether it is gray (0).
+_DEPTH, _COLOURS = 24, 25
 
 
 @contextmanager
@@ -36,6 +39,11 @@ def open_picture(path: Path) -> Iterator[Source]:
         raise FileError(
             f"{path}: is a JPEG for printing (CMYK); convert it to RGB in a program that "
             "knows its inks"
+        )
+    if content.startswith(_PNG) and (content[_DEPTH], content[_COLOURS]) == (1, 0):
+        raise FileError(
+            f"{path}: holds nothing but black and white (1 bit), and so no noise to tell "
+            "from structure; convert it to 8 bits if you want it denoised all the same"
         )
     # A copy does not carry the orientation, so that it has to be applied.
     pixels = upright(pixels, content)

@@ -23,6 +23,10 @@ __all__ = ["open_tiff", "tiff_provenance"]
 _JPEG = frozenset([6, 7, 33007, 34892])
 _NO_RGB = frozenset(["CIELAB", "ICCLAB", "ITULAB", "LOGLUV"])
 _OPACITIES = ("assocalpha", "unassalpha")
+_BRIGHTEST = 2**16 - 1
+# Typical difference of neighbouring entries of a palette, as a share of the brightest:
+# lookup tables of 16 colours and more have less, numbered colours more.
+_SCATTERED = 0.15
 
 
 @contextmanager
@@ -48,6 +52,11 @@ def open_tiff(path: Path) -> Iterator[Source]:
         missing = sum(page is None for page in series.pages) if tif.is_ome else 0
         if missing:
             notes.append(f"lacks {missing} of the planes that it announces: they are zero")
+        if _has_scattered_palette(series.keyframe):
+            notes.append(
+                "has a palette of colours in no order: values are taken for intensities, "
+                "which is wrong if they only number colours; convert it to RGB then"
+            )
         if len(tif.series) > 1:
             notes.append(f"holds {len(tif.series)} images; only the first is used")
         try:
@@ -71,6 +80,15 @@ def open_tiff(path: Path) -> Iterator[Source]:
             metadata = metadata.reordered(order)
         parts = files - {path.resolve()}
         yield Source(path, data, metadata, alpha, tuple(notes), parts)
+
+
+def _has_scattered_palette(page: Any) -> bool:
+    """Whether neighbouring values that occur look different, as in no lookup table."""
+    if page.photometric.name != "PALETTE" or page.colormap is None:
+        return False
+    used = np.unique(page.asarray())
+    steps = np.abs(np.diff(page.colormap[:, used] / _BRIGHTEST, axis=1)).max(axis=0)
+    return bool(steps.size) and float(np.median(steps)) > _SCATTERED
 
 
 def _files(tif: Any) -> frozenset[Path]:
