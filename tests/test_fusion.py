@@ -172,7 +172,7 @@ def test_pixel_that_resembles_none_of_its_surroundings_is_interpolated(spot):
     assert 1.0 < result[10, 10] < 2.0
 
 
-@pytest.mark.parametrize("sigma", [1e-3, 1e3])
+@pytest.mark.parametrize("sigma", [1e-155, 1e-40, 1e-3, 1e3])
 def test_extreme_kernels_stay_finite(sigma):
     coarse, guide = noise(6, 6).astype(np.float32), noise(9, 9).astype(np.float32)
     result = joint_bilateral_upsample(coarse, guide, sigma_spatial=sigma, sigma_range=sigma)
@@ -301,6 +301,7 @@ def test_ensemble_of_noisy_scales_is_less_noisy_than_the_finest():
         ({"sigma_spatial": 0}, ValueError, "sigma_spatial .* 0"),
         ({"sigma_range": math.nan}, ValueError, "sigma_range .* nan"),
         ({"sigma_range": "x"}, TypeError, "sigma_range must be a number, got 'x'"),
+        ({"sigma_range": np.ones(2)}, TypeError, "sigma_range must be a number, got array"),
         ({"sigma_spatial": None}, TypeError, "sigma_spatial must be a number, got None"),
         ({"guide": [[1, 2], [3]]}, ValueError, "^guide: .* is no array"),
         ({"window": 4}, ValueError, "window must be odd .* 4"),

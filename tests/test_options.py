@@ -70,7 +70,7 @@ def test_numbers_are_finite(option: Option, value: float) -> None:
 
 
 @named(NUMBERS)
-@pytest.mark.parametrize("value", ["many", True, [3]])
+@pytest.mark.parametrize("value", ["many", True, [3], np.ones(2)])
 def test_numbers_are_numbers(option: Option, value: Any) -> None:
     with pytest.raises(TypeError, match=rf"^{option.name}="):
         Options(**valued(option, value))
@@ -98,6 +98,8 @@ def test_words_are_among_the_choices(option: Option) -> None:
         ValueError, match=rf"^{option.name}='nonsense'.*{option.choices[0]}"
     ):
         Options(**{option.name: "nonsense"})
+    with pytest.raises(ValueError, match=rf"^{option.name}=array"):
+        Options(**{option.name: np.ones(2)})
 
 
 @named([option for option in DECLARED if option.type is bool])
@@ -119,7 +121,7 @@ def test_none_means_auto_where_that_is_declared(option: Option) -> None:
 def test_several_values_are_a_sequence(option: Option) -> None:
     low = option.setting.minimum
     assert getattr(Options(**{option.name: [low, low]}), option.name) == (low, low)
-    for value in ("12", 12):
+    for value in ("12", 12, np.array(3)):
         with pytest.raises(TypeError, match=rf"^{option.name}="):
             Options(**{option.name: value})
     with pytest.raises(ValueError, match=rf"^{option.name}"):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
+# Of a kernel, in pixels or as a share of the guide's range.
+_NARROWEST = 1e-6
 _LEAST_ROBUST_SHARE: Final = 1e-6
 # A pixel that resembles none around it still gets a weight, so that none divides by zero.
 _LEAST_RANGE_EXPONENT: Final = -40.0
@@ -218,7 +220,8 @@ class _Kernel:
         size = _integer(window, "window")
         if size < 1 or size % 2 == 0:
             raise ValueError(f"window must be odd and at least 1, got {size}")
-        return cls(spatial, ranged, size // 2)
+        # Squares of smaller numbers have no room, and choose the same pixels.
+        return cls(max(spatial, _NARROWEST), max(ranged, _NARROWEST), size // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +333,7 @@ def _positive(value: float, name: str) -> float:
 
 
 def _number(value: float, name: str) -> float:
-    if not hasattr(value, "__float__"):
+    if not hasattr(value, "__float__") or np.ndim(value):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)
 

@@ -567,7 +567,7 @@ def _checked(option: Option, value: Any) -> Any:
         return None
     if not option.is_tuple:
         return _checked_element(option, value)
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
+    if isinstance(value, str) or not _is_sequence(value):
         raise TypeError(f"{option.name}={value!r}: give a sequence of numbers")
     elements = tuple(_checked_element(option, element) for element in value)
     if not elements:
@@ -577,7 +577,7 @@ def _checked(option: Option, value: Any) -> Any:
 
 def _checked_element(option: Option, value: Any) -> Any:
     if option.choices:
-        if value not in option.choices:
+        if not isinstance(value, str) or value not in option.choices:
             raise ValueError(
                 f"{option.name}={value!r}: choose one of {', '.join(option.choices)}"
             )
@@ -591,8 +591,13 @@ def _checked_element(option: Option, value: Any) -> Any:
     return value
 
 
+def _is_sequence(value: Any) -> bool:
+    """Whether something can be gone through; an array of no dimension cannot."""
+    return hasattr(value, "__iter__") and getattr(value, "ndim", 1) > 0
+
+
 def _checked_number(option: Option, value: Any) -> float | int:
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
+    if isinstance(value, bool) or _is_sequence(value) or not hasattr(value, "__float__"):
         raise TypeError(f"{option.name}={value!r}: give a number")
     try:
         number = float(value)

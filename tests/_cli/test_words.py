@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ("a.tif: exists; overwrite=True helps", "a.tif: exists; --overwrite helps"),
         ("recorruption=0 and guidance=False", "--recorruption=0 and --no-guidance"),
         ("--overwrite replaces it", "--overwrite replaces it"),
+        ("give it as vgg_weights=FILE.", "give it as --vgg-weights=FILE."),
         (r"vgg_weights='C:\\w s.npz': no", r'--vgg-weights="C:\w s.npz": no'),
         ("widths=(4, 8), not widths=(4,)", "--widths=4,8, not --widths=4"),
         ("fixed_weight=None or planes=None", "--fixed-weight=auto or all planes"),

@@ -15,7 +15,7 @@ _ARGUMENTS = ("axes", "channel_axis", "overwrite", "planes")
 _OTHERWISE = {"client": "scheduler", "out": "output"}
 
 _VALUE = (
-    "True|False|None"
+    "True|False|None|FILE"
     r"|-?(?:\d[\d.e+-]*|nan|inf)"
     r"|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
     r"|\[[^\]]*\]|\([^)]*\)"
