@@ -23,7 +23,7 @@ PATHS = {
     for path in ROOT.rglob("*.py")
     if path.name not in ("__init__.py", "_version.py")
 }
-FRONT_ENDS = ("_gui", "_cli", "_layer", "cli", "layer", "_sample_data")
+FRONT_ENDS = ("_gui", "_cli", "_layer", "cli", "__main__", "layer", "_sample_data")
 GUI = {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt"}
 
 

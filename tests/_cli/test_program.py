@@ -168,3 +168,10 @@ def test_interrupt_while_the_program_is_loaded_is_quiet(
     assert done.returncode == 130
     assert json.loads(done.stdout) == {"exit_code": 130, "files": []}
     assert done.stderr in ("", "error: aborted\n")
+
+
+def test_it_is_there_without_the_command_on_the_path() -> None:
+    command = [sys.executable, "-m", "napari_msdip", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("napari-msdip ")
