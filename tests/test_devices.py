@@ -113,6 +113,17 @@ def test_automatic_precision_is_the_same_each_time_on_a_busy_machine() -> None:
     assert found <= {"float32", "bfloat16"}
 
 
+@pytest.mark.parametrize(
+    ("slower", "expected"), [(2.0, "bfloat16"), (1.1, "float32"), (0.5, "float32")]
+)
+def test_automatic_precision_is_bfloat16_where_float32_is_clearly_slower(
+    slower: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {torch.float32: slower, torch.bfloat16: 1.0}
+    monkeypatch.setattr(devices, "_seconds", seconds.__getitem__)
+    assert devices._probed_precision.__wrapped__() == expected
+
+
 def test_probe_leaves_random_numbers_alone() -> None:
     before = torch.random.get_rng_state()
     devices.select_precision("auto", "cpu")
@@ -134,8 +145,12 @@ def test_threads_are_restored_after_an_error() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_cpu_count_is_what_this_process_may_use() -> None:
-    assert 1 <= devices.cpu_count() <= (os.cpu_count() or 1)
+def test_cpu_count_is_what_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8}, raising=False)
+    assert devices.cpu_count() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert devices.cpu_count() == 64
 
 
 def test_memory_is_there() -> None:
