@@ -88,7 +88,7 @@ def driven(
     if net is None:
         inputs = options.code_channels + (given.noise is not None)
         net = network(inputs + (given.guide is not None))
-    steps = fit_scale(given, net, options, seeded(seed), **{"threads": 1} | how)
+    steps = fit_scale(given, net, options, seeded(seed), **how)
     seen: list[Step] = []
     return drive(steps, lambda step: seen.append(copied(step))), seen
 
@@ -126,13 +126,12 @@ def test_nothing_of_the_process_changes(options: Options) -> None:
     given = problem(noise=bank() if options.recorruption else None, iterations=1)
     net = network(4 if options is CODE else 1)
     kept = given.target.clone()
-    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    state = torch.random.get_rng_state()
     with torch.no_grad():
-        steps = fit_scale(given, net, options, seeded(), threads=threads + 1)
+        steps = fit_scale(given, net, options, seeded())
         for _ in steps:
             assert not torch.is_grad_enabled()
             assert not torch.is_autocast_enabled("cpu")
-            assert torch.get_num_threads() == threads
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(given.target, kept)
 
@@ -318,7 +317,7 @@ def test_average_is_that_of_the_outputs() -> None:
 def test_learning_rate_follows_its_schedule(schedule: str) -> None:
     options = CODE.replace(schedule=schedule, learning_rate=1e-2)
     recorder, levels = Recorder(), [0.0]
-    for _ in fit_scale(problem(iterations=20), recorder, options, seeded(), threads=1):
+    for _ in fit_scale(problem(iterations=20), recorder, options, seeded()):
         levels.append(float(recorder.level.detach()))
     moves = [abs(after - before) for before, after in itertools.pairwise(levels)]
 

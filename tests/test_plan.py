@@ -162,11 +162,6 @@ def test_starting_a_step_counts_on_a_gpu_alone() -> None:
         assert work > plain + 1000 * scale.iterations
 
 
-def test_device_may_be_given_instead_of_the_options() -> None:
-    plan = resolve(Options(device="auto", precision="float32"), (64, 64), 1.0, "cpu")
-    assert plan.device == "cpu"
-
-
 def test_missing_device_is_an_error_naming_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ValueError, match="device='cuda'"):

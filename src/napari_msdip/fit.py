@@ -19,7 +19,7 @@ from napari_msdip._fit.crops import (
 )
 from napari_msdip._fit.descent import descent_on
 from napari_msdip._fit.symmetry import SYMMETRIES, turned, turned_back
-from napari_msdip.devices import casting, limited_threads, memory_format
+from napari_msdip.devices import casting, memory_format
 from napari_msdip.events import StopReason
 from napari_msdip.losses import ScaleConsistency, reconstruction_loss
 from napari_msdip.stopping import HeldOut, Plateau, Settled
@@ -123,7 +123,6 @@ def fit_scale(
     rng: torch.Generator,
     *,
     precision: str = "float32",
-    threads: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Step, None, Fit]:
     """Optimise a generator until it has converged (eq. 1 and 2), step by step.
@@ -140,8 +139,6 @@ def fit_scale(
         Source of all randomness, on the CPU.
     precision : {"float32", "bfloat16"}
         Format of the convolutions.
-    threads : int or None
-        CPU threads; None leaves them as they are.
     should_stop : callable
         Asked before every step.
 
@@ -164,7 +161,7 @@ def fit_scale(
     for iteration in range(1, problem.iterations + 1):
         if should_stop():
             return Fit(steps.best(), iteration - 1, StopReason.CANCELLED)
-        with _computing(problem.target.device, precision, threads):
+        with _computing(problem.target.device, precision):
             shown, asked, turn = steps.draw()
             loss, output = descend(
                 shown,
@@ -183,7 +180,7 @@ def fit_scale(
         for n in range(FINAL_PASSES):
             if should_stop():
                 return Fit(steps.best(), problem.iterations, StopReason.CANCELLED)
-            with _computing(problem.target.device, precision, threads):
+            with _computing(problem.target.device, precision):
                 steps.look(network, 1 / (n + 1))
             done = problem.iterations + steps.last * (n + 1) / FINAL_PASSES
             yield Step(problem.iterations, value, steps.average, done / work)
@@ -400,8 +397,7 @@ def _schedule(problem: Problem, options: Options) -> Callable[[int], float]:
 
 
 @contextmanager
-def _computing(device: torch.device, precision: str, threads: int | None) -> Iterator[None]:
-    """Gradients on, and the wanted format and threads, for the length of one step."""
-    limited = limited_threads(threads or torch.get_num_threads())
-    with limited, torch.enable_grad(), casting(device, precision):
+def _computing(device: torch.device, precision: str) -> Iterator[None]:
+    """Gradients on, and the wanted format, for the length of one step."""
+    with torch.enable_grad(), casting(device, precision):
         yield

@@ -169,7 +169,6 @@ def resolve(
     options: Options,
     shape: tuple[int, int],
     sigma: float,
-    device: str | None = None,
     *,
     channels: int = 1,
 ) -> Plan:
@@ -183,8 +182,6 @@ def resolve(
         ``(height, width)`` of the image in pixels.
     sigma : float
         Noise level of the image, in its units.
-    device : str or None
-        Device to plan for instead of the one in the options.
     channels : int
         Number of channels.
 
@@ -215,7 +212,7 @@ def resolve(
             f"fold={options.fold} leaves too little of a scale of {coarsest} pixels; "
             f"choose at most {max(1, min(coarsest) // _SMALLEST_FOLDED)}"
         )
-    chosen = devices.select(device or options.device)
+    chosen = devices.select(options.device)
     return Plan(
         options=options,
         shape=shape,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.samples import neighbour_correlation, rms
 
-from napari_msdip._noise.model import NoiseModel
+from napari_msdip._noise.model import NoiseModel, between_pixels
 
 
 def made_model(width: float, channels: Any) -> NoiseModel:
@@ -67,3 +67,12 @@ def test_gains_raise_the_level_where_they_are_and_a_part_keeps_its_own() -> None
     np.testing.assert_allclose(model.sigma_map(image)[0], 0.5 * gains)
     part = model.part(window).sigma_map(image[:, *window])
     np.testing.assert_allclose(part, model.sigma_map(image)[:, *window])
+
+
+def test_pixels_of_a_patch_share_what_their_distance_says() -> None:
+    correlation = np.arange(25.0).reshape(5, 5)
+    between = between_pixels(correlation, 4)
+    assert between.shape == (4, 4, 4, 4)
+    assert between[1, 2, 1, 2] == correlation[2, 2]
+    assert between[3, 0, 1, 1] == correlation[2 + 2, 2 - 1]
+    assert between[0, 0, 3, 0] == between[0, 3, 0, 0] == 0

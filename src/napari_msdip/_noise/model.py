@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["NoiseModel", "uncorrelated"]
+__all__ = ["NoiseModel", "between_pixels", "uncorrelated"]
 
 Array = npt.NDArray[np.float64]
 Planar = npt.NDArray[np.float32]
@@ -233,3 +233,17 @@ def _wrapped(correlation: Array, shape: tuple[int, int]) -> Array:
         for column, dx in enumerate(range(-reach, reach + 1)):
             wrapped[dy % shape[0], dx % shape[1]] += correlation[row, column]
     return wrapped
+
+
+def between_pixels(correlation: Array, side: int) -> Array:
+    """Return how pixels of a patch are correlated, ``(side, side, side, side)``.
+
+    Row and column of the one, then of the other; ``correlation`` is ``(2r+1, 2r+1)``, and
+    pixels farther apart than its reach share nothing.
+    """
+    reach = len(correlation) // 2
+    lags = np.subtract.outer(np.arange(side), np.arange(side))
+    near = np.abs(lags) <= reach
+    index = np.where(near, lags, 0) + reach
+    between: Array = correlation[index[:, None, :, None], index[None, :, None, :]]
+    return between * (near[:, None, :, None] & near[None, :, None, :])

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_msdip._noise.model import between_pixels
 from napari_msdip._refinement.similar import PatchGrid
 
 if TYPE_CHECKING:
@@ -199,15 +200,10 @@ def _solved(matrices: Tensor, right: Tensor) -> Tensor:
 
 def _patch_covariance(noise: NoiseModel, side: int) -> Array:
     """Covariance of the pixels of a patch, channel by channel, in noise of variance 1."""
-    reach = noise.correlations.shape[-1] // 2
-    lags = np.subtract.outer(np.arange(side), np.arange(side))
-    near = np.abs(lags) <= reach
-    index = np.where(near, lags, 0) + reach
     total: Array = np.zeros((len(noise.axes) * side**2,) * 2)
     for axis, power, correlation in zip(
         noise.axes, noise.powers, noise.correlations, strict=True
     ):
-        between = correlation[index[:, None, :, None], index[None, :, None, :]]
-        between = between * (near[:, None, :, None] & near[None, :, None, :])
-        total += power * np.kron(np.outer(axis, axis), between.reshape((side**2,) * 2))
+        between = between_pixels(correlation, side).reshape((side**2,) * 2)
+        total += power * np.kron(np.outer(axis, axis), between)
     return total

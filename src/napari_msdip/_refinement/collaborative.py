@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_msdip._noise.model import between_pixels
 from napari_msdip._refinement.similar import PatchGrid
 
 if TYPE_CHECKING:
@@ -277,12 +278,6 @@ def _cosines(count: int) -> Array:
 
 def _variances(correlation: Array, line: Array) -> Array:
     """Variance of each coefficient of a patch, flat, of noise of variance 1."""
-    side = len(line)
-    reach = len(correlation) // 2
-    lags = np.subtract.outer(np.arange(side), np.arange(side))
-    near = np.abs(lags) <= reach
-    index = np.where(near, lags, 0) + reach
-    covariance = correlation[index[:, :, None, None], index]
-    covariance = covariance * (near[:, :, None, None] & near)
-    variances: Array = np.einsum("uy,uz,yzxw,vx,vw->uv", line, line, covariance, line, line)
+    between = between_pixels(correlation, len(line))
+    variances: Array = np.einsum("uy,uz,yxzw,vx,vw->uv", line, line, between, line, line)
     return variances.ravel()
