@@ -54,6 +54,7 @@ ShouldStop = Callable[[], bool]
 M = TypeVar("M", bound=torch.nn.Module)
 
 _PREVIEW_SECONDS = 0.3
+# Fields of noise from which a fit draws: see NoiseBank.
 _NOISE_FIELDS = 8
 # Iterations before the noise is measured again: more would fit noise, of which then less
 # is to be seen in what was removed.

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Candidate", "Trust", "guarded", "weigh", "with_local_means"]
 
+# Draws of noise by which a covariance is told: each passes through every generator, and is
+# averaged over a disc besides.
 _DRAWS = 8
 # Radius in pixels over which the risk is averaged: wide enough to tell, narrow
 # enough to follow edges.

@@ -14,6 +14,8 @@ __all__ = ["NoiseModel", "between_pixels", "uncorrelated"]
 Array = npt.NDArray[np.float64]
 Planar = npt.NDArray[np.float32]
 
+# Pixels over which the intensity that tells a pixel's level is smoothed: its own noise must
+# not decide.
 _SMOOTHING = 2.0
 # The mean of both directions, to count as correlated over that distance.
 _CLEARLY_CORRELATED = 0.15
