@@ -568,6 +568,20 @@ def test_soft_structure_under_faint_noise_is_not_noise(
     assert found.overall(noisy) == pytest.approx(sigma, rel=0.15)
 
 
+@pytest.mark.parametrize("share", [0.002, 0.01])
+@pytest.mark.parametrize("width", [0.0, 0.4])
+def test_points_do_not_raise_the_level_of_the_noise_around_them(
+    share: float, width: float
+) -> None:
+    rng = np.random.default_rng(6)
+    points = (rng.random((112, 112)) < share).astype(float)
+    points = gaussian_filter(points, width) if width else points
+    image = 20 + 200 * points / points.max() + rng.normal(0, 6, points.shape)
+    image = image.astype(np.float32)[np.newaxis]
+    found = measure_noise(image, estimate_sigma(image, channel_axis=0))
+    assert 5 < found.overall(image) < 8
+
+
 @pytest.mark.parametrize("clipped", [False, True])
 def test_edges_of_a_checkerboard_are_not_noise(clipped: bool) -> None:
     board = data.checkerboard().astype(float)

@@ -183,12 +183,13 @@ def _judged(
     """Return the kind of the noise, and the sight of the blocks that tell its level."""
     kind = kind_of_noise(seen.evidence, planar)
     doubtful = kind is Kind.CORRELATED and seen.evidence.is_networked
-    if not (seen.evidence.is_spotted or doubtful):
+    pointed = seen.evidence.is_pointed
+    if not (seen.evidence.is_spotted or doubtful or pointed):
         return kind, seen
     wide, fine = signs.calmest(seen.wide), signs.calmest(seen.fine)
     calm = _Sight.of(planar, whole, wide, fine, is_calm=True)
     kind = kind_among_spots(kind, calm.evidence, planar)
-    return kind, calm if kind in (Kind.CORRELATED, Kind.RESAMPLED) else seen
+    return kind, calm if pointed or kind in (Kind.CORRELATED, Kind.RESAMPLED) else seen
 
 
 def _with_correlations(blocks: Blocks, sigma: float) -> NoiseModel:
@@ -234,6 +235,8 @@ def _white_by_intensity(seen: _Sight, planar: Planar) -> NoiseModel:
     channels, sigma = _channels_and_level(seen, planar, sigma)
     asymmetry = levels.asymmetry(seen.fine)
     fine = levels.with_fine_levels(seen.model, seen.fine)
+    if seen.is_calm:
+        fine = fine.levelled()
     line = levels.line_of_photons(fine, asymmetry)
     sigmas = levels.steadied(fine.sigmas) if line is None else line
     steady = dataclasses.replace(fine, sigmas=sigmas)

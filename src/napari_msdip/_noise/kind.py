@@ -61,6 +61,9 @@ _TOO_EVEN_WITHIN = 0.8
 # the calmest blocks are skewed by this much, spots pass for correlated noise.
 _SPOTTED = 0.2
 _SPOTTED_ALL_OVER = 0.4
+# Points, one or two pixels wide, in the flattest blocks: far from any noise within. They
+# raise the level of every block that holds one.
+_POINTED = 10.0
 # Filaments: how steadily the level rises with them, how uneven blocks are among them, and
 # how strong what they add is, as a share of the contrast. Or other dense structure, among
 # which blocks are uneven.
@@ -191,6 +194,11 @@ class Evidence:
     def is_spotted(self) -> bool:
         """Whether spots, or holes, add to what the blocks show."""
         return self.skewness > _SPOTTED
+
+    @property
+    def is_pointed(self) -> bool:
+        """Whether single pixels stand out even in the flattest blocks."""
+        return self.unevenness > _POINTED
 
     @property
     def is_networked(self) -> bool:
