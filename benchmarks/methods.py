@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -515,4 +514,4 @@ def with_threads(method: Method, threads: int) -> Method:
     if options is None:
         return method
     pinned = Options(**{**options, "seed": 0, "threads": threads})
-    return dataclasses.replace(engine_method(method.name, pinned), name=method.name)
+    return engine_method(method.name, pinned)
