@@ -27,7 +27,7 @@ DEFAULT_BASELINES = ("bm3d:skimage", "bm3d:oracle", "bm3d:true", "dip", "paper")
 
 METHOD_HELP = (
     f"{', '.join(CLASSICAL)}; or {', '.join(ENGINES)}, each also with +option=value "
-    f"or an ablation: +{', +'.join(ABLATIONS)}; fast+* means fast and all its ablations"
+    f"or an ablation: +{', +'.join(ABLATIONS)}; fast+* means fast and all that change it"
 )
 
 

@@ -351,12 +351,18 @@ def parse_method(spec: str) -> Method:
 
 
 def expand(specs: Iterable[str]) -> list[str]:
-    """Replace ``engine+*`` by the engine and each of its ablations."""
+    """Replace ``engine+*`` by the engine and each ablation that changes it."""
     names: list[str] = []
     for spec in specs:
         base, star, _ = spec.partition("+*")
-        names += [base, *(f"{base}+{each}" for each in ABLATIONS)] if star else [spec]
+        names += [base, *_ablated(base)] if star else [spec]
     return names
+
+
+def _ablated(base: str) -> list[str]:
+    plain = parse_method(base).settings
+    names = [f"{base}+{ablation}" for ablation in ABLATIONS]
+    return [name for name in names if parse_method(name).settings != plain]
 
 
 def _change(spec: str, change: str, options: Options) -> dict[str, Any]:

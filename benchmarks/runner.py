@@ -66,7 +66,7 @@ class Job:
                 "protocol": self.case.protocol,
                 "crop": self.crop,
                 "method": dict(self.method.settings),
-                "name": "" if "options" in self.method.settings else self.method.name,
+                "name": self.method.name,
                 "seed": self.seed,
                 "threads": self.threads,
                 "trace": self.trace,

@@ -16,8 +16,6 @@ from benchmarks.methods import (
     with_threads,
 )
 
-from napari_msdip.options import Options
-
 
 def _sample(shape=(32, 32)) -> Sample:
     rng = np.random.default_rng(0)
@@ -79,10 +77,15 @@ def test_wrong_specs_say_what_would_be_right(spec, said):
         parse_method(spec)
 
 
-def test_star_stands_for_all_ablations():
-    names = expand(["noisy", "fast+*"])
-    assert names[:2] == ["noisy", "fast"]
-    assert len(names) == 2 + len(ABLATIONS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_star_stands_for_the_engine_and_all_ablations_that_change_it(engine):
+    plain = parse_method(engine).settings
+    changing = [
+        name
+        for name in (f"{engine}+{ablation}" for ablation in ABLATIONS)
+        if parse_method(name).settings != plain
+    ]
+    assert expand(["noisy", f"{engine}+*"]) == ["noisy", engine, *changing]
 
 
 def test_bm3d_with_the_true_level_suits_known_levels_only():
@@ -115,12 +118,6 @@ def test_threads_are_pinned_for_our_engine_only():
     pinned = with_threads(parse_method("fast"), 1)
     assert pinned.settings["options"]["threads"] == 1
     assert with_threads(CLASSICAL["nlm"], 1) is CLASSICAL["nlm"]
-
-
-def test_preset_and_the_same_options_spelled_out_are_one_run():
-    default = Options().iterations
-    spelled = parse_method(f"fast+iterations={default}")
-    assert spelled.settings == parse_method("fast").settings
 
 
 def _step(scale, iteration, *, preview=None, finished=None):

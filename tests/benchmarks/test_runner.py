@@ -9,6 +9,7 @@ from benchmarks.data import Case, list_cases
 from benchmarks.runner import plan, run
 
 from benchmarks import results
+from napari_msdip.options import Options
 
 
 @pytest.fixture
@@ -38,6 +39,13 @@ def test_keys_see_the_settings_and_not_where_the_data_lies(case, tmp_path):
     assert len(keys) == 11
     moved = dataclasses.replace(case, clean=tmp_path / "elsewhere" / "flower.png")
     assert key(case=moved) == key()
+
+
+def test_preset_and_the_same_options_spelled_out_are_rows_of_their_own(case):
+    spelled = f"fast+iterations={Options.preset('fast').iterations}"
+    plain, same = plan([case], ["fast", spelled])
+    assert plain.method.settings == same.method.settings
+    assert plain.key != same.key
 
 
 def test_only_methods_with_chance_run_for_each_seed(case):
