@@ -120,14 +120,18 @@ def plan(
     trace: bool = False,
     tag: str = "",
 ) -> list[Job]:
-    """List the measurements; methods without chance run for the first seed only."""
+    """List the measurements.
+
+    Methods without chance, which have no run to trace either, are planned with seed 0
+    and without a trace, lest the same be measured twice.
+    """
     known = [with_threads(parse_method(name), threads) for name in methods]
     return [
-        Job(case, method, seed, crop, threads, trace, tag)
+        Job(case, method, seed, crop, threads, trace and method.stochastic, tag)
         for case in cases
         for method in known
         if method.suits(_sigma_known(case))
-        for seed in (seeds if method.stochastic else seeds[:1])
+        for seed in (seeds if method.stochastic else (0,))
     ]
 
 

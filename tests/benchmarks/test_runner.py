@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from benchmarks.__main__ import main
 from benchmarks.data import Case, list_cases
+from benchmarks.methods import CLASSICAL
 from benchmarks.runner import plan, run
 
 from benchmarks import results
@@ -55,6 +56,14 @@ def test_only_methods_with_chance_run_for_each_seed(case):
         ("fast", 0),
         ("fast", 1),
     ]
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_methods_without_chance_have_one_row_whatever_seeds_and_trace_say(case, name):
+    (usual,) = plan([case], [name])
+    (job,) = plan([case], [name], seeds=[3, 4], trace=True)
+    assert (job.seed, job.trace) == (0, False)
+    assert job.key == usual.key
 
 
 def test_the_true_level_is_not_asked_for_where_nobody_knows_it(case):
