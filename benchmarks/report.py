@@ -25,8 +25,20 @@ def _group(row: Row) -> Group:
     return row["set"], row["noise"], row["protocol"], row["crop"]
 
 
-def _label(row: Row) -> str:
-    return f"{row['method']} [{row['tag']}]" if row["tag"] else row["method"]
+def _labelling(rows: Sequence[Row]) -> Callable[[Row], str]:
+    """Return what names a row by its method, and its tag where a table has several."""
+    tagged = len({row["tag"] for row in rows}) > 1
+
+    def label(row: Row) -> str:
+        return f"{row['method']} [{row['tag']}]" if tagged and row["tag"] else row["method"]
+
+    return label
+
+
+def _called(rows: Sequence[Row], name: str) -> list[str]:
+    """Return the labels that are this name, or of the method of this name."""
+    label = _labelling(rows)
+    return sorted({label(row) for row in rows if name in (label(row), row["method"])})
 
 
 def _numbers(rows: Sequence[Row], column: str) -> list[float]:
@@ -50,13 +62,14 @@ def summarise(rows: Sequence[Row]) -> dict[Group, dict[str, dict[str, float]]]:
     Returns
     -------
     dict
-        ``{(set, noise, protocol, crop): {method: {column: value}}}``; ``images``
+        ``{(set, noise, protocol, crop): {label: {column: value}}}``; ``images``
         counts images, ``worst_gain`` and ``bias_worst`` are the worst of all,
         ``stop_loss`` and ``worst_stop_loss`` go over all scales of all runs.
     """
     sorted_in: dict[Group, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    label = _labelling(rows)
     for row in rows:
-        sorted_in[_group(row)][_label(row)].append(row)
+        sorted_in[_group(row)][label(row)].append(row)
     return {
         group: {label: _summary(runs) for label, runs in methods.items()}
         for group, methods in sorted(sorted_in.items())
@@ -91,25 +104,33 @@ def _summary(rows: Sequence[Row]) -> dict[str, float]:
 def compare(rows: Sequence[Row], baseline: str) -> dict[Group, dict[str, dict[str, float]]]:
     """Compare each method with one of them on the images that both have.
 
+    Parameters
+    ----------
+    rows : sequence of mapping
+        The table.
+    baseline : str
+        Label of the one, as :func:`summarise` gives it.
+
     Returns
     -------
     dict
-        ``{group: {method: {"images", "mean", "worst", "speed"}}}``: difference of
+        ``{group: {label: {"images", "mean", "worst", "speed"}}}``: difference of
         PSNR in dB, method minus baseline, and by what factor it is quicker.
     """
+    label, left_out = _labelling(rows), {baseline, *_called(rows, "noisy")}
     averaged: dict[Group, dict[str, dict[str, list[Row]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
     for row in rows:
-        averaged[_group(row)][_label(row)][row["image"]].append(row)
+        averaged[_group(row)][label(row)][row["image"]].append(row)
     compared: dict[Group, dict[str, dict[str, float]]] = {}
     for group, methods in sorted(averaged.items()):
         if baseline not in methods:
             continue
         compared[group] = {
-            label: _paired(images, methods[baseline])
-            for label, images in methods.items()
-            if label not in {baseline, "noisy"} and set(images) & set(methods[baseline])
+            name: _paired(images, methods[baseline])
+            for name, images in methods.items()
+            if name not in left_out and set(images) & set(methods[baseline])
         }
     return compared
 
@@ -174,25 +195,37 @@ COMPARE_COLUMNS: tuple[Column, ...] = (
 
 
 def markdown(rows: Sequence[Row], *, baselines: Sequence[str] = ()) -> str:
-    """Write the tables: one a set, then one a set and baseline."""
+    """Write the tables: one a set, then one a set and baseline.
+
+    A baseline is a label or a method; a method that has several labels, be it for
+    several versions, is compared with under each.
+    """
     parts = ["# Benchmark", *_provenance(rows)]
     for group, methods in summarise(rows).items():
         parts += [f"## {_title(group)}", _table(methods, SUMMARY_COLUMNS)]
-    for baseline in baselines:
-        for group, methods in compare(rows, baseline).items():
+    for label in dict.fromkeys(each for name in baselines for each in _called(rows, name)):
+        for group, methods in compare(rows, label).items():
             if methods:
                 parts += [
-                    f"## Against {baseline}: {_title(group)}",
+                    f"## Against {label}: {_title(group)}",
                     _table(methods, COMPARE_COLUMNS),
                 ]
+    absent = [name for name in baselines if not _called(rows, name)]
+    if absent:
+        parts.append(
+            f"Not compared with {', '.join(absent)}: the table has no rows of that name."
+        )
     return "\n\n".join(parts) + "\n"
 
 
 def _provenance(rows: Sequence[Row]) -> list[str]:
     commits = sorted({row["commit"] for row in rows})
     threads = sorted({row["threads"] for row in rows})
+    tag, *others = {row["tag"] for row in rows}
+    tagged = f" tagged {tag}" if tag and not others else ""
     return [
-        f"{len(rows)} runs of {', '.join(commits)} on {', '.join(threads)} thread(s). "
+        f"{len(rows)} runs{tagged} of {', '.join(commits)} on {', '.join(threads)} "
+        "thread(s). "
         "PSNR over 255 for 8-bit files, over the clean image's range for 16-bit ones; "
         "gains are over the noisy image; block bias compares the means of 64×64 blocks "
         "with the noisy image's: relative for whole blocks and channel by channel, and "
@@ -234,10 +267,11 @@ def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths, noisy = [], _called(rows, "noisy")
     for group, methods in summarise(rows).items():
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-        _draw(figure.subplots(), group, methods)
+        drawn = {label: methods[label] for label in methods if label not in noisy}
+        _draw(figure.subplots(), group, drawn)
         path = folder / ("-".join(group) + ".png")
         figure.savefig(path, dpi=120)
         paths.append(path)
@@ -247,8 +281,7 @@ def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
 def _draw(axes: Any, group: Group, methods: Mapping[str, Mapping[str, float]]) -> None:
     from matplotlib.ticker import LogFormatter
 
-    shown = [label for label in methods if label != "noisy"]
-    for label, marker in zip(shown, cycle(MARKERS)):
+    for label, marker in zip(methods, cycle(MARKERS)):
         seconds = max(methods[label]["cpu_seconds"], SECONDS_FLOOR)
         axes.plot(seconds, methods[label]["gain"], marker, label=label)
     # Labels beside the points would cover each other where methods are alike.

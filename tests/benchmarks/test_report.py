@@ -65,12 +65,42 @@ def test_tags_keep_versions_of_the_code_apart():
     assert set(report.summarise(rows)[GROUP]) == {"fast [old]", "fast [new]"}
 
 
+def _page_of_one_image(tags, baselines):
+    methods = {"noisy": 30, "fast": 33, "bm3d:oracle": 32}
+    rows = [
+        _row(method, "a", psnr, tag=tag)
+        for (method, psnr), tag in zip(methods.items(), tags, strict=True)
+    ]
+    return report.markdown(rows, baselines=baselines)
+
+
+def test_a_tag_that_all_rows_share_is_in_no_label():
+    page = _page_of_one_image(["new"] * 3, ["bm3d:oracle"])
+    assert page.replace(" tagged new", "") == _page_of_one_image([""] * 3, ["bm3d:oracle"])
+    assert "runs tagged new of" in page
+
+
+@pytest.mark.parametrize("baseline", ["bm3d:oracle", "bm3d:oracle [old]"])
+def test_a_baseline_is_a_label_or_a_method(baseline):
+    page = _page_of_one_image(["new", "new", "old"], [baseline])
+    assert "## Against bm3d:oracle [old]: CC15" in page
+    assert "| fast [new] | 1 | +1.00 |" in page
+    assert "| noisy [new] | 1 | -2.00 |" not in page
+
+
+def test_versions_of_a_baseline_are_compared_with_one_by_one():
+    rows = [_row("fast", "a", 31, tag="old"), _row("fast", "a", 33, tag="new")]
+    page = report.markdown(rows, baselines=["fast"])
+    assert "| fast [new] | 1 | +2.00 |" in page.split("## Against fast [old]")[1]
+    assert "| fast [old] | 1 | -2.00 |" in page.split("## Against fast [new]")[1]
+
+
 def test_page_has_a_table_for_each_set_and_baseline():
     rows = [_row("noisy", "a", 30), _row("fast", "a", 33), _row("bm3d:oracle", "a", 32)]
     page = report.markdown(rows, baselines=["bm3d:oracle", "dip"])
     assert "## CC15, real noise, as-is, whole images" in page
     assert "## Against bm3d:oracle: CC15" in page
-    assert "Against dip" not in page
+    assert "Not compared with dip: the table has no rows" in page
     assert "| fast | 1 | +1.00 |" in page
 
 
