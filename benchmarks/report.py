@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ __all__ = ["compare", "markdown", "plot", "summarise"]
 
 Row = Mapping[str, str]
 Group = tuple[str, str, str, str]
+Images = Mapping[str, Sequence[Row]]
 
 SECONDS_FLOOR = 1e-2
 MARKERS = "osD^vP*X<>"
@@ -26,13 +28,18 @@ def _group(row: Row) -> Group:
 
 
 def _labelling(rows: Sequence[Row]) -> Callable[[Row], str]:
-    """Return what names a row by its method, and its tag where a table has several."""
-    tagged = len({row["tag"] for row in rows}) > 1
+    """Return what names a row: its method, tag and threads, where a table has several."""
+    tagged, threaded = (len({row[name] for row in rows}) > 1 for name in ("tag", "threads"))
 
     def label(row: Row) -> str:
-        return f"{row['method']} [{row['tag']}]" if tagged and row["tag"] else row["method"]
+        tag = f" [{row['tag']}]" if tagged and row["tag"] else ""
+        return row["method"] + tag + (_threads(row) if threaded else "")
 
     return label
+
+
+def _threads(row: Row) -> str:
+    return f" ({row['threads']} thread{'' if row['threads'] == '1' else 's'})"
 
 
 def _called(rows: Sequence[Row], name: str) -> list[str]:
@@ -50,6 +57,25 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
+def _sorted_in(rows: Sequence[Row]) -> dict[Group, dict[str, Images]]:
+    """Sort rows into ``{group: {label: {image: rows}}}``."""
+    label = _labelling(rows)
+    found: dict[Group, dict[str, dict[str, list[Row]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
+    for row in rows:
+        found[_group(row)][label(row)][row["image"]].append(row)
+    return {group: dict(methods) for group, methods in sorted(found.items())}
+
+
+def _mean_of_images(
+    images: Images, numbers: Callable[[Sequence[Row]], Sequence[float]]
+) -> float:
+    """Average each image's numbers, then the images that have any."""
+    found = [values for rows in images.values() if (values := numbers(rows))]
+    return _mean([_mean(values) for values in found])
+
+
 def _listed(rows: Sequence[Row], column: str) -> list[float]:
     """Numbers of a column that holds one a scale, finest first."""
     texts = [text for row in rows for text in row[column].split()]
@@ -57,26 +83,22 @@ def _listed(rows: Sequence[Row], column: str) -> list[float]:
 
 
 def summarise(rows: Sequence[Row]) -> dict[Group, dict[str, dict[str, float]]]:
-    """Average each method over the images and seeds of each set.
+    """Average each method over the seeds of each image, then over the images of each set.
 
     Returns
     -------
     dict
         ``{(set, noise, protocol, crop): {label: {column: value}}}``; ``images``
         counts images, ``worst_gain`` and ``bias_worst`` are the worst of all,
-        ``stop_loss`` and ``worst_stop_loss`` go over all scales of all runs.
+        ``stop_loss`` and ``worst_stop_loss`` go over all scales.
     """
-    sorted_in: dict[Group, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    label = _labelling(rows)
-    for row in rows:
-        sorted_in[_group(row)][label(row)].append(row)
     return {
-        group: {label: _summary(runs) for label, runs in methods.items()}
-        for group, methods in sorted(sorted_in.items())
+        group: {label: _summary(images) for label, images in methods.items()}
+        for group, methods in _sorted_in(rows).items()
     }
 
 
-def _summary(rows: Sequence[Row]) -> dict[str, float]:
+def _summary(images: Images) -> dict[str, float]:
     means = (
         "psnr",
         "gain",
@@ -87,18 +109,23 @@ def _summary(rows: Sequence[Row]) -> dict[str, float]:
         "peak_mb",
         "bias_mean",
     )
-    losses = _listed(rows, "stop_losses")
-    totals = [sum(map(int, row["iterations"].split())) for row in rows if row["iterations"]]
+    rows = [row for runs in images.values() for row in runs]
+    losses = partial(_listed, column="stop_losses")
     return {
-        "images": len({row["image"] for row in rows}),
+        "images": len(images),
         "runs": len(rows),
-        **{column: _mean(_numbers(rows, column)) for column in means},
+        **{name: _mean_of_images(images, partial(_numbers, column=name)) for name in means},
         "worst_gain": min(_numbers(rows, "gain"), default=math.nan),
         **{column: max(_numbers(rows, column), default=math.nan) for column in WORST},
-        "iterations": _mean(totals),
-        "stop_loss": _mean(losses),
-        "worst_stop_loss": max(losses, default=math.nan),
+        "iterations": _mean_of_images(images, _iterations),
+        "stop_loss": _mean_of_images(images, losses),
+        "worst_stop_loss": max(losses(rows), default=math.nan),
     }
+
+
+def _iterations(rows: Sequence[Row]) -> list[int]:
+    """Return each run's iterations, all scales together."""
+    return [sum(map(int, row["iterations"].split())) for row in rows if row["iterations"]]
 
 
 def compare(rows: Sequence[Row], baseline: str) -> dict[Group, dict[str, dict[str, float]]]:
@@ -117,30 +144,22 @@ def compare(rows: Sequence[Row], baseline: str) -> dict[Group, dict[str, dict[st
         ``{group: {label: {"images", "mean", "worst", "speed"}}}``: difference of
         PSNR in dB, method minus baseline, and by what factor it is quicker.
     """
-    label, left_out = _labelling(rows), {baseline, *_called(rows, "noisy")}
-    averaged: dict[Group, dict[str, dict[str, list[Row]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    for row in rows:
-        averaged[_group(row)][label(row)][row["image"]].append(row)
-    compared: dict[Group, dict[str, dict[str, float]]] = {}
-    for group, methods in sorted(averaged.items()):
-        if baseline not in methods:
-            continue
-        compared[group] = {
-            name: _paired(images, methods[baseline])
-            for name, images in methods.items()
-            if name not in left_out and set(images) & set(methods[baseline])
+    left_out = {baseline, *_called(rows, "noisy")}
+    return {
+        group: {
+            label: _paired(images, methods[baseline])
+            for label, images in methods.items()
+            if label not in left_out and set(images) & set(methods[baseline])
         }
-    return compared
+        for group, methods in _sorted_in(rows).items()
+        if baseline in methods
+    }
 
 
-def _paired(
-    images: Mapping[str, Sequence[Row]], baseline: Mapping[str, Sequence[Row]]
-) -> dict[str, float]:
+def _paired(images: Images, baseline: Images) -> dict[str, float]:
     common = sorted(set(images) & set(baseline))
 
-    def of(table: Mapping[str, Sequence[Row]], column: str) -> list[float]:
+    def of(table: Images, column: str) -> list[float]:
         return [_mean(_numbers(table[image], column)) for image in common]
 
     differences = [
@@ -198,7 +217,7 @@ def markdown(rows: Sequence[Row], *, baselines: Sequence[str] = ()) -> str:
     """Write the tables: one a set, then one a set and baseline.
 
     A baseline is a label or a method; a method that has several labels, be it for
-    several versions, is compared with under each.
+    several versions or numbers of threads, is compared with under each.
     """
     parts = ["# Benchmark", *_provenance(rows)]
     for group, methods in summarise(rows).items():

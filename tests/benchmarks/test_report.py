@@ -40,6 +40,29 @@ def test_summary_averages_runs_and_keeps_the_worst():
     assert fast["iterations"] == 160
 
 
+def test_summary_averages_the_seeds_of_each_image_first():
+    rows = [
+        _row("fast", "a", 30, seed=0, iterations="50", stop_losses="0.1", seconds=10),
+        _row("fast", "a", 32, seed=1, iterations="70", stop_losses="0.3", seconds=20),
+        _row("fast", "b", 41, seed=0, iterations="100", stop_losses="0.8", seconds=25),
+    ]
+    fast = report.summarise(rows)[GROUP]["fast"]
+    assert (fast["images"], fast["runs"]) == (2, 3)
+    assert (fast["psnr"], fast["seconds"], fast["iterations"]) == (36, 20, 80)
+    assert fast["stop_loss"] == pytest.approx(0.5)
+    assert (fast["worst_gain"], fast["worst_stop_loss"]) == (0, 0.8)
+
+
+def test_runs_of_other_thread_counts_are_kept_apart():
+    rows = [_row("fast", "a", 31, threads=1, seconds=20), _row("nlm", "a", 30, threads=1)]
+    assert set(report.summarise(rows)[GROUP]) == {"fast", "nlm"}
+    rows.append(_row("fast", "a", 31, threads=2, seconds=10))
+    summary = report.summarise(rows)[GROUP]
+    assert set(summary) == {"fast (1 thread)", "fast (2 threads)", "nlm (1 thread)"}
+    assert summary["fast (2 threads)"]["seconds"] == 10
+    assert "## Against nlm (1 thread): CC15" in report.markdown(rows, baselines=["nlm"])
+
+
 def test_summary_leaves_blank_what_a_method_does_not_have():
     noisy = report.summarise([_row("noisy", "a", 30)])[GROUP]["noisy"]
     assert math.isnan(noisy["iterations"]) and math.isnan(noisy["stop_loss"])
