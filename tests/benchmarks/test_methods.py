@@ -16,6 +16,8 @@ from benchmarks.methods import (
     with_threads,
 )
 
+import napari_msdip.run as engine
+
 
 def _sample(shape=(32, 32)) -> Sample:
     rng = np.random.default_rng(0)
@@ -146,6 +148,29 @@ def test_tracer_tells_how_far_each_stop_fell_below_its_peak():
     assert finest == 0
     assert coarsest == pytest.approx(6.02, abs=0.1)
     assert float(summary["peaks"].split()[0]) == pytest.approx(48.13, abs=0.1)
+
+
+def test_a_trace_has_every_iteration_however_quick_the_machine_is():
+    method = parse_method(
+        "fast+widths=4,4+iterations=6+coarsest_iterations=4+min_size=16+max_scales=2"
+    )
+    first, second = (method.run(_varied(), 0, True) for _ in range(2))
+    assert first.trace == second.trace
+    done = map(int, first.details["iterations"].split())
+    for scale, iterations in enumerate(done):
+        points = [point for point in first.trace if point["scale"] == scale]
+        shown = [point["iteration"] for point in points if not point["finished"]]
+        assert shown == list(range(1, iterations + 1))
+        assert len(points) == iterations + 1
+
+
+def test_a_trace_that_fails_leaves_the_engine_as_it_was(monkeypatch):
+    monkeypatch.setattr(engine, "_PREVIEW_SECONDS", 1e6)
+    monkeypatch.setattr(Tracer, "note", lambda self, progress: 1 / 0)
+    method = parse_method("fast+widths=4,4+iterations=1+max_scales=1")
+    with pytest.raises(ZeroDivisionError):
+        method.run(_varied(), 0, True)
+    assert engine._PREVIEW_SECONDS == 1e6
 
 
 def test_a_frame_of_another_brightness_is_no_worse_a_stop():
