@@ -122,7 +122,7 @@ SIGMAS: dict[str, Callable[[Sample], float]] = {
 }
 
 
-def bm3d(sample: Sample, sigma: float) -> Array:
+def bm3d(sample: Sample, sigma: float, threads: int = 1) -> Array:
     """Denoise by BM3D; colour images by its colour variant, in opponent colours.
 
     Parameters
@@ -131,13 +131,15 @@ def bm3d(sample: Sample, sigma: float) -> Array:
         The image.
     sigma : float
         Noise level in the image's units; BM3D gets both divided by the peak.
+    threads : int
+        CPU threads.
     """
     import bm3d as package
 
     profile = package.BM3DProfile()
     # The package starts as many threads as there are cores, whatever the
-    # environment says; peers are timed on one core each.
-    profile.num_threads = 1
+    # environment says.
+    profile.num_threads = threads
     noisy = _noisy(sample)
     peak = 255.0 if sample.data_range == 255 else float(noisy.max())
     if sigma <= 1e-5 * peak:
@@ -160,20 +162,17 @@ def _timed(work: Callable[[], Array], **details: Any) -> Outcome:
     return Outcome(image, time.perf_counter() - start, details)
 
 
-def _run_bm3d(sigma_of: Callable[[Sample], float]) -> Callable[..., Outcome]:
-    def run(sample: Sample, seed: int, trace: bool) -> Outcome:
-        start = time.perf_counter()
-        sigma = sigma_of(sample)
-        image = bm3d(sample, sigma)
-        return Outcome(image, time.perf_counter() - start, {"sigma": sigma})
-
-    return run
+def _run_bm3d(sample: Sample, level: str, threads: int) -> Outcome:
+    start = time.perf_counter()
+    sigma = SIGMAS[level](sample)
+    image = bm3d(sample, sigma, threads)
+    return Outcome(image, time.perf_counter() - start, {"sigma": sigma})
 
 
-def _run_bm3d_oracle(sample: Sample, seed: int, trace: bool) -> Outcome:
+def _run_bm3d_oracle(sample: Sample, threads: int) -> Outcome:
     start = time.perf_counter()
     base = _skimage_sigma(sample)
-    tried = {factor: bm3d(sample, base * factor) for factor in ORACLE_FACTORS}
+    tried = {factor: bm3d(sample, base * factor, threads) for factor in ORACLE_FACTORS}
     seconds = time.perf_counter() - start
     quality = {
         factor: psnr(image, sample.clean, sample.data_range)
@@ -250,18 +249,20 @@ def _import_bm3d() -> None:
     _import_skimage()
 
 
-def _bm3d_method(name: str, sigma: str, run: Callable[..., Outcome]) -> Method:
-    return Method(name, {"bm3d": "np", "sigma": sigma}, run, _import_bm3d)
+def _bm3d_method(sigma: str, threads: int = 1) -> Method:
+    def run(sample: Sample, seed: int, trace: bool) -> Outcome:
+        if sigma == "oracle":
+            return _run_bm3d_oracle(sample, threads)
+        return _run_bm3d(sample, sigma, threads)
+
+    settings = {"bm3d": "np", "sigma": sigma, "threads": threads}
+    return Method(f"bm3d:{sigma}", settings, run, _import_bm3d)
 
 
 def _classical() -> dict[str, Method]:
     methods = [
         Method("noisy", {}, lambda sample, seed, trace: _timed(lambda: _noisy(sample))),
-        *(
-            _bm3d_method(f"bm3d:{key}", key, _run_bm3d(sigma))
-            for key, sigma in SIGMAS.items()
-        ),
-        _bm3d_method("bm3d:oracle", "oracle", _run_bm3d_oracle),
+        *(_bm3d_method(sigma) for sigma in (*SIGMAS, "oracle")),
         Method("nlm", {"h": 0.6, "patch": 5, "distance": 6}, _run_nlm, _import_skimage),
         Method("wavelet", {"calibrated": "j-invariant"}, _run_wavelet, _import_skimage),
     ]
@@ -533,7 +534,9 @@ def _resized(clean: Array, shape: tuple[int, ...]) -> Array:
 
 
 def with_threads(method: Method, threads: int) -> Method:
-    """Pin our engine to a number of threads; other methods stay as they are."""
+    """Pin our engine and BM3D to a number of threads; other methods have but one."""
+    if "bm3d" in method.settings:
+        return _bm3d_method(method.settings["sigma"], threads)
     options = method.settings.get("options")
     if options is None:
         return method

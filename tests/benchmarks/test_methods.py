@@ -116,10 +116,28 @@ def test_bm3d_gets_the_level_in_the_images_own_units():
     assert error < 0.3 * np.abs(sample.noisy - sample.clean).mean()
 
 
-def test_threads_are_pinned_for_our_engine_only():
-    pinned = with_threads(parse_method("fast"), 1)
-    assert pinned.settings["options"]["threads"] == 1
-    assert with_threads(CLASSICAL["nlm"], 1) is CLASSICAL["nlm"]
+def test_threads_are_those_of_the_job_where_a_method_has_several():
+    pinned = with_threads(parse_method("fast"), 3)
+    assert pinned.settings["options"]["threads"] == 3
+    assert with_threads(CLASSICAL["nlm"], 3) is CLASSICAL["nlm"]
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 32, 3)])
+@pytest.mark.parametrize("sigma", ["true", "ours", "skimage", "oracle"])
+def test_bm3d_takes_the_threads_of_the_job(sigma, shape, monkeypatch):
+    package = pytest.importorskip("bm3d")
+    taken = set()
+
+    def denoise(noisy, level, profile):
+        taken.add(profile.num_threads)
+        return noisy
+
+    monkeypatch.setattr(package, "bm3d", denoise)
+    monkeypatch.setattr(package, "bm3d_rgb", denoise)
+    method = with_threads(parse_method(f"bm3d:{sigma}"), 3)
+    method.run(_sample(shape), 0, False)
+    assert taken == {3}
+    assert (method.name, method.settings["sigma"]) == (f"bm3d:{sigma}", sigma)
 
 
 def _step(scale, iteration, *, preview=None, finished=None):
