@@ -149,11 +149,11 @@ def bm3d(sample: Sample, sigma: float, threads: int = 1) -> Array:
 
 
 def _bounded(estimate: Array, sample: Sample) -> Array:
-    if not sample.bounded:
-        return estimate
     kind = sample.noisy.dtype
-    top = np.iinfo(kind).max if kind.kind == "u" else sample.data_range
-    return estimate.clip(0, top)
+    if np.issubdtype(kind, np.integer):
+        limits = np.iinfo(kind)
+        return np.rint(estimate).clip(limits.min, limits.max)
+    return estimate.clip(0, sample.data_range) if sample.bounded else estimate
 
 
 def _timed(work: Callable[[], Array], **details: Any) -> Outcome:

@@ -10,6 +10,7 @@ from benchmarks.methods import (
     CLASSICAL,
     ENGINES,
     Tracer,
+    _bounded,
     _resized,
     expand,
     parse_method,
@@ -120,6 +121,28 @@ def test_threads_are_those_of_the_job_where_a_method_has_several():
     pinned = with_threads(parse_method("fast"), 3)
     assert pinned.settings["options"]["threads"] == 3
     assert with_threads(CLASSICAL["nlm"], 3) is CLASSICAL["nlm"]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int32"])
+@pytest.mark.parametrize("name", ["bm3d:skimage", "nlm", "wavelet"])
+def test_peers_return_whole_numbers_of_the_dtype_for_integers(name, kind):
+    pytest.importorskip("pywt")
+    pytest.importorskip("bm3d")
+    clean = np.full((32, 32), 250.0)
+    noisy = np.random.default_rng(0).normal(clean, 10).clip(0, 255).astype(kind)
+    sample = Sample(noisy, clean, 255.0, None, bounded=True)
+    image = parse_method(name).run(sample, 0, False).image
+    assert np.array_equal(image, image.astype(kind))
+    assert image.std() > 0
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_estimates_of_floats_are_clipped_where_bounded_and_not_rounded(bounded):
+    noisy = np.zeros((1, 3), np.float32)
+    sample = Sample(noisy, noisy, 255.0, None, bounded=bounded)
+    estimate = np.array([[-1.5, 0.5, 256.5]])
+    wanted = [[0, 0.5, 255]] if bounded else estimate
+    assert np.array_equal(_bounded(estimate, sample), wanted)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (32, 32, 3)])
