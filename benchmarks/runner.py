@@ -175,8 +175,9 @@ def run(
             say(f"FAILED {job}\n{error}")
             continue
         row = {**job.columns(), **measured["row"], **versions}
-        results.append(table, row)
+        # The row last: once it is there nothing of the job is measured again.
         _keep_trace(table, job, measured["trace"])
+        results.append(table, row)
         say(
             f"{job}: {row['psnr']:.2f} dB ({row['gain']:+.2f}), "
             f"{row['seconds']:.1f} s, {row['peak_mb']:.0f} MB"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from benchmarks.data import Case, list_cases
 from benchmarks.methods import CLASSICAL
 from benchmarks.runner import plan, run
 
-from benchmarks import results
+from benchmarks import results, runner
 from napari_msdip.options import Options
 
 
@@ -101,6 +102,25 @@ def test_a_failed_job_leaves_no_row_and_is_said(case, tmp_path):
     assert run(plan([case], ["noisy"]), table, say=lines.append) == 1
     assert results.read(table) == []
     assert "FileNotFoundError" in lines[-1]
+
+
+def test_a_row_is_there_only_once_its_trace_is(case, tmp_path, monkeypatch):
+    row = dict.fromkeys(("psnr", "gain", "seconds", "peak_mb"), 1.0)
+    measured = {"row": row, "trace": [{"psnr": 1.0}]}
+    monkeypatch.setattr(runner, "_in_process", lambda job: (measured, ""))
+    table, (job,) = tmp_path / "rows.csv", plan([case], ["fast"], trace=True)
+    trace = tmp_path / "traces" / f"{job.key}.json"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(runner, "_keep_trace", killed)
+        run([job], table, say=lambda line: None)
+    assert results.read(table) == []
+    assert run([job], table, say=lambda line: None) == 0
+    assert len(results.read(table)) == 1
+    assert json.loads(trace.read_text())["points"] == measured["trace"]
 
 
 def test_command_line_lists_and_refuses(data, capsys):
