@@ -66,8 +66,18 @@ def _realisations(clean: Path) -> Sequence[Path]:
     return sorted((clean.parents[1] / "raw").glob(f"{clean.stem}_*.png"))
 
 
-def _only_neighbour(clean: Path) -> Sequence[Path]:
-    return sorted((clean.parents[1] / "noisy").iterdir())
+def _same_stem_or_only(clean: Path) -> Sequence[Path]:
+    folder = clean.parents[1] / "noisy"
+    noisy = sorted(folder.iterdir())
+    same = [file for file in noisy if file.stem == clean.stem]
+    if len(same) == 1:
+        return same
+    if len(noisy) == len(list(clean.parent.glob(f"*{clean.suffix}"))) == 1:
+        return noisy
+    raise ValueError(
+        f"{clean}: which of the {len(noisy)} files in {folder} is its noisy image? Give "
+        f"one alone the name {clean.stem}"
+    )
 
 
 SETS: dict[str, ImageSet] = {
@@ -77,7 +87,7 @@ SETS: dict[str, ImageSet] = {
     "PolyU": ImageSet("PolyU/clean/*.JPG", _renamed("_mean", "_real")),
     "FMD": ImageSet("FMD/gt/*.png", _realisations),
     "FMD-means": ImageSet("FMD/gt/*.png"),
-    "Bacteria_16bit": ImageSet("Bacteria_16bit/clean/*.png", _only_neighbour),
+    "Bacteria_16bit": ImageSet("Bacteria_16bit/clean/*.png", _same_stem_or_only),
 }
 
 
@@ -174,7 +184,8 @@ def list_cases(
     Raises
     ------
     ValueError
-        If a set, noise or protocol has no such name.
+        If a set, noise or protocol has no such name, or it is not clear which noisy
+        image belongs to a clean one.
     FileNotFoundError
         If a set has no files.
     """

@@ -43,6 +43,35 @@ def test_real_noise_comes_from_its_file_in_its_dtype(data):
     assert sample.sigma is None
 
 
+def _pairs(root, clean, noisy):
+    for folder, names in (("clean", clean), ("noisy", noisy)):
+        for name in names:
+            path = root / "Bacteria_16bit" / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    cases = list_cases(root, ["Bacteria_16bit"])
+    return [(case.clean.name, case.noisy.name) for case in cases]
+
+
+def test_several_images_with_real_noise_pair_up_by_name(tmp_path):
+    names = ["a.png", "b.png", "c.png"]
+    assert _pairs(tmp_path, names, names) == [(name, name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("clean", "noisy"),
+    [
+        (["a.png", "b.png"], ["a.png", "c.png"]),
+        (["a.png", "b.png"], ["c.png"]),
+        (["a.png"], ["b.png", "c.png"]),
+        (["a.png"], ["a.png", "a.tif"]),
+    ],
+)
+def test_images_that_pair_up_in_no_clear_way_are_refused(tmp_path, clean, noisy):
+    with pytest.raises(ValueError, match=r"[ab]\.png: which of the .* is its noisy image"):
+        _pairs(tmp_path, clean, noisy)
+
+
 def test_synthetic_noise_repeats_and_crops_are_cut_from_it(data):
     (case,) = list_cases(data, ["Set9"], noises=["gauss25"])
     whole, again, cut = load(case), load(case), load(case, crop=16)
