@@ -10,8 +10,10 @@ noisy or denoised, was scaled to the mean of all.
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +23,29 @@ from skimage import io
 from napari_msdip import Options, denoise_stack
 
 SIDE = 256
+REPEAT = re.compile(r"(.+)_(\d+)")
 
 
 def stacks(path: Path) -> dict[str, Any]:
     """Return central crops of static series, (T, Y, X), by name."""
     if path.is_file():
-        found = {path.stem: io.imread(path)}
-    else:
-        files = sorted(path.glob("*_[0-9].png"))
-        groups = groupby(files, key=lambda file: file.stem[:-2])
-        found = {name: np.stack([io.imread(f) for f in group]) for name, group in groups}
-    return {name: cropped(series) for name, series in found.items()}
+        return {path.stem: centre(path)}
+    matches = [(REPEAT.fullmatch(file.stem), file) for file in path.glob("*.png")]
+    repeats = sorted((match[1], int(match[2]), file) for match, file in matches if match)
+    return {
+        name: np.stack([centre(file) for *_, file in group])
+        for name, group in groupby(repeats, key=itemgetter(0))
+    }
 
 
-def cropped(series: Any) -> Any:
-    top, left = ((size - SIDE) // 2 for size in series.shape[1:3])
-    return series[:, top : top + SIDE, left : left + SIDE]
+def centre(file: Path) -> Any:
+    """Read a file's frames, (…, Y, X), and cut their centres out."""
+    frames = io.imread(file)
+    high, wide = frames.shape[-2:]
+    if min(high, wide) < SIDE:
+        raise ValueError(f"{file}: frames of {high}×{wide} pixels, less than {SIDE}×{SIDE}")
+    top, left = (high - SIDE) // 2, (wide - SIDE) // 2
+    return frames[..., top : top + SIDE, left : left + SIDE]
 
 
 def flicker(series: Any, side: int) -> float:
