@@ -17,6 +17,7 @@ from benchmarks.data import (
     list_cases,
 )
 from benchmarks.methods import ABLATIONS, CLASSICAL, ENGINES, expand
+from benchmarks.metrics import SSIM_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,10 +72,18 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         help="whether synthetic noise is clipped to 0..255",
     )
     add("--seeds", nargs="+", type=int, default=(0,))
-    add("--crop", type=int, help="side of the central square; default: whole images")
+    add("--crop", type=_side, help="side of the central square; default: whole images")
     add("--threads", type=int, default=1, help="CPU threads of each process")
     add("--trace", action="store_true", help="follow PSNR along the run")
     add("--tag", default="", help="label that keeps rows apart, e.g. of a code version")
+
+
+def _side(text: str) -> int:
+    if not text.isdecimal() or int(text) < SSIM_SIDE:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give a whole number of pixels, {SSIM_SIDE} at least, as SSIM takes"
+        )
+    return int(text)
 
 
 def _planned(arguments: argparse.Namespace) -> list[runner.Job]:

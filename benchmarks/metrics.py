@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BlockBias", "affine_psnr", "block_bias", "psnr", "ssim"]
+__all__ = ["SSIM_SIDE", "BlockBias", "affine_psnr", "block_bias", "psnr", "ssim"]
 
 Array = npt.NDArray[Any]
+
+SSIM_SIDE = 11
+"""Pixels across the window of :func:`ssim`, the least that an image must have."""
 
 
 def psnr(estimate: Array, clean: Array, data_range: float) -> float:

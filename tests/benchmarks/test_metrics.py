@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from benchmarks.metrics import affine_psnr, block_bias, psnr, ssim
+from benchmarks.metrics import SSIM_SIDE, affine_psnr, block_bias, psnr, ssim
 
 
 @pytest.fixture
@@ -39,6 +39,13 @@ def test_ssim_is_one_for_equal_images_and_less_for_others(shape):
     image = np.random.default_rng(3).uniform(0, 255, shape)
     assert ssim(image, image, 255) == pytest.approx(1)
     assert ssim(image[::-1], image, 255) < 0.5
+
+
+def test_ssim_takes_its_window_and_no_less():
+    image = np.random.default_rng(3).uniform(0, 255, (SSIM_SIDE, SSIM_SIDE))
+    assert ssim(image, image, 255) == pytest.approx(1)
+    with pytest.raises(ValueError, match="win_size"):
+        ssim(image[1:], image[1:], 255)
 
 
 def test_block_bias_finds_the_one_shifted_block():

@@ -131,3 +131,12 @@ def test_command_line_lists_and_refuses(data, capsys):
         main(["list", *chosen, "--methods", "magic"])
     assert refused.value.code == 2
     assert "magic" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["list", "run"])
+@pytest.mark.parametrize("side", ["10", "0", "-64", "half"])
+def test_crops_without_ssim_are_refused_at_once(data, capsys, command, side):
+    with pytest.raises(SystemExit) as refused:
+        main([command, "--data", str(data), f"--crop={side}"])
+    assert refused.value.code == 2
+    assert f"--crop: {side!r}: give a whole number" in capsys.readouterr().err
