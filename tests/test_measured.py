@@ -44,14 +44,15 @@ def test_it_is_what_a_run_reports(picture: Any) -> None:
     assert found == denoise(noisy, OPTIONS, channel_axis=0).sigma
 
 
-@pytest.mark.parametrize("removed", [False, True])
-def test_hot_pixels_are_no_noise(picture: Any, removed: bool) -> None:
+# Around those that stay, the level comes from few blocks.
+@pytest.mark.parametrize(("removed", "error"), [(False, 0.15), (True, 0.05)])
+def test_hot_pixels_are_no_noise(picture: Any, removed: bool, error: float) -> None:
     noisy = picture + noise()
     noisy[8::16, 8::16] += 1000
 
     options = OPTIONS.replace(remove_hot_pixels=removed)
 
-    assert noise_level(noisy, options) == pytest.approx(8, rel=0.05)
+    assert noise_level(noisy, options) == pytest.approx(8, rel=error)
 
 
 def test_an_image_without_variation_has_none() -> None:
