@@ -52,17 +52,18 @@ def open_tiff(path: Path) -> Iterator[Source]:
         missing = sum(page is None for page in series.pages) if tif.is_ome else 0
         if missing:
             notes.append(f"lacks {missing} of the planes that it announces: they are zero")
-        if _has_scattered_palette(series.keyframe):
-            notes.append(
-                "has a palette of colours in no order: values are taken for intensities, "
-                "which is wrong if they only number colours; convert it to RGB then"
-            )
         if len(tif.series) > 1:
             notes.append(f"holds {len(tif.series)} images; only the first is used")
         try:
             data: Any = zarr.open(series.aszarr(level=0), mode="r")
+            scattered = _has_scattered_palette(series.keyframe)
         except (ValueError, RuntimeError, OSError) as error:
             raise FileError(f"{path}: cannot decode this TIFF ({error})") from error
+        if scattered:
+            notes.append(
+                "has a palette of colours in no order: values are taken for intensities, "
+                "which is wrong if they only number colours; convert it to RGB then"
+            )
         metadata = metadata_of(tif, notes)
         kind, alpha = _opacity(tif), None
         if kind:
