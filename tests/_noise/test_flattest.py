@@ -455,7 +455,30 @@ def test_in_colour_some_of_the_faintest_noise_stays() -> None:
 def test_of_texture_that_passes_for_clear_noise_some_stays(sigma: float) -> None:
     noise = np.random.default_rng(0).normal(0, sigma, (1, 160, 160))
     image = (data.grass()[176:336, 176:336] + noise).astype(np.float32)
-    assert 0.05 < noisy_share(image) <= 0.3
+    assert 0.05 < noisy_share(image) <= 0.4
+
+
+@pytest.mark.parametrize("corner", [(30, 40), (200, 200), (380, 100)])
+def test_where_texture_fills_even_the_flattest_blocks_more_stays(
+    corner: tuple[int, int],
+) -> None:
+    rows, columns = (slice(start, start + 112) for start in corner)
+    noise = np.random.default_rng(0).normal(0, 6, (1, 112, 112))
+    image = (data.grass()[rows, columns] + noise).astype(np.float32)
+    assert 0.3 < noisy_share(image) <= 0.4
+
+
+@pytest.mark.parametrize("width", [3.0, 4.0, 6.0])
+@pytest.mark.parametrize("sigma", [3.0, 6.0])
+def test_soft_structure_is_no_texture_that_may_pass_for_noise(
+    width: float, sigma: float
+) -> None:
+    rng = np.random.default_rng(0)
+    soft = gaussian_filter(rng.normal(size=(160, 160)), width)
+    image = 128 + 50 * soft / soft.std() + rng.normal(0, sigma, (1, 160, 160))
+    noise = measure_noise(image.astype(np.float32), estimate_sigma(image, channel_axis=0))
+    assert noise.noisy_share == 0
+    assert noise.sigmas.mean() == pytest.approx(sigma, rel=0.05)
 
 
 def test_of_texture_that_passes_for_noise_in_all_channels_some_stays() -> None:

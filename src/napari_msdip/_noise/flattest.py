@@ -59,6 +59,8 @@ _FAINT = 0.05
 _UNEVEN_BLOCKS = 0.1
 _SLIGHTLY_UNEVEN_BLOCKS = 0.05
 _LEAST_CAUTIOUS = 1 / 3
+# Unless it is soft structure that makes them uneven: that hardly passes for white noise.
+_SMOOTH_WITHIN = 0.5
 # Even that may be mostly texture. Error and noise are nearly independent then, so that this
 # much of the noisy image costs little where the level is right, and saves much where it is
 # not: below the first of these shares of the range, or where the estimator for white noise
@@ -68,6 +70,13 @@ _FAINTEST = (0.015, 0.03)
 _AT_ODDS = (1.2, 1.4)
 _SLIGHTLY_AT_ODDS = (1.05, 1.1)
 _VERY_UNEVEN_BLOCKS = (0.2, 0.45)
+# Where texture fills even the flattest blocks, which then hold several times the level, are
+# as correlated as texture and yet rough and uneven, the level is a guess at any strength.
+_NOISY_SHARE_AMONG_TEXTURE = 0.4
+_LEVELS_OF_BLOCKS = (1.4, 1.8)
+_TEXTURE_CORRELATION = (0.36, 0.44)
+_TEXTURE_ROUGHNESS = (0.66, 0.72)
+_TEXTURE_EXCESS = (0.06, 0.14)
 # Texture that channels share does not pass for noise this faint. But what a picture brought
 # along does, and as nothing tells it from what came later, somewhat less stays.
 _NOISY_SHARE_OF_CHANNELS = 0.25
@@ -317,11 +326,10 @@ def _seen_as_white(correlation: Array) -> float:
 
 def _may_be_texture(evidence: Evidence) -> bool:
     """Whether texture may have passed for white noise, or have added to it."""
-    return (
-        evidence.excess > _UNEVEN_BLOCKS
-        or (evidence.excess > _SLIGHTLY_UNEVEN_BLOCKS and evidence.unevenness < _CROWDED)
-        or evidence.falls_like_texture
+    uneven = evidence.excess > _UNEVEN_BLOCKS or (
+        evidence.excess > _SLIGHTLY_UNEVEN_BLOCKS and evidence.unevenness < _CROWDED
     )
+    return evidence.falls_like_texture or (uneven and evidence.roughness > _SMOOTH_WITHIN)
 
 
 def _with_caution(evidence: Evidence) -> float:
@@ -339,7 +347,9 @@ def _insurance(sigma: float, evidence: Evidence, channels: int, *, doubtful: boo
     else:
         limits, most = _FAINTEST, _NOISY_SHARE if doubtful else 0.0
     faint = most * (1 - _rising(sigma, limits, evidence.contrast))
-    return max(faint, _share_at_odds(sigma, evidence) if doubtful else 0.0)
+    at_odds = _share_at_odds(sigma, evidence) if doubtful else 0.0
+    among_texture = _share_among_texture(sigma, evidence) if channels == 1 else 0.0
+    return max(faint, at_odds, among_texture)
 
 
 def _share_at_odds(sigma: float, evidence: Evidence) -> float:
@@ -348,6 +358,16 @@ def _share_at_odds(sigma: float, evidence: Evidence) -> float:
         _rising(odds, _SLIGHTLY_AT_ODDS), _rising(evidence.excess, _VERY_UNEVEN_BLOCKS)
     )
     return _NOISY_SHARE * max(uneven, _rising(odds, _AT_ODDS))
+
+
+def _share_among_texture(sigma: float, evidence: Evidence) -> float:
+    levels_of_blocks = evidence.level / sigma if sigma else 0.0
+    return _NOISY_SHARE_AMONG_TEXTURE * min(
+        _rising(levels_of_blocks, _LEVELS_OF_BLOCKS),
+        _rising(evidence.correlation, _TEXTURE_CORRELATION),
+        _rising(evidence.roughness, _TEXTURE_ROUGHNESS),
+        _rising(evidence.excess, _TEXTURE_EXCESS),
+    )
 
 
 def _rising(value: float, limits: tuple[float, float], unit: float = 1.0) -> float:
