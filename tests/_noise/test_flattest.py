@@ -335,9 +335,9 @@ def test_where_spots_are_all_over_nothing_passes_for_strong_noise() -> None:
     assert model.overall(image) < 5
 
 
-def network(count: int, width: float) -> Any:
+def network(count: int, width: float, seed: int = 2) -> Any:
     """Return filaments that cross each other, 0 to 1."""
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(seed)
     drawn = np.zeros((160, 160))
     for _ in range(count):
         place, heading = rng.uniform(0, 160, 2), rng.uniform(0, 2 * np.pi)
@@ -368,6 +368,20 @@ def test_calm_blocks_tell_of_white_noise_among_crossing_filaments() -> None:
     image = (100 + 4000 * network(25, 1.6) + noise).astype(np.float32)
     model = measure_noise(image, estimate_sigma(image, channel_axis=0))
     assert model.overall(image) == pytest.approx(120, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("sigma", [6.0, 10.0])
+def test_networks_without_a_gap_do_not_make_white_noise_correlated(
+    seed: int, sigma: float
+) -> None:
+    drawn = [network(25, 0.8, seed=10 * seed + n) for n in range(8)]
+    dense = np.sum(drawn, axis=0)
+    noise = np.random.default_rng(0).normal(0, sigma, (1, 160, 160))
+    image = (200 * dense / dense.max() + noise).astype(np.float32)
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+    assert model.is_white
+    assert model.overall(image) == pytest.approx(sigma, rel=0.15)
 
 
 @pytest.mark.parametrize("period", [6, 19, 32])

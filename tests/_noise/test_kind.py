@@ -30,6 +30,7 @@ REGISTERED = Evidence(
     skewness=0.0,
     rise=0.0,
     bulge=1.0,
+    divergence=1.0,
     contrast=200.0,
     step=1.0,
 )
@@ -45,6 +46,7 @@ CAMERA = Evidence(
     skewness=0.0,
     rise=0.0,
     bulge=1.0,
+    divergence=1.0,
     contrast=160.0,
     step=1.0,
 )
@@ -107,6 +109,25 @@ def test_dense_structure_makes_strong_and_uneven_blocks() -> None:
     assert tissue.is_networked
     assert not dataclasses.replace(tissue, level=5.0).is_networked
     assert not dataclasses.replace(tissue, excess=0.15).is_networked
+
+
+DENSE = dataclasses.replace(
+    CAMERA, level=28.0, white=10.0, highest=9.0, excess=0.0, unevenness=1.1, contrast=210.0
+)
+
+
+@pytest.mark.parametrize("rise", [0.95, -0.95])
+def test_dense_structure_grows_more_than_the_highest_frequencies(rise: float) -> None:
+    dense = dataclasses.replace(DENSE, rise=rise, divergence=1.3)
+    assert kind_of_noise(dense, IMAGE) is Kind.WHITE
+
+
+@pytest.mark.parametrize(
+    "sign", [{"divergence": 1.1}, {"rise": 0.5}, {"highest": 0.6, "white": 0.7}], ids=str
+)
+def test_each_sign_can_speak_against_dense_structure(sign: dict[str, float]) -> None:
+    noise = dataclasses.replace(DENSE, **{"rise": 0.95, "divergence": 1.3, **sign})
+    assert kind_of_noise(noise, IMAGE) is Kind.CORRELATED
 
 
 PHOTONS = dataclasses.replace(CAMERA, rise=0.95)

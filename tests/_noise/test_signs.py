@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_msdip._noise.blocks import cut_blocks
 from napari_msdip._noise.model import NoiseModel
-from napari_msdip._noise.signs import bulge, rise, roughness
+from napari_msdip._noise.signs import bulge, divergence, rise, roughness
 
 
 def model(intensities, sigmas):
@@ -46,3 +46,21 @@ def test_levels_bulge_between_dark_and_bright():
     assert bulge(model(count, [1, 2, 30, 2, 3])) == 10
     assert bulge(model(count, [5, 2, 1, 2, 3])) == 1
     assert bulge(model(count, [0, 2, 3, 2, 0])) == 1
+
+
+def growing(width, floor):
+    """Noise over a ramp, three times as strong at its bright end, and a white floor."""
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 100, 192)
+    noise = gaussian_filter(rng.normal(size=(1, 192, 192)), (0, width, width))
+    noise *= (1 + ramp / 50) / noise.std()
+    return ramp + noise + rng.normal(0, floor, noise.shape)
+
+
+@pytest.mark.parametrize("width", [0.0, 0.6, 1.0])
+def test_noise_grows_at_all_frequencies_alike(width):
+    assert 0.9 < divergence(cut_blocks(growing(width, 0.0), 8)) < 1.12
+
+
+def test_structure_over_white_noise_grows_at_low_frequencies():
+    assert divergence(cut_blocks(growing(1.0, 1.0), 8)) > 1.3

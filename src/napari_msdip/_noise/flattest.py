@@ -181,6 +181,7 @@ class _Sight:
             skewness=rise * signs.skewness(fine, by_intensity.sigmas),
             rise=rise,
             bulge=signs.bulge(by_intensity),
+            divergence=signs.divergence(fine),
             **whole,
         )
         return cls(wide, fine, levelled, evidence, simulated, is_calm)

@@ -53,6 +53,9 @@ _NOISE_EXCESS = 0.15
 _NOISE_UNEVENNESS = 1.45
 _NOISE_CORRELATION = 0.46
 _UNEVENNESS_BY_CORRELATION = 4.0
+# Dense structure over white noise: levels rise with the intensity by so many times more than
+# the highest frequencies do. Correlated noise has more of both where there is more of it.
+_DIVERGING = 1.15
 # Gratings and other regular patterns make blocks more alike, or values within less spread,
 # than noise ever is.
 _TOO_EVEN = -0.27
@@ -154,6 +157,9 @@ class Evidence:
         How steadily the level rises with the intensity, from -1 to 1.
     bulge : float
         How many times as high it gets as at the lowest and highest intensity.
+    divergence : float
+        How many times as much levels differ between intensities as the highest frequencies
+        of the same blocks do.
     contrast : float
         Between all but the darkest and brightest of the image's values.
     step : float
@@ -171,6 +177,7 @@ class Evidence:
     skewness: float
     rise: float
     bulge: float
+    divergence: float
     contrast: float
     step: float
 
@@ -184,6 +191,11 @@ class Evidence:
     def has_even_blocks(self) -> bool:
         """Whether the flattest blocks hardly differ more than noise alone makes them."""
         return self.excess < _EVEN
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether there is more noise in the highest frequencies than processing leaves."""
+        return _known(self.highest) > max(_FLOOR * self.contrast, self.step)
 
     @property
     def is_structure(self) -> bool:
@@ -232,7 +244,7 @@ def kind_of_noise(evidence: Evidence, planar: Planar) -> Kind:
     planar : ndarray
         ``(C, Y, X)``, the image itself.
     """
-    if _is_pattern(evidence):
+    if _is_pattern(evidence) or _is_dense(evidence):
         return Kind.WHITE
     correlated = _is_strong(evidence) or _is_even(evidence, planar)
     if correlated and not _is_structure_over_a_floor(evidence):
@@ -305,6 +317,12 @@ def _is_pattern(evidence: Evidence) -> bool:
     return evidence.excess < _TOO_EVEN or evidence.unevenness < _TOO_EVEN_WITHIN
 
 
+def _is_dense(evidence: Evidence) -> bool:
+    """Whether structure all over the image makes levels rise over white noise."""
+    steady = evidence.has_floor and abs(evidence.rise) > _STEADY
+    return steady and evidence.divergence > _DIVERGING
+
+
 def _is_structure_over_a_floor(evidence: Evidence) -> bool:
     return _is_texture_over_a_floor(evidence) or _has_spots_over_a_floor(evidence)
 
@@ -320,13 +338,12 @@ def _has_spots_over_a_floor(evidence: Evidence) -> bool:
 
 
 def _is_texture_over_a_floor(evidence: Evidence) -> bool:
-    highest = _known(evidence.highest)
-    if highest <= max(_FLOOR * evidence.contrast, evidence.step):
+    if not evidence.has_floor:
         return False
     beyond = evidence.correlation - _NOISE_CORRELATION
     most = _NOISE_UNEVENNESS + _UNEVENNESS_BY_CORRELATION * min(beyond, 0.0)
     even = evidence.excess < _NOISE_EXCESS and evidence.unevenness < most
-    return not even or evidence.level < _LITTLE_BESIDE * highest
+    return not even or evidence.level < _LITTLE_BESIDE * _known(evidence.highest)
 
 
 def _is_resampled(evidence: Evidence) -> bool:

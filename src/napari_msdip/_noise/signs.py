@@ -14,6 +14,7 @@ from napari_msdip._noise.blocks import (
     LEVEL_SHARE,
     Blocks,
     cut_blocks,
+    energies,
     flattest,
     least,
     less_trend,
@@ -28,6 +29,7 @@ __all__ = [
     "bulge",
     "calmest",
     "contrast",
+    "divergence",
     "excess",
     "rise",
     "roughness",
@@ -48,6 +50,8 @@ _GAUSSIAN_KURTOSIS = 3.0
 # Where spots raise the level, only this share of the intensities, that of the lowest
 # levels, tells of the noise.
 _CALMEST = 0.25
+# The share of the intensities at either end of their levels.
+_ENDS = 0.25
 # Skewness by chance: independent values in a block of correlated noise, simulated, and how
 # many standard errors count.
 _INDEPENDENT = 20
@@ -155,6 +159,27 @@ def bulge(model: NoiseModel) -> float:
     """
     ends = max(model.sigmas[0], model.sigmas[-1])
     return float(model.sigmas.max() / ends) if ends > 0 else 1.0
+
+
+def divergence(blocks: Blocks) -> float:
+    """Return how much more than their highest frequencies the flattest blocks grow.
+
+    From the intensities with the lowest to those with the highest levels. What noise has
+    at low and at high frequencies depends on the intensity alike; what structure adds to
+    white noise is at low ones.
+    """
+    groups = flattest(blocks, LEVEL_SHARE)
+    levels = np.array([blocks.variances[group].mean() for group in groups])
+    _, high = energies(blocks)
+    highest = np.array([high[group].mean() for group in groups])
+    order = np.argsort(levels, kind="stable")
+    count = max(1, round(_ENDS * len(order)))
+    least, most = order[:count], order[-count:]
+    grown, explained = (
+        values[most].mean() / max(values[least].mean(), np.finfo(float).tiny)
+        for values in (levels, highest)
+    )
+    return math.sqrt(grown / explained) if explained > 0 else 1.0
 
 
 def calmest(blocks: Blocks) -> Blocks:
