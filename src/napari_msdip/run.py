@@ -41,6 +41,7 @@ from napari_msdip.trust import with_local_means
 from napari_msdip.vgg_weights import load_vgg16
 
 if TYPE_CHECKING:
+    from napari_msdip._noise.model import NoiseModel
     from napari_msdip._run.units import Units
     from napari_msdip.measured import Measured
     from napari_msdip.plan import Plan
@@ -56,9 +57,12 @@ M = TypeVar("M", bound=torch.nn.Module)
 _PREVIEW_SECONDS = 0.3
 # Fields of noise from which a fit draws: see NoiseBank.
 _NOISE_FIELDS = 8
-# Iterations before the noise is measured again: more would fit noise, of which then less
-# is to be seen in what was removed.
-_FIRST_PART = 150
+# What of a fit comes before the noise is measured again, at the finest scale and at those
+# between it and the coarsest. More would fit noise, of which then less is to be seen in
+# what was removed.
+_FIRST_PART = 1 / 2
+_MOST_OF_FIRST_PART = 150
+_FIRST_PART_BETWEEN = 1 / 5
 # A cancelled scale that has done less than this would blur more than it denoises.
 _USABLE_SHARE = 0.25
 
@@ -92,6 +96,7 @@ class Run:
     _started: float = field(default=0.0, init=False)
     _shown: float = field(default=0.0, init=False)
     _loss: float = field(default=0.0, init=False)
+    _fields: Tensor | None = field(default=None, init=False)
     _levels: Tensor | None = field(default=None, init=False)
 
     def steps(self) -> Generator[Progress, None, Result]:
@@ -107,18 +112,18 @@ class Run:
             return result
         rng = torch.Generator().manual_seed(self.plan.seed)
         noisy = self.units.normalised(self.plan.device)
-        fields = self._noise_fields()
+        self._fields = self._noise_fields(self.measured.noise, self.plan.shape)
         network: Network | None = None
         finished: list[Fitted] = []
         for n in reversed(range(len(self.plan.scales))):
-            problem = self._problem(n, noisy, fields, finished)
+            problem = self._problem(n, noisy, finished)
             if network is None or not self._starts_warm:
                 network = self._network(problem, rng)
             if self.warm_start is not None:
                 self.warm_start.recall(n, network)
-            if n == 0 and self._measures_again:
-                scale, fields = yield from self._fit_twice(
-                    problem, network, rng, finished, noisy, fields
+            if self._measures_again and (finished or n == 0):
+                scale = yield from self._fit_twice(
+                    n, problem, network, rng, finished, noisy
                 )
             else:
                 scale = yield from self._fit(n, problem, network, rng)
@@ -130,7 +135,7 @@ class Run:
             if scale.result.stop_reason is StopReason.CANCELLED:
                 return self._cancelled(finished)
         image, status = yield from self._refined(
-            self._fused(finished, noisy, fields).to(noisy.device), noisy
+            self._fused(finished, noisy).to(noisy.device), noisy
         )
         image = self._insured(image, noisy)
         return self._reported(
@@ -157,49 +162,66 @@ class Run:
 
     def _fit_twice(
         self,
+        n: int,
         problem: Problem,
         network: Network,
         rng: torch.Generator,
         coarser: list[Fitted],
         noisy: Tensor,
-        fields: Tensor | None,
-    ) -> Generator[Progress, None, tuple[Fitted, Tensor | None]]:
-        """Fit the finest scale in two parts, the noise measured again in between.
+    ) -> Generator[Progress, None, Fitted]:
+        """Fit a scale in two parts, the noise measured again in between.
 
-        Returns the scale, and fields of noise as it was measured last.
+        The finest scale's measurement is the image's from there on, that of others theirs.
         """
-        early = min(_FIRST_PART, math.ceil(problem.iterations / 2))
+        early = _first_part(n, problem.iterations)
         left = problem.iterations - early
         first = yield from self._fit(
-            0, dataclasses.replace(problem, iterations=early), network, rng, left=left
+            n, dataclasses.replace(problem, iterations=early), network, rng, left=left
         )
         if first.result.stop_reason is StopReason.CANCELLED or not left:
-            return first, fields
-        so_far = self._fused([first, *coarser], noisy, fields)
+            return first
+        if n == 0:
+            self._measure_again([first, *coarser], noisy)
+            noise = self._bank(self.plan.shape)
+        else:
+            noise = self._bank_of_scale(problem, first)
+        rest = dataclasses.replace(problem, noise=noise, iterations=left)
+        second = yield from self._fit(n, rest, network, rng, done=early)
+        return self._joined(first, second)
+
+    def _measure_again(self, so_far: list[Fitted], noisy: Tensor) -> None:
+        """Measure the image's noise by what a first part has removed."""
         noise = measure_again(
             self.measured.noise,
             self.units.planar,
-            self.units.inverted(so_far).astype(np.float32),
-            self.units.inverted(first.image).astype(np.float32),
+            self._in_image_units(self._fused(so_far, noisy)),
+            self._in_image_units(so_far[0].image),
         )
         self.measured = dataclasses.replace(self.measured, noise=noise)
         self._levels = None
-        fields = self._noise_fields()
-        rest = dataclasses.replace(
-            problem,
-            noise=None if fields is None else self._bank(fields, self.plan.shape),
-            iterations=left,
-            reach=noise.reach(),
-        )
-        second = yield from self._fit(0, rest, network, rng, done=early)
-        return self._joined(first, second), fields
+        self._fields = self._noise_fields(noise, self.plan.shape)
+
+    def _bank_of_scale(self, problem: Problem, first: Fitted) -> NoiseBank | None:
+        """Noise of a coarser scale, by what the first part of its own fit has removed."""
+        seen = self._in_image_units(problem.target)
+        result = self._in_image_units(first.image)
+        noise = measure_again(self.measured.noise, seen, result, result)
+        fields = self._noise_fields(noise, first.result.shape)
+        if noise is self.measured.noise or fields is None:
+            return problem.noise
+        return self._noise_bank(fields, self._normalised_levels(noise, seen))
+
+    def _in_image_units(self, image: Tensor) -> Planar:
+        return self.units.inverted(image).astype(np.float32)
 
     def _joined(self, first: Fitted, second: Fitted) -> Fitted:
         """Make one scale of the two parts of its fit."""
-        kept = second if self._usable(second.result) else first
+        kept, before = first, 0
+        if self._usable(second.result):
+            kept, before = second, first.result.iterations
         result = dataclasses.replace(
             kept.result,
-            iterations=first.result.iterations + second.result.iterations,
+            iterations=before + kept.result.iterations,
             stop_reason=second.result.stop_reason,
             seconds=first.result.seconds + second.result.seconds,
         )
@@ -256,9 +278,7 @@ class Run:
             scale=n,
         )
 
-    def _problem(
-        self, n: int, noisy: Tensor, fields: Tensor | None, finished: list[Fitted]
-    ) -> Problem:
+    def _problem(self, n: int, noisy: Tensor, finished: list[Fitted]) -> Problem:
         scale, options = self.plan.scales[n], self.plan.options
         target = resize(noisy, scale.shape)
         planes = self.units.inverted(target)
@@ -268,7 +288,7 @@ class Run:
             target=target,
             sigma=level_of_channels(planes, self.units.layout, sigma),
             guide=self._guide(target, coarser) if options.guidance else None,
-            noise=self._bank(fields, scale.shape),
+            noise=self._bank(scale.shape),
             consistency=self._consistency(coarser),
             weight=0.0 if coarser is None else self._weight(n, sigma),
             iterations=scale.iterations,
@@ -276,13 +296,9 @@ class Run:
             crops=scale.crops,
         )
 
-    def _fused(
-        self, finished: list[Fitted], noisy: Tensor, fields: Tensor | None
-    ) -> Tensor:
+    def _fused(self, finished: list[Fitted], noisy: Tensor) -> Tensor:
         shape = self.plan.shape
-        bank = (
-            self._bank(fields, shape) if fields is not None and self._weighs_risk else None
-        )
+        bank = self._bank(shape) if self._weighs_risk else None
         sigma, noise = self._sigma(shape), self.measured.noise
         return fused(finished, noisy, sigma, bank, noise, self.plan)
 
@@ -329,32 +345,37 @@ class Run:
         network.start_at(problem.target.mean(dim=(0, 2, 3)).cpu())
         return _placed(network, self.plan.device)
 
-    def _noise_fields(self) -> Tensor | None:
-        """Fields of unit variance at the finest scale, unless the noise is not shown."""
+    def _noise_fields(self, noise: NoiseModel, shape: tuple[int, int]) -> Tensor | None:
+        """Fields of unit variance, unless the noise is not shown."""
         if not self.plan.options.recorruption:
             return None
         rng = np.random.default_rng(self.plan.seed)
-        fields = self.measured.noise.fields(self.plan.shape, _NOISE_FIELDS, rng)
-        return torch.from_numpy(fields)
+        return torch.from_numpy(noise.fields(shape, _NOISE_FIELDS, rng))
 
     def _sigma(self, shape: tuple[int, int]) -> Tensor:
         """Noise level ``(1, 1, h, w)`` at each pixel of a scale, normalised."""
         if self._levels is None:
-            sigma = self.measured.noise.sigma_map(self.units.planar)
-            self._levels = torch.from_numpy(sigma / self.measured.normalisation.gain)[None]
+            self._levels = self._normalised_levels(self.measured.noise, self.units.planar)
         return resize(self._levels, shape).to(self.plan.device)
 
-    def _bank(self, fields: Tensor | None, shape: tuple[int, int]) -> NoiseBank | None:
+    def _normalised_levels(self, noise: NoiseModel, planar: Planar) -> Tensor:
+        sigma = noise.sigma_map(planar)
+        return torch.from_numpy(sigma / self.measured.normalisation.gain)[None]
+
+    def _bank(self, shape: tuple[int, int]) -> NoiseBank | None:
         """Noise to add at a scale, if any is."""
-        if fields is None:
+        if self._fields is None:
             return None
         if shape == self.plan.shape:
-            small = fields
+            small = self._fields
         else:
-            small = torch.cat([resize(field[None], shape) for field in fields])
+            small = torch.cat([resize(field[None], shape) for field in self._fields])
+        return self._noise_bank(small, self._sigma(shape))
+
+    def _noise_bank(self, fields: Tensor, sigma: Tensor) -> NoiseBank:
         return NoiseBank(
-            fields=small.to(self.plan.device),
-            sigma=self._sigma(shape),
+            fields=fields.to(self.plan.device),
+            sigma=sigma.to(self.plan.device),
             asymmetry=self.measured.noise.asymmetry / self.measured.normalisation.gain,
         )
 
@@ -465,6 +486,13 @@ class Run:
             preview=preview,
             finished_scale=scale,
         )
+
+
+def _first_part(n: int, iterations: int) -> int:
+    """Return the iterations before the noise of a scale is measured again."""
+    if n == 0:
+        return min(_MOST_OF_FIRST_PART, math.ceil(_FIRST_PART * iterations))
+    return math.ceil(_FIRST_PART_BETWEEN * iterations)
 
 
 def features_of(plan: Plan) -> Callable[[Tensor], Tensor] | None:

@@ -53,8 +53,8 @@ _NOISE_EXCESS = 0.15
 _NOISE_UNEVENNESS = 1.45
 _NOISE_CORRELATION = 0.46
 _UNEVENNESS_BY_CORRELATION = 4.0
-# Dense structure over white noise: levels rise with the intensity by so many times more than
-# the highest frequencies do. Correlated noise has more of both where there is more of it.
+# Dense structure over white noise: levels rise with the intensity by so many times more
+# than the highest frequencies do. Correlated noise has more of both where it is stronger.
 _DIVERGING = 1.15
 # Gratings and other regular patterns make blocks more alike, or values within less spread,
 # than noise ever is.
