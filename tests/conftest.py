@@ -27,9 +27,9 @@ def quick_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put an engine that takes milliseconds in the place of the real one."""
     from tests.fakes import fake_denoise
 
-    from napari_msdip import image
+    from napari_msdip import piece
 
-    monkeypatch.setattr(image, "iter_denoise_part", fake_denoise)
+    monkeypatch.setattr(piece, "iter_denoise_part", fake_denoise)
 
 
 @pytest.fixture

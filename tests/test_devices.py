@@ -146,11 +146,26 @@ def test_threads_are_restored_after_an_error() -> None:
 
 
 def test_cpu_count_is_what_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8}, raising=False)
     assert devices.cpu_count() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     assert devices.cpu_count() == 64
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cores"),
+    [("2", 2), ("1,4", 1), (" 3 ", 3), ("16", 8), ("", 8), ("0", 8), ("all", 8), ("-2", 8)],
+)
+def test_no_more_cores_than_whoever_shares_the_machine_grants(
+    wanted: str, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        os, "sched_getaffinity", lambda process: set(range(8)), raising=False
+    )
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert devices.cpu_count() == cores
 
 
 def test_memory_is_there() -> None:

@@ -8,6 +8,7 @@ import inspect
 import itertools
 import json
 import math
+import time
 import urllib.error
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,9 @@ from napari_msdip import (
     devices,
     ensemble,
     estimate_sigma,
-    image,
     iter_denoise,
     measured,
+    tiling,
 )
 from napari_msdip import run as engine
 from napari_msdip._run import fusing
@@ -661,11 +662,6 @@ def test_missing_weights_are_refused_before_the_first_step(
     iter_denoise(noisy_picture(SHAPE), options.replace(max_scales=1)).close()
 
 
-@pytest.mark.parametrize("options", [None, "fast", Options()])
-def test_options_may_be_given_by_name_or_not_at_all(options: Any) -> None:
-    assert image.as_options(options) == Options()
-
-
 # --- it denoises ------------------------------------------------------------------
 
 
@@ -1219,6 +1215,31 @@ def test_previews_are_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_PREVIEW_SECONDS", 1e6)
     _, steps = run(noisy_picture(SHAPE))
     assert all(step.preview is None for step in steps)
+
+
+def test_previews_that_take_long_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_PREVIEW_SECONDS", 1e-9)
+    monkeypatch.setattr(engine, "_CHEAP_PREVIEW", 1e-15)
+    _, steps = run(noisy_picture(SHAPE))
+    assert sum(step.preview is not None for step in steps) == 1
+
+
+def test_measuring_counts_as_a_part_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*args: Any) -> Any:
+        time.sleep(0.5)
+        return measure(*args)
+
+    measure = measured.measure
+    monkeypatch.setattr(measured, "measure", slow)
+    assert 0.5 < denoise(noisy_picture(SHAPE), TINY).seconds < 60
+
+
+def test_an_image_is_cut_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiling, "choose_tile", lambda plan: 128)
+    noisy = noisy_picture((136, 128))
+    result = denoise(noisy, TINY)
+    assert result.image.shape == noisy.shape
+    assert result.plan.shape == (128, 128)
 
 
 def test_previews_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:

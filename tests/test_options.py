@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_msdip.options import PRESETS, Option, Options, declared_options
+from napari_msdip.options import PRESETS, Option, Options, as_options, declared_options
 
 DECLARED = declared_options()
 NUMBERS = [option for option in DECLARED if option.type in (int, float)]
@@ -207,3 +207,8 @@ def test_a_number_too_large_for_any_float_is_outside_the_limits() -> None:
 def test_options_survive_json(name: str) -> None:
     options = Options.preset(name)
     assert Options(**json.loads(json.dumps(options.to_dict()))) == options
+
+
+@pytest.mark.parametrize("options", [None, "fast", Options()])
+def test_options_may_be_given_by_name_or_not_at_all(options: Any) -> None:
+    assert as_options(options) == Options()

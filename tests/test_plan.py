@@ -207,3 +207,18 @@ def test_a_weight_file_must_be_there_even_if_it_is_not_needed(tmp_path: Path) ->
         resolve(CPU.replace(vgg_weights=path), (64, 64), 1.0)
     path.touch()
     resolve(CPU.replace(vgg_weights=path), (64, 64), 1.0)
+
+
+def test_options_may_be_given_by_a_presets_name() -> None:
+    assert resolve("fast", (64, 64), 1.0) == resolve(Options(), (64, 64), 1.0)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (7, 64)])
+def test_what_is_too_small_is_refused_before_its_pyramid(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="too small"):
+        resolve(Options(), shape, 1.0)
+
+
+def test_an_image_has_channels() -> None:
+    with pytest.raises(ValueError, match="channels=0"):
+        resolve(Options(), (64, 64), 1.0, channels=0)

@@ -21,8 +21,7 @@ from tests._stack.helpers import OPTIONS, random_stack
 from tests.fakes import fake_denoise
 from tests.samples import TINY
 
-from napari_msdip import Options, Progress, Status, tiling
-from napari_msdip import image as front
+from napari_msdip import Options, Progress, Status, piece, tiling
 from napari_msdip._stack.journal import JOURNAL
 from napari_msdip._stack.planes import PlaneLayout, chunked, select
 from napari_msdip._stack.zarr_sink import ZarrOut, ZarrSink
@@ -471,7 +470,7 @@ def test_failing_fit_leaves_the_plane(monkeypatch: pytest.MonkeyPatch) -> None:
             raise RuntimeError("diverged")
         return (yield from steps)
 
-    monkeypatch.setattr(front, "iter_denoise_part", fragile)
+    monkeypatch.setattr(piece, "iter_denoise_part", fragile)
     result = denoise_stack(stack, OPTIONS)
     assert result.failed == {1: "cannot be denoised: RuntimeError: diverged"}
     np.testing.assert_array_equal(result.image[1], stack[1])
@@ -493,7 +492,7 @@ def test_an_error_that_nobody_foresaw_is_its_planes_failure(
             raise error
         return (yield from steps)
 
-    monkeypatch.setattr(front, "iter_denoise_part", surprising)
+    monkeypatch.setattr(piece, "iter_denoise_part", surprising)
     for _ in range(2):
         result = denoise_stack(stack, OPTIONS, out=tmp_path / "o.zarr")
         assert list(result.failed) == [1]
@@ -507,7 +506,7 @@ def test_error_before_the_first_step_is_raised(monkeypatch: pytest.MonkeyPatch) 
         raise RuntimeError("no weights")
         yield
 
-    monkeypatch.setattr(front, "iter_denoise_part", refusing)
+    monkeypatch.setattr(piece, "iter_denoise_part", refusing)
     with pytest.raises(RuntimeError, match="no weights"):
         denoise_stack(random_stack(3, 16, 18), OPTIONS)
 
@@ -522,7 +521,7 @@ def test_a_resumed_run_passes_a_plane_that_fails_before_its_first_step(
             raise RuntimeError("cannot be measured")
         return (yield from fake_denoise(image, *args, **kwargs))
 
-    monkeypatch.setattr(front, "iter_denoise_part", fragile)
+    monkeypatch.setattr(piece, "iter_denoise_part", fragile)
     steps = iter_denoise_stack(stack, OPTIONS, out=out)
     while next(steps).finished_plane is None:
         pass
@@ -538,7 +537,7 @@ def test_an_interrupt_within_a_plane_ends_the_run(monkeypatch: pytest.MonkeyPatc
         yield next(fake_denoise(image, *args, **kwargs))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(front, "iter_denoise_part", interrupted)
+    monkeypatch.setattr(piece, "iter_denoise_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
         denoise_stack(random_stack(3, 16, 18), OPTIONS)
 
@@ -682,7 +681,7 @@ def test_a_run_that_finished_no_plane_leaves_the_options_open(
     stack = random_stack(2, 16, 18)
     out = tmp_path / "o.zarr"
     with monkeypatch.context() as patched:
-        patched.setattr(front, "iter_denoise_part", refusing)
+        patched.setattr(piece, "iter_denoise_part", refusing)
         with pytest.raises(FileNotFoundError, match="no weights"):
             denoise_stack(stack, OPTIONS.replace(iterations=7), out=out)
     with pytest.raises(ValueError, match="the dtype of the stack was"):

@@ -14,8 +14,8 @@ import torch
 from tests.fakes import STEPS, fake_denoise
 from tests.samples import driven
 
-from napari_msdip import Options, Progress, Result, Status, cost, devices, tiling
-from napari_msdip import image as front
+from napari_msdip import Options, Progress, Result, Status, cost, devices, piece, tiling
+from napari_msdip.image import iter_denoise
 from napari_msdip.measured import Prepared
 from napari_msdip.pixels import Normalisation, as_planes
 from napari_msdip.plan import resolve
@@ -23,7 +23,6 @@ from napari_msdip.steps import drive
 from napari_msdip.tiling import (
     choose_tile,
     iter_denoise_fitting,
-    iter_denoise_within_memory,
     out_of_memory,
     tile_grid,
 )
@@ -37,7 +36,7 @@ TINY = OPTIONS.replace(widths=(4, 8), iterations=4, coarsest_iterations=4)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, engine: Any) -> None:
-    monkeypatch.setattr(front, "iter_denoise_part", engine)
+    monkeypatch.setattr(piece, "iter_denoise_part", engine)
 
 
 def textured(height: int, width: int, channels: int | None = None) -> Any:
@@ -117,9 +116,7 @@ def test_an_image_is_cut_only_if_memory_is_short(
 ) -> None:
     monkeypatch.setattr(devices, "available_memory", lambda device: free)
     image = np.moveaxis(textured(150, 210, 3), -1, 0)
-    steps = iter_denoise_within_memory(
-        image, OPTIONS, channel_axis=0, should_stop=lambda: False
-    )
+    steps = iter_denoise(image, OPTIONS, channel_axis=0)
     result, _ = driven(steps)
     assert len(copying) == tiles
     np.testing.assert_array_equal(result.image, image)
@@ -172,7 +169,7 @@ def test_features_are_made_once_for_all_tiles(monkeypatch: pytest.MonkeyPatch) -
         seen.append(shared.features)
         return fake_denoise(image, options, **kwargs)
 
-    monkeypatch.setattr(front, "features_of", make)
+    monkeypatch.setattr(piece, "features_of", make)
     use(monkeypatch, listen)
     driven(iter_denoise_fitting(textured(150, 210), OPTIONS, tile=128))
     assert len(seen) > 1
@@ -192,7 +189,7 @@ def test_missing_weights_are_told_before_the_image_is_measured(
     monkeypatch.setattr("napari_msdip.measured.measure", measure)
     options = TINY.replace(consistency="vgg16", min_size=64)
     with pytest.raises(WeightsNotFoundError):
-        next(iter_denoise_fitting(textured(150, 210), options, tile=128))
+        iter_denoise_fitting(textured(150, 210), options, tile=128)
 
 
 def test_tiles_have_the_noise_of_where_they_lie(copying: list[Any]) -> None:

@@ -210,10 +210,18 @@ def uninfluenced(device: str, threads: int) -> Iterator[None]:
 
 
 def cpu_count() -> int:
-    """Return the number of CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use.
+
+    Of those that it may run on no more than OMP_NUM_THREADS says, by which whoever shares
+    a machine keeps programs from each other's cores.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    # One number for each level of nested parallel regions.
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
 
 
 @contextmanager

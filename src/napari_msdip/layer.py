@@ -89,7 +89,7 @@ def denoise_layer(
     UserWarning
         If some planes failed: which, and why. They are returned as they were.
     """
-    from napari_msdip.image import as_options
+    from napari_msdip.options import as_options
 
     _check(layer)
     data = full_resolution_data(layer)

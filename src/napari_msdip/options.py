@@ -22,6 +22,7 @@ __all__ = [
     "Option",
     "Options",
     "Setting",
+    "as_options",
     "declared_options",
 ]
 
@@ -615,3 +616,24 @@ def _checked_number(option: Option, value: Any) -> float | int:
     if number != int(number):
         raise ValueError(f"{option.name}={value!r}: give a whole number")
     return int(number)
+
+
+def as_options(options: Options | str | None) -> Options:
+    """Return options from options, a preset's name, or None.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    ValueError
+        If there is no such preset.
+    """
+    if options is None:
+        return Options()
+    if isinstance(options, str):
+        return Options.preset(options)
+    if not isinstance(options, Options):
+        raise TypeError(
+            f"options={options!r}: give an Options, the name of a preset, or None"
+        )
+    return options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_msdip import devices
 from napari_msdip._fit.crops import CROP_SIDE, FINAL_PASSES, PASS_WORK, STEPS_PER_PASS
 from napari_msdip.generator import usable_depth
-from napari_msdip.options import Options
+from napari_msdip.options import Options, as_options
 from napari_msdip.pixels import SMALLEST_SIDE
 from napari_msdip.pyramid import scale_shapes
 from napari_msdip.vgg_weights import check_weight_file
@@ -166,7 +166,7 @@ class Plan:
 
 
 def resolve(
-    options: Options,
+    options: Options | str | None,
     shape: tuple[int, int],
     sigma: float,
     *,
@@ -176,8 +176,8 @@ def resolve(
 
     Parameters
     ----------
-    options : Options
-        The wishes.
+    options : Options, str or None
+        The wishes, a preset's name, or None for ``"fast"``.
     shape : tuple of int
         ``(height, width)`` of the image in pixels.
     sigma : float
@@ -187,12 +187,22 @@ def resolve(
 
     Raises
     ------
+    TypeError
+        If the options are none.
     ValueError
-        If the image is too small, the device is not there, or the options leave the
-        generator no input.
+        If there is no such preset or no channel, the image is too small, the device is
+        not there, or the options leave the generator no input.
     WeightsNotFoundError
         If the options name a weight file that is not there, needed or not.
     """
+    options = as_options(options)
+    if min(shape) < SMALLEST_SIDE:
+        raise ValueError(
+            f"image of {shape[0]}×{shape[1]} pixels is too small; Y and X must be at "
+            f"least {SMALLEST_SIDE} px"
+        )
+    if channels < 1:
+        raise ValueError(f"channels={channels!r}: give at least 1")
     if options.vgg_weights is not None:
         check_weight_file(options.vgg_weights)
     if not (options.code_channels or options.recorruption or options.guidance):
@@ -202,11 +212,6 @@ def resolve(
         )
     scales = scale_plans(options, shape)
     coarsest = scales[-1].shape
-    if min(shape) < SMALLEST_SIDE:
-        raise ValueError(
-            f"image of {shape[0]}×{shape[1]} pixels is too small; Y and X must be at "
-            f"least {SMALLEST_SIDE} px"
-        )
     if min(coarsest) < _SMALLEST_FOLDED * options.fold:
         raise ValueError(
             f"fold={options.fold} leaves too little of a scale of {coarsest} pixels; "

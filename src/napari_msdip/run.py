@@ -55,6 +55,9 @@ ShouldStop = Callable[[], bool]
 M = TypeVar("M", bound=torch.nn.Module)
 
 _PREVIEW_SECONDS = 0.3
+# A preview that takes longer than this has the next one wait longer in proportion, lest
+# those of large images slow the run.
+_CHEAP_PREVIEW = 0.015
 # Fields of noise from which a fit draws: see NoiseBank.
 _NOISE_FIELDS = 8
 # What of a fit comes before the noise is measured again, at the finest scale and at those
@@ -93,19 +96,25 @@ class Run:
     features: Callable[[Tensor], Tensor] | None
     should_stop: ShouldStop | None = None
     warm_start: WarmStart | None = None
+    _prepared_in: float = field(default=0.0, init=False)
     _started: float = field(default=0.0, init=False)
-    _shown: float = field(default=0.0, init=False)
+    _next_preview: float = field(default=0.0, init=False)
     _loss: float = field(default=0.0, init=False)
     _fields: Tensor | None = field(default=None, init=False)
     _levels: Tensor | None = field(default=None, init=False)
 
-    def steps(self) -> Generator[Progress, None, Result]:
-        """Fit scale after scale, then fuse."""
+    def steps(self, *, prepared_in: float = 0.0) -> Generator[Progress, None, Result]:
+        """Fit scale after scale, then fuse.
+
+        ``prepared_in`` are the seconds that went into measuring before.
+        """
+        self._prepared_in = prepared_in
         device, threads = self.plan.device, self.plan.threads
         return changed(self._steps(), _same, within=lambda: uninfluenced(device, threads))
 
     def _steps(self) -> Generator[Progress, None, Result]:
-        self._started = self._shown = time.perf_counter()
+        self._started = time.perf_counter()
+        self._next_preview = self._started + _PREVIEW_SECONDS
         if self.units.is_constant:
             result = self._constant()
             yield self._progress(0, 0, 1.0, scale=result.scales[0], refined=1.0)
@@ -450,7 +459,7 @@ class Run:
             sigma=self.measured.level(self.units.planar, self.units.layout),
             plan=self.plan,
             status=status,
-            seconds=time.perf_counter() - self._started,
+            seconds=self._prepared_in + time.perf_counter() - self._started,
             versions=versions(),
         )
 
@@ -472,9 +481,11 @@ class Run:
         preview = None
         if step is not None:
             self._loss = step.loss
-        if step is not None and now - self._shown >= _PREVIEW_SECONDS:
+        if step is not None and now >= self._next_preview:
             preview = self.units.restored(step.average)
-            self._shown = time.perf_counter()
+            shown = time.perf_counter()
+            stretched = max(1.0, (shown - now) / _CHEAP_PREVIEW)
+            self._next_preview = shown + stretched * _PREVIEW_SECONDS
         return Progress(
             scale=n,
             n_scales=len(self.plan.scales),

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip import image as front
-from napari_msdip import tiling
 from napari_msdip._stack.job import (
     Job,
     Surroundings,
@@ -37,10 +35,11 @@ from napari_msdip._stack.planes import (
 from napari_msdip._stack.sinks import open_sink
 from napari_msdip._stack.zarr_sink import ZarrOut
 from napari_msdip.events import Progress, StackResult, Status
+from napari_msdip.options import as_options
 from napari_msdip.pixels import SMALLEST_SIDE
 from napari_msdip.plan import Plan
 from napari_msdip.seeds import plane_seed
-from napari_msdip.steps import changed, drive
+from napari_msdip.steps import changed, check_callable, drive
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
+    from napari_msdip import tiling
     from napari_msdip.options import Options
 
 __all__ = ["ZarrOut", "denoise_stack", "iter_denoise_stack", "plane_seed"]
@@ -114,7 +114,7 @@ def denoise_stack(
     planes after it in the chunk, which started from another plane than they would have
     in a run without the failure. For the same pixels give a new ``out``.
     """
-    front.check_callable("on_progress", on_progress)
+    check_callable("on_progress", on_progress)
     steps = iter_denoise_stack(
         stack,
         options,
@@ -139,6 +139,8 @@ def iter_denoise_stack(
 ) -> Generator[Progress, None, StackResult]:
     """Denoise a stack step by step; see ``denoise_stack``.
 
+    Nothing is opened, checked or written before the first step is asked for.
+
     Yields
     ------
     Progress
@@ -155,7 +157,7 @@ def iter_denoise_stack(
         As ``denoise_stack`` does.
     """
     started = time.monotonic()
-    front.check_callable("should_stop", should_stop)
+    check_callable("should_stop", should_stop)
     if client is None:
         survey, run = look_around, _one_by_one
     else:
@@ -211,7 +213,7 @@ def _prepare(
     out: Any,
     survey: Callable[[Options, tuple[int, int], int], Surroundings],
 ) -> Job:
-    options = front.as_options(options)
+    options = as_options(options)
     source = open_stack(stack)
     layout = PlaneLayout.of(source.shape, channel_axis)
     _check_size(layout)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
-__all__ = ["changed", "drive", "never"]
+__all__ = ["changed", "check_callable", "drive", "never"]
 
 Step = TypeVar("Step")
 NewStep = TypeVar("NewStep")
@@ -60,3 +60,9 @@ def changed(
 def never() -> bool:
     """Answer whether to stop where nobody asks for that."""
     return False
+
+
+def check_callable(name: str, value: object) -> None:
+    """Raise TypeError unless an argument is a function or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name}={value!r}: give a function or None")

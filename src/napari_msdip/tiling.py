@@ -14,14 +14,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_msdip import cost, devices
-from napari_msdip import image as front
+from napari_msdip import cost, devices, piece
 from napari_msdip.events import (
     Progress,
     Result,
@@ -31,21 +31,18 @@ from napari_msdip.events import (
     time_left,
 )
 from napari_msdip.measured import Prepared
+from napari_msdip.options import Options, as_options
 from napari_msdip.pixels import Constants, as_array, as_planes, checked_image, restored
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.seeds import plane_seed
 from napari_msdip.steps import changed
 from napari_msdip.warm_start import WarmStart
 
-if TYPE_CHECKING:
-    from napari_msdip.options import Options
-
 __all__ = [
     "Tile",
     "WarmStarts",
     "choose_tile",
     "iter_denoise_fitting",
-    "iter_denoise_within_memory",
     "out_of_memory",
     "tile_grid",
 ]
@@ -53,6 +50,8 @@ __all__ = [
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
 Steps = Generator[Progress, None, Result]
+_Begin = Callable[[Options, "int | None"], Steps]
+_Retreat = Callable[[Options, "int | None", str], "tuple[Options, int | None]"]
 # By which channels vary, side of the tiles (None for the whole image) and number.
 WarmStarts = dict[tuple[tuple[bool, ...], int | None, int], WarmStart]
 
@@ -217,30 +216,6 @@ def _ramp(overlap: int) -> Array:
     return np.concatenate([np.full(rim, 1e-6), rise, np.ones(rim)])
 
 
-def iter_denoise_within_memory(
-    image: Array,
-    options: Options,
-    *,
-    channel_axis: int | None,
-    should_stop: Callable[[], bool],
-) -> Steps:
-    """Denoise one image in one piece if there is memory for that, in tiles if not.
-
-    :func:`iter_denoise_fitting` with the tiles of :func:`choose_tile`: what a program
-    does for a person, who has no say in the size of tiles.
-    """
-    array, layout = checked_image(image, channel_axis)
-    height, width, channels = _extent(array, layout.channel_axis)
-    plan = resolve(options, (height, width), 0.0, channels=channels)
-    return iter_denoise_fitting(
-        image,
-        options,
-        channel_axis=channel_axis,
-        should_stop=should_stop,
-        tile=choose_tile(plan),
-    )
-
-
 def iter_denoise_fitting(
     image: npt.ArrayLike,
     options: Options | str | None = None,
@@ -250,11 +225,11 @@ def iter_denoise_fitting(
     tile: int | None = None,
     warm_starts: WarmStarts | None = None,
 ) -> Steps:
-    """Denoise an image in as large pieces as memory allows.
+    """Denoise an image in pieces of a size, or smaller ones if memory asks for that.
 
-    Like :func:`napari_msdip.iter_denoise`, which it drives, but where the device
-    runs out of memory it goes on with smaller tiles, and after the smallest on
-    the CPU, and warns about it.
+    Where the device runs out of memory it goes on with smaller tiles, and after the
+    smallest on the CPU, and warns about it. What is wrong with the image or the options
+    is raised before the first step is asked for.
 
     Parameters
     ----------
@@ -290,15 +265,38 @@ def iter_denoise_fitting(
     MemoryError
         If not even the smallest tile fits the CPU's memory.
     """
-    options = front.as_options(options)
-    array = as_array(image, "image")
+    options, array = as_options(options), as_array(image, "image")
+    begin = partial(_attempt, array, channel_axis, should_stop, warm_starts)
+    retreat = partial(_retreat, array, channel_axis)
+    return _until_it_fits(begin, retreat, options, tile, *_begun(begin, options, tile))
+
+
+def _begun(begin: _Begin, options: Options, tile: int | None) -> tuple[Steps | None, str]:
+    """Begin an attempt; return its steps, or None and why memory is too small for it."""
+    try:
+        return begin(options, tile), ""
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return None, str(error)
+
+
+def _until_it_fits(
+    begin: _Begin,
+    retreat: _Retreat,
+    options: Options,
+    tile: int | None,
+    steps: Steps | None,
+    why: str,
+) -> Steps:
+    """Go on with the first attempt's steps, and with others where memory is too small."""
     reached = 0.0
-    steps: Steps | None = None
     while True:
+        # Outside the except clause, which would keep the failed run's tensors alive.
+        while steps is None:
+            options, tile = retreat(options, tile, why)
+            steps, why = _begun(begin, options, tile)
         try:
-            steps = steps or _attempt(
-                array, options, channel_axis, should_stop, tile, warm_starts
-            )
             progress = next(steps)
         except StopIteration as end:
             result: Result = end.value
@@ -306,13 +304,10 @@ def iter_denoise_fitting(
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            message, steps = str(error), None
+            why, steps = str(error), None
         else:
             reached = max(reached, progress.fraction)
             yield replace(progress, fraction=reached)
-            continue
-        # Outside the except clause, which would keep the failed run's tensors alive.
-        options, tile = _retreat(options, array, channel_axis, tile, message)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -324,7 +319,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _retreat(
-    options: Options, image: Array, channel_axis: int | None, tile: int | None, why: str
+    image: Array, channel_axis: int | None, options: Options, tile: int | None, why: str
 ) -> tuple[Options, int | None]:
     """Return what to try next, with a warning."""
     devices.release_cached_memory()
@@ -361,11 +356,11 @@ def _extent(image: Array, channel_axis: int | None) -> tuple[int, int, int]:
 
 def _attempt(
     image: Array,
-    options: Options,
     channel_axis: int | None,
     should_stop: Callable[[], bool] | None,
-    tile: int | None,
     warm_starts: WarmStarts | None,
+    options: Options,
+    tile: int | None,
 ) -> Steps:
     array, layout = checked_image(image, channel_axis)
     axis = layout.channel_axis
@@ -378,7 +373,7 @@ def _attempt(
         return warm_starts.setdefault((constants.varying, side, number), WarmStart())
 
     if tile is None or tile >= max(_extent(image, channel_axis)[:2]):
-        steps = front.iter_denoise_part(
+        steps = piece.iter_denoise_part(
             array,
             options,
             channel_axis=axis,
@@ -386,11 +381,11 @@ def _attempt(
             warm_start=warm_start_of(None, 0),
         )
     else:
-        steps = _iter_tiles(array, axis, options, should_stop, tile, warm_start_of)
-    return front.with_constants(steps, constants)
+        steps = _tiles(array, axis, options, should_stop, tile, warm_start_of)
+    return piece.with_constants(steps, constants)
 
 
-def _iter_tiles(
+def _tiles(
     image: Array,
     channel_axis: int | None,
     options: Options,
@@ -398,20 +393,34 @@ def _iter_tiles(
     side: int,
     warm_start_of: Callable[[int, int], WarmStart | None],
 ) -> Steps:
+    """Make what all tiles share, and return the steps of the tiles."""
     started = time.monotonic()
     ready = Prepared.of(image, channel_axis, options)
+    channels, height, width = ready.planar.shape
+    of_tile = (min(side, height), min(side, width))
+    plan = resolve(options, of_tile, ready.level, channels=channels)
+    # First, as that takes much memory for a moment.
+    shared = piece.Shared.of(ready, plan)
+    return _iter_tiles(ready, shared, options, should_stop, side, warm_start_of, started)
+
+
+def _iter_tiles(
+    ready: Prepared,
+    shared: piece.Shared,
+    options: Options,
+    should_stop: Callable[[], bool] | None,
+    side: int,
+    warm_start_of: Callable[[int, int], WarmStart | None],
+    started: float,
+) -> Steps:
     noisy, layout = ready.planar, ready.layout
     shape = (noisy.shape[1], noisy.shape[2])
-    of_tile = (min(side, shape[0]), min(side, shape[1]))
-    plan = resolve(options, of_tile, ready.level, channels=len(noisy))
-    # First, as that takes much memory for a moment.
-    shared = front.Shared.of(ready, plan)
     fused, finest = _Canvas(ready, options), _Canvas(ready, options)
     preview = _Preview(fused)
     tiles = tile_grid(shape, side)
     results: list[Result] = []
     for number, tile in enumerate(tiles):
-        steps = front.iter_denoise_part(
+        steps = piece.iter_denoise_part(
             noisy[:, *tile.window],
             options.replace(seed=plane_seed(options.seed, number), remove_hot_pixels=False),
             channel_axis=0,

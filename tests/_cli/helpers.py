@@ -14,8 +14,7 @@ import tifffile
 import zarr
 from tests.fakes import fake_denoise
 
-from napari_msdip import image as front
-from napari_msdip import io
+from napari_msdip import io, piece
 from napari_msdip._cli.engine import Engine
 from napari_msdip._stack.planes import PlaneLayout, read_plane, select
 from napari_msdip.cli import main
@@ -172,7 +171,7 @@ class RealStacks:
 
     @pytest.fixture(autouse=True)
     def quick_fits(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(front, "iter_denoise_part", fake_denoise)
+        monkeypatch.setattr(piece, "iter_denoise_part", fake_denoise)
         self.write(tmp_path, bad=2)
 
     def stack(self) -> np.ndarray:

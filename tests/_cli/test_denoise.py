@@ -16,8 +16,7 @@ import zarr
 from tests._cli.helpers import FakeEngine, RealStacks, metadata_of, read, run, unloaded
 from tests.fakes import fake_denoise
 
-from napari_msdip import image as front
-from napari_msdip import io
+from napari_msdip import io, piece
 from napari_msdip._cli import denoise, noise, selection, tasks
 from napari_msdip.options import Options
 
@@ -327,7 +326,7 @@ class TestPlanesThatFailed(RealStacks):
             fitted.append(image)
             return fake_denoise(image, *rest, **settings)
 
-        monkeypatch.setattr(front, "iter_denoise_part", noting)
+        monkeypatch.setattr(piece, "iter_denoise_part", noting)
         assert self.denoise(fake, tmp_path, name, "--resume") == 0
 
         np.testing.assert_array_equal(fitted, self.stack()[[2]])
@@ -434,7 +433,7 @@ class TestPlanesThatFailed(RealStacks):
             return fake_denoise(*arguments, **settings)
 
         with monkeypatch.context() as patch:
-            patch.setattr(front, "iter_denoise_part", interrupted)
+            patch.setattr(piece, "iter_denoise_part", interrupted)
             assert self.denoise(fake, tmp_path, name, "--resume") == 130
         assert self.denoise(fake, tmp_path, name, "--resume") == 0
 
@@ -520,7 +519,7 @@ class TestKilled(RealStacks):
             raise Killed
 
         with monkeypatch.context() as patch:
-            patch.setattr(front, "iter_denoise_part", interrupted)
+            patch.setattr(piece, "iter_denoise_part", interrupted)
             assert self.denoise(fake, tmp_path, name) == 130
             patch.setattr(shutil, "rmtree", dying)
             with pytest.raises(Killed):
@@ -585,7 +584,7 @@ class TestKilledWhileCopied(RealStacks):
             self.dying(point, patch)
             with pytest.raises(Killed):
                 self.denoise(fake, tmp_path, "out.tif", *words)
-        monkeypatch.delattr(front, "iter_denoise_part")
+        monkeypatch.delattr(piece, "iter_denoise_part")
         assert self.denoise(fake, tmp_path, "out.tif", "--resume") == 0
 
         np.testing.assert_array_equal(

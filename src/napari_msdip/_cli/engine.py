@@ -25,7 +25,7 @@ class Engine:
     check : callable
         Given Options, raises if this machine cannot fulfil them.
     iter_denoise, denoise_stack, estimate_sigma, assess : callable
-        As in :mod:`napari_msdip`; ``iter_denoise`` copes with little memory.
+        As in :mod:`napari_msdip`.
     noise_level : callable
         As in :mod:`napari_msdip.measured`.
     """
@@ -40,15 +40,15 @@ class Engine:
 
 def load_engine() -> Engine:
     """Import torch and everything that needs it."""
+    from napari_msdip.image import iter_denoise
     from napari_msdip.measured import noise_level
     from napari_msdip.noise import estimate_sigma
     from napari_msdip.quality import assess
     from napari_msdip.stack import denoise_stack
-    from napari_msdip.tiling import iter_denoise_within_memory
 
     return Engine(
         check=_check,
-        iter_denoise=iter_denoise_within_memory,
+        iter_denoise=iter_denoise,
         denoise_stack=denoise_stack,
         estimate_sigma=estimate_sigma,
         assess=assess,

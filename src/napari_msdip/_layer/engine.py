@@ -35,9 +35,9 @@ class Engine:
         should_stop: Callable[[], bool],
     ) -> Generator[Progress, None, Result]:
         """Denoise one image step by step, in tiles if memory is short."""
-        from napari_msdip.tiling import iter_denoise_within_memory
+        from napari_msdip.image import iter_denoise
 
-        return iter_denoise_within_memory(
+        return iter_denoise(
             image, options, channel_axis=channel_axis, should_stop=should_stop
         )
 
