@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--store-ratios", action="store_true", help="store the ratios measured"
     )
+
+
+def pytest_configure() -> None:
+    # Processor time is that of all threads, and NumPy's libraries start one for each core.
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        raise pytest.UsageError("the guard needs OMP_NUM_THREADS=1 in the environment")
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 
 import pytest
-from benchmarks.guard.ratios import TOLERANCE, Store, paired_ratio
+from benchmarks.guard import ratios
+from benchmarks.guard.ratios import TOLERANCE, Store, paired_ratio, timed
 
 
 def test_a_load_that_comes_and_goes_leaves_the_ratio():
@@ -21,6 +24,21 @@ def test_times_without_partner_are_refused():
         paired_ratio([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="no times"):
         paired_ratio([], [])
+
+
+def test_waiting_costs_nothing():
+    times: list[float] = []
+    timed(lambda: time.sleep(0.5), times)
+    timed(lambda: sum(range(10**6)), times)
+    waited, worked = times
+    assert waited < worked
+
+
+def test_every_ratio_that_is_stored_is_measured():
+    folder = Path(ratios.__file__).parent
+    measured = (folder / "test_ratios.py").read_text()
+    stored = json.loads((folder / "ratios.json").read_text())
+    assert [name for name in stored if f'"{name}"' not in measured] == []
 
 
 def test_store_lets_through_what_is_as_quick_as_before(tmp_path):
