@@ -12,7 +12,10 @@ import torch.nn.functional as F
 from benchmarks.guard.ratios import clock
 from napari_msdip import fusion, noise
 from napari_msdip.image import iter_denoise
+from napari_msdip.measured import measure
 from napari_msdip.options import Options
+from napari_msdip.refinement import refined
+from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.benchmark(timer=clock)
 
 SIDE = 128
+REFINED_SIDE = 96
 SIGMA = 5.0
 
 
@@ -106,6 +110,20 @@ def _covariance(planes: Array) -> Work:
     return covariance
 
 
+def _comparison(image: torch.Tensor) -> Work:
+    """Return a call that compares patches at some shifts and solves as large systems."""
+    matrices = torch.eye(48) + 0.01 * torch.rand(64, 48, 48)
+    right = torch.rand(64, 48, 75)
+
+    def comparison() -> None:
+        for shift in range(64):
+            squares = (image - image.roll(shift, -1)).square_().sum(1, keepdim=True)
+            F.avg_pool2d(squares, 8, stride=4)
+        torch.linalg.solve(matrices, right)
+
+    return comparison
+
+
 def test_fast_step_against_bare_convolutions(guard: Guard) -> None:
     step, convolution = _step(Options.preset("fast")), _convolution()
     many = 4
@@ -146,4 +164,28 @@ def test_noise_level_against_covariances_of_patches(guard: Guard) -> None:
         lambda: noise.estimate_sigma(image, channel_axis=2),
         _repeated(_covariance(_planes(SIDE)), 10),
         rounds=15,
+    )
+
+
+def test_measured_noise_against_covariances_of_patches(guard: Guard) -> None:
+    planes = _planes(SIDE)
+    guard(
+        "measured noise / 50 covariances of patches",
+        lambda: measure(planes, SIGMA),
+        _repeated(_covariance(planes), 50),
+    )
+
+
+def test_refinement_against_bare_comparisons_of_patches(guard: Guard) -> None:
+    planes = _planes(REFINED_SIDE)
+    found = measure(planes, SIGMA)
+    noisy = torch.from_numpy(found.normalisation.apply(planes))[None]
+    pilot = F.avg_pool2d(noisy, 5, stride=1, padding=2, count_include_pad=False)
+    level = SIGMA / found.normalisation.gain
+    sigma = torch.full((1, 1, REFINED_SIDE, REFINED_SIDE), level)
+    guard(
+        "refinement / 60 comparisons of patches",
+        lambda: drive(refined(noisy, pilot, sigma, found.noise)),
+        _repeated(_comparison(noisy), 60),
+        rounds=7,
     )
