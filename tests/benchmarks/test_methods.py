@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +19,7 @@ from benchmarks.methods import (
 )
 
 import napari_msdip.run as engine
+from napari_msdip import image as front_door
 
 
 def _sample(shape=(32, 32)) -> Sample:
@@ -203,6 +205,21 @@ def test_a_trace_has_every_iteration_however_quick_the_machine_is():
         shown = [point["iteration"] for point in points if not point["finished"]]
         assert shown == list(range(1, iterations + 1))
         assert len(points) == iterations + 1
+
+
+def test_the_time_of_a_run_includes_measuring_its_noise(monkeypatch):
+    measure = front_door.iter_denoise_part
+
+    def slow(*args, **kwargs):
+        time.sleep(1)
+        return measure(*args, **kwargs)
+
+    monkeypatch.setattr(front_door, "iter_denoise_part", slow)
+    start = time.perf_counter()
+    outcome = parse_method("fast+widths=4,4+iterations=1+max_scales=1").run(
+        _varied(), 0, False
+    )
+    assert 1 <= outcome.seconds <= time.perf_counter() - start
 
 
 def test_a_trace_that_fails_leaves_the_engine_as_it_was(monkeypatch):
