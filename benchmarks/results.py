@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["COLUMNS", "append", "key_of", "read"]
@@ -60,7 +60,9 @@ def key_of(settings: Mapping[str, Any]) -> str:
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one row, in a single write, so that a killed run leaves whole rows.
+    """Add one row, on a line of its own also where a power cut tore the last one.
+
+    In a single write, and down to the disk, so that a killed run leaves whole rows.
 
     Raises
     ------
@@ -74,17 +76,18 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
     is_new = not path.exists() or path.stat().st_size == 0
     if not is_new:
         _check_header(path)
-    lines = [_line(COLUMNS)] if is_new else []
-    lines.append(_line([_text(row.get(column)) for column in COLUMNS]))
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, "".join(lines).encode())
-    finally:
-        os.close(descriptor)
+    before = _line(COLUMNS) if is_new else "" if _ends_a_line(path) else "\n"
+    line = _line([_text(row.get(column)) for column in COLUMNS])
+    with path.open("ab") as file:
+        file.write((before + line).encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read(path: Path) -> list[dict[str, str]]:
     """Return all rows, none if there is no file; of equal keys the last counts.
+
+    Lines that a full disk or a power cut tore are left out, and so measured again.
 
     Raises
     ------
@@ -94,15 +97,31 @@ def read(path: Path) -> list[dict[str, str]]:
     if not path.exists() or path.stat().st_size == 0:
         return []
     _check_header(path)
-    with path.open(newline="") as file:
-        rows = {row["key"]: row for row in csv.DictReader(file)}
-    return list(rows.values())
+    _, *found = _lines(path)
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in found if _is_whole(row)]
+    return list({row["key"]: row for row in rows}.values())
+
+
+def _lines(path: Path) -> Iterator[list[str]]:
+    # Each by itself: a quote that was opened on a torn line would swallow the next ones.
+    # Torn may be a letter, too.
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            yield next(csv.reader([line]))
+
+
+def _is_whole(row: Sequence[str]) -> bool:
+    return len(row) == len(COLUMNS)
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def _check_header(path: Path) -> None:
-    with path.open(newline="") as file:
-        header = tuple(next(csv.reader(file)))
-    if header != COLUMNS:
+    if tuple(next(_lines(path))) != COLUMNS:
         raise ValueError(
             f"results={str(path)!r}: its columns are those of another version of this "
             "harness; give another --results"

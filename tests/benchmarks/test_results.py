@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from benchmarks import results
@@ -32,6 +34,53 @@ def test_of_equal_keys_the_last_counts(tmp_path):
 
 def test_no_file_has_no_rows(tmp_path):
     assert results.read(tmp_path / "none.csv") == []
+
+
+@pytest.fixture
+def torn(tmp_path):
+    """Make a table of two rows, of whose last line so many bytes are left."""
+
+    def tear(kept):
+        table = tmp_path / "rows.csv"
+        table.unlink(missing_ok=True)
+        results.append(table, {"key": "a", "psnr": 1.0, "version": "1"})
+        whole = table.stat().st_size
+        results.append(table, {"key": "b", "image": 'the "odd", größte', "psnr": 2.0})
+        data = table.read_bytes()
+        table.write_bytes(data[: whole + kept])
+        return table
+
+    return tear
+
+
+@pytest.mark.parametrize("kept", range(1, 30))
+def test_a_torn_line_costs_no_row_but_its_own(torn, kept):
+    table = torn(kept)
+    assert [row["key"] for row in results.read(table)] == ["a"]
+    results.append(table, {"key": "c", "psnr": 3.0, "version": "1"})
+    first, second = results.read(table)
+    assert (first["key"], first["psnr"], first["version"]) == ("a", "1", "1")
+    assert (second["key"], second["psnr"], second["version"]) == ("c", "3", "1")
+
+
+def test_a_line_with_more_than_the_columns_is_left_out(tmp_path):
+    table = tmp_path / "rows.csv"
+    for key in "ab":
+        results.append(table, {"key": key, "version": "1"})
+    first, second, third = table.read_text().splitlines()
+    table.write_text("\n".join([first, second + third, third, ""]))
+    assert [row["key"] for row in results.read(table)] == ["b"]
+
+
+def test_a_row_is_written_whole_by_a_disk_that_takes_little_at_a_time(
+    tmp_path, monkeypatch
+):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:7]))
+    table = tmp_path / "rows.csv"
+    results.append(table, {"key": "a", "note": "x" * 50_000, "version": "1"})
+    (row,) = results.read(table)
+    assert (len(row["note"]), row["version"]) == (50_000, "1")
 
 
 def test_unknown_columns_and_foreign_tables_are_refused(tmp_path):
