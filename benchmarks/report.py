@@ -21,6 +21,8 @@ Images = Mapping[str, Sequence[Row]]
 SECONDS_FLOOR = 1e-2
 MARKERS = "osD^vP*X<>"
 WORST = ("bias_worst", "bias_channel", "bias_shift")
+# A trace takes these for itself.
+COSTS = ("seconds", "cpu_seconds", "peak_mb", "run_mb", "scale_seconds")
 
 
 def _group(row: Row) -> Group:
@@ -63,9 +65,32 @@ def _sorted_in(rows: Sequence[Row]) -> dict[Group, dict[str, Images]]:
     found: dict[Group, dict[str, dict[str, list[Row]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
-    for row in rows:
+    for row in _each_run_once(rows, label):
         found[_group(row)][label(row)][row["image"]].append(row)
     return {group: dict(methods) for group, methods in sorted(found.items())}
+
+
+def _each_run_once(rows: Sequence[Row], label: Callable[[Row], str]) -> list[Row]:
+    """Make one row of a run with a trace and the same run without, whose image is the same.
+
+    It costs what it did without; where it was never run so, nobody knows.
+    """
+    found: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        found[(*_group(row), label(row), row["image"], row["seed"])].append(row)
+    return [_merged(runs) for runs in found.values()]
+
+
+def _merged(runs: Sequence[Row]) -> Row:
+    merged: dict[str, str] = {}
+    for row in sorted(runs, key=_is_plain):
+        own = row if _is_plain(row) else {**row, **dict.fromkeys(COSTS, "")}
+        merged |= {name: text for name, text in own.items() if text or name not in merged}
+    return merged
+
+
+def _is_plain(row: Row) -> bool:
+    return row["trace"] != "yes"
 
 
 def _mean_of_images(
@@ -248,7 +273,8 @@ def _provenance(rows: Sequence[Row]) -> list[str]:
         "PSNR over 255 for 8-bit files, over the clean image's range for 16-bit ones; "
         "gains are over the noisy image; block bias compares the means of 64×64 blocks "
         "with the noisy image's: relative for whole blocks and channel by channel, and "
-        "the largest shift of a channel in image units."
+        "the largest shift of a channel in image units. Times are those of runs without "
+        "a trace."
     ]
 
 
@@ -288,8 +314,14 @@ def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths, noisy = [], _called(rows, "noisy")
     for group, methods in summarise(rows).items():
+        drawn = {
+            label: values
+            for label, values in methods.items()
+            if label not in noisy and not math.isnan(values["cpu_seconds"])
+        }
+        if not drawn:
+            continue
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-        drawn = {label: methods[label] for label in methods if label not in noisy}
         _draw(figure.subplots(), group, drawn)
         path = folder / ("-".join(group) + ".png")
         figure.savefig(path, dpi=120)

@@ -23,6 +23,7 @@ COLUMNS = (
     "crop",
     "method",
     "seed",
+    "trace",
     "psnr",
     "gain",
     "affine_psnr",

@@ -97,6 +97,7 @@ class Job:
             "crop": self.crop or "full",
             "method": self.method.name,
             "seed": self.seed,
+            "trace": "yes" if self.trace else "no",
             "threads": self.threads,
             "tag": self.tag,
         }

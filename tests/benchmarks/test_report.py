@@ -53,6 +53,31 @@ def test_summary_averages_the_seeds_of_each_image_first():
     assert (fast["worst_gain"], fast["worst_stop_loss"]) == (0, 0.8)
 
 
+def test_a_run_with_a_trace_and_without_counts_once_and_costs_what_it_did_without():
+    plain = [_row("fast", "a", 30 + 2 * n, seed=n, seconds=10, peak_mb=900) for n in (0, 1)]
+    traced = _row(
+        "fast", "a", 30, trace="yes", seconds=99, peak_mb=999, stop_losses="0.1 0.3"
+    )
+    for rows in ([traced, *plain], [*plain, traced]):
+        fast = report.summarise(rows)[GROUP]["fast"]
+        assert (fast["images"], fast["runs"], fast["psnr"]) == (1, 2, 31)
+        assert (fast["seconds"], fast["peak_mb"]) == (10, 900)
+        assert fast["stop_loss"] == pytest.approx(0.2)
+
+
+def test_what_was_run_with_a_trace_only_has_quality_but_no_time(tmp_path):
+    rows = [_row("fast", "a", 33, trace="yes", cpu_seconds=99)]
+    fast = report.summarise(rows)[GROUP]["fast"]
+    assert fast["psnr"] == 33
+    assert math.isnan(fast["seconds"]) and math.isnan(fast["cpu_seconds"])
+    assert report.plot(rows, tmp_path) == []
+
+
+def test_methods_stay_in_the_order_in_which_they_were_run():
+    rows = [_row("paper", "a", 33, trace="yes"), _row("fast", "a", 33)]
+    assert list(report.summarise(rows)[GROUP]) == ["paper", "fast"]
+
+
 def test_runs_of_other_thread_counts_are_kept_apart():
     rows = [_row("fast", "a", 31, threads=1, seconds=20), _row("nlm", "a", 30, threads=1)]
     assert set(report.summarise(rows)[GROUP]) == {"fast", "nlm"}
@@ -129,6 +154,6 @@ def test_page_has_a_table_for_each_set_and_baseline():
 
 def test_plots_are_written(tmp_path):
     pytest.importorskip("matplotlib")
-    rows = [_row("noisy", "a", 30, seconds=0), _row("fast", "a", 33)]
+    rows = [_row("noisy", "a", 30, cpu_seconds=0), _row("fast", "a", 33, cpu_seconds=9)]
     (path,) = report.plot(rows, tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -67,6 +67,15 @@ def test_methods_without_chance_have_one_row_whatever_seeds_and_trace_say(case, 
     assert job.key == usual.key
 
 
+@pytest.mark.parametrize("trace", [True, False])
+def test_rows_say_whether_they_were_traced(case, trace):
+    noisy, fast = plan([case], ["noisy", "fast"], trace=trace)
+    assert (noisy.columns()["trace"], fast.columns()["trace"]) == (
+        "no",
+        "yes" if trace else "no",
+    )
+
+
 def test_the_true_level_is_not_asked_for_where_nobody_knows_it(case):
     real = dataclasses.replace(case, noise="real")
     assert plan([real], ["bm3d:true"]) == []
