@@ -108,6 +108,29 @@ def test_comparison_pairs_images_and_averages_seeds_first():
     assert fast["speed"] == 10
 
 
+@pytest.mark.parametrize(("threads", "speed"), [(1, 4), (2, 10)])
+def test_speed_is_by_processor_time_where_there_is_one_thread(threads, speed):
+    rows = [
+        _row("paper", "a", 30, seconds=100, cpu_seconds=80, threads=1),
+        _row("fast", "a", 33, seconds=10, cpu_seconds=20, threads=threads),
+    ]
+    baseline = "paper" if threads == 1 else "paper (1 thread)"
+    (fast,) = report.compare(rows, baseline)[GROUP].values()
+    assert fast["speed"] == speed
+
+
+def test_speed_is_that_on_images_with_times_of_both():
+    rows = [
+        _row("paper", "a", 30, seconds=100),
+        _row("paper", "b", 30, seconds=9),
+        _row("fast", "a", 33, seconds=10),
+        _row("fast", "b", 33, trace="yes", seconds=9),
+    ]
+    fast = report.compare(rows, "paper")[GROUP]["fast"]
+    assert (fast["images"], fast["speed"]) == (2, 10)
+    assert math.isnan(report.compare(rows[1::2], "paper")[GROUP]["fast"]["speed"])
+
+
 def test_tags_keep_versions_of_the_code_apart():
     rows = [_row("fast", "a", 31, tag="old"), _row("fast", "a", 32, tag="new")]
     assert set(report.summarise(rows)[GROUP]) == {"fast [old]", "fast [new]"}
