@@ -20,7 +20,8 @@ Images = Mapping[str, Sequence[Row]]
 RowPair = tuple[Sequence[Row], Sequence[Row]]
 
 SECONDS_FLOOR = 1e-2
-MARKERS = "osD^vP*X<>"
+# One more than there are colours, lest the eleventh method look like the first.
+MARKERS = "osD^vP*X<>h"
 WORST = ("bias_worst", "bias_channel", "bias_shift")
 # A trace takes these for itself.
 COSTS = ("seconds", "cpu_seconds", "peak_mb", "run_mb", "scale_seconds")

@@ -180,3 +180,18 @@ def test_plots_are_written(tmp_path):
     rows = [_row("noisy", "a", 30, cpu_seconds=0), _row("fast", "a", 33, cpu_seconds=9)]
     (path,) = report.plot(rows, tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def _drawn(seconds):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    axes = figure.subplots()
+    methods = {f"m{n}": {"cpu_seconds": s, "gain": n} for n, s in enumerate(seconds)}
+    report._draw(axes, GROUP, methods)
+    figure.canvas.draw()
+    return axes
+
+
+def test_no_two_methods_look_the_same():
+    axes = _drawn(range(1, 41))
+    looks = {(line.get_color(), line.get_marker()) for line in axes.lines}
+    assert len(looks) == 40
