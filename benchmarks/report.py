@@ -22,6 +22,8 @@ RowPair = tuple[Sequence[Row], Sequence[Row]]
 SECONDS_FLOOR = 1e-2
 # One more than there are colours, lest the eleventh method look like the first.
 MARKERS = "osD^vP*X<>h"
+TICK_DIGITS = ((1,), (1, 3), (1, 2, 5))
+LEAST_TICKS = 4
 WORST = ("bias_worst", "bias_channel", "bias_shift")
 # A trace takes these for itself.
 COSTS = ("seconds", "cpu_seconds", "peak_mb", "run_mb", "scale_seconds")
@@ -345,7 +347,7 @@ def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def _draw(axes: Any, group: Group, methods: Mapping[str, Mapping[str, float]]) -> None:
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import NullLocator
 
     for label, marker in zip(methods, cycle(MARKERS)):
         seconds = max(methods[label]["cpu_seconds"], SECONDS_FLOOR)
@@ -353,12 +355,22 @@ def _draw(axes: Any, group: Group, methods: Mapping[str, Mapping[str, float]]) -
     # Labels beside the points would cover each other where methods are alike.
     axes.legend(fontsize=8)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(
-        LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5))
-    )
     axes.margins(x=0.25, y=0.1)
+    axes.set_xticks(_round_numbers(*axes.get_xlim()))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("processor seconds per image")
     axes.set_ylabel("PSNR gain over noisy (dB)")
     axes.set_title(_title(group), fontsize=10)
     axes.grid(alpha=0.3)
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Return numbers to label a logarithmic axis with, the roundest that are enough."""
+    from matplotlib.ticker import MaxNLocator
+
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    choices = [[digit * 10.0**n for n in powers for digit in each] for each in TICK_DIGITS]
+    choices.append(list(MaxNLocator(5).tick_values(low, high)))
+    within = [[tick for tick in ticks if low <= tick <= high] for ticks in choices]
+    return next((ticks for ticks in within if len(ticks) >= LEAST_TICKS), within[-1])

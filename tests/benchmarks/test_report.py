@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -195,3 +196,18 @@ def test_no_two_methods_look_the_same():
     axes = _drawn(range(1, 41))
     looks = {(line.get_color(), line.get_marker()) for line in axes.lines}
     assert len(looks) == 40
+
+
+@pytest.mark.parametrize(
+    "seconds", [(9,), (9, 9.1), (13, 18), (4, 30), (0, 700), (0.02, 8000)]
+)
+def test_the_time_axis_can_be_read(seconds):
+    axes = _drawn(seconds)
+    low, high = axes.get_xlim()
+    shown = [label for label in axes.get_xticklabels(which="both") if label.get_text()]
+    labels = [label for label in shown if low <= label.get_position()[0] <= high]
+    assert 3 <= len(labels) <= 9
+    told = [float(label.get_text()) for label in labels]
+    assert told == pytest.approx([label.get_position()[0] for label in labels])
+    ends = [(box.x0, box.x1) for box in (label.get_window_extent() for label in labels)]
+    assert all(one[1] < other[0] for one, other in pairwise(ends))
