@@ -1,7 +1,8 @@
 """How far is a step of a preset from what this machine could do at best?
 
 Run ``python -m benchmarks.roofline [PRESET] [SIDE] [THREADS]``. One optimisation step at
-the finest scale of an RGB image is recorded operation by operation: its arithmetic, and
+the finest scale of an RGB image, as a run would take it or (``--whole``) on all of the
+image also where that is large, is recorded operation by operation: its arithmetic, and
 the bytes that it reads and writes if it touches every tensor once. No operation can be
 faster than its arithmetic at the machine's best rate, or than its bytes at the best rate
 for so many of them; the sum of these floors is the floor of a step that runs one operation
@@ -12,7 +13,7 @@ the best of each counts.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -26,8 +27,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from napari_msdip._fit.crops import CROP_SIDE
+from napari_msdip.devices import select_precision
 from napari_msdip.image import iter_denoise
 from napari_msdip.options import Options
+from napari_msdip.plan import scale_plans
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +40,7 @@ ROUNDS = 12
 MEGABYTE = 2**20
 WORKING_SETS = tuple(MEGABYTE * 4**n / 16 for n in range(8))
 CONVOLUTIONS = ((32, 128), (64, 64), (128, 32))
+FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -77,16 +82,17 @@ class Recorder(TorchDispatchMode):
 
 @dataclass
 class Ceilings:
-    """Best rates seen: arithmetic, and bytes by the size of what is touched."""
+    """Best rates seen: arithmetic in a format, and bytes by the size of what is touched."""
 
+    dtype: torch.dtype = torch.float32
     flops: float = 0.0
     bandwidth: dict[float, float] = field(default_factory=lambda: defaultdict(float))
 
     def measure(self) -> None:
         """Measure once more and keep what is better."""
         for width, side in CONVOLUTIONS:
-            image = _image(width, side)
-            kernel = torch.rand(width, width, 3, 3).to(memory_format=torch.channels_last)
+            image = _channels_last(1, width, side, side).to(self.dtype)
+            kernel = _channels_last(width, width, 3, 3).to(self.dtype)
             flops = 2 * 9 * width**2 * side**2
             seconds = _seconds(lambda x=image, k=kernel: F.conv2d(x, k, padding=1))
             self.flops = max(self.flops, flops / seconds)
@@ -103,9 +109,8 @@ class Ceilings:
         return float(max(operation.flops / self.flops, operation.size / rate))
 
 
-def _image(channels: int, side: int) -> Tensor:
-    image = torch.rand(1, channels, side, side)
-    return image.to(memory_format=torch.channels_last)
+def _channels_last(*shape: int) -> Tensor:
+    return torch.rand(shape).to(memory_format=torch.channels_last)
 
 
 def _clock() -> float:
@@ -122,8 +127,10 @@ def _seconds(work: Callable[[], object], least: float = 0.01) -> float:
     return passed / calls
 
 
-def step_of(preset: str, side: int, threads: int) -> Callable[[], object]:
-    """Return a call that takes one step at the finest scale of a square RGB image."""
+def options_of(
+    preset: str, *, threads: int = 1, precision: str = "auto", whole: bool = False
+) -> Options:
+    """Return options of which every step is one at the finest scale, without end."""
     options = Options.preset(preset).replace(
         max_scales=1,
         iterations=100_000,
@@ -131,8 +138,23 @@ def step_of(preset: str, side: int, threads: int) -> Callable[[], object]:
         stopping="none",
         threads=threads,
         device="cpu",
-        precision="float32",
+        precision=select_precision(precision, "cpu"),
     )
+    return options.replace(step_pixels=None) if whole else options
+
+
+def described(preset: str, options: Options, side: int) -> str:
+    """Say which step is measured."""
+    crops = scale_plans(options, (side, side))[0].crops
+    seen = f"{crops} crops of {CROP_SIDE}×{CROP_SIDE}" if crops else "the whole image"
+    return (
+        f"a step of {preset} on {seen}, {side}×{side} RGB, {options.precision}, "
+        f"{options.threads} thread(s)"
+    )
+
+
+def step_of(options: Options, side: int) -> Callable[[], object]:
+    """Return a call that takes one step on a square RGB image."""
     rng = np.random.default_rng(0)
     smooth = np.stack(np.broadcast_arrays(*np.mgrid[:side, :side], side / 2), axis=-1)
     image = (smooth / side * 200 + rng.normal(20, 10, smooth.shape)).astype(np.float32)
@@ -142,20 +164,36 @@ def step_of(preset: str, side: int, threads: int) -> Callable[[], object]:
     return lambda: next(steps)
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline")
+    add = parser.add_argument
+    add("preset", nargs="?", default="fast")
+    add("side", nargs="?", type=int, default=512, help="of the image, in pixels")
+    add("threads", nargs="?", type=int, default=1)
+    add("--precision", choices=("auto", *FORMATS), default="auto")
+    add("--whole", action="store_true", help="let a step see all of a large image, too")
+    return parser
+
+
 def main() -> None:
-    preset = sys.argv[1] if len(sys.argv) > 1 else "fast"
-    side = int(sys.argv[2]) if len(sys.argv) > 2 else 512
-    threads = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-    torch.set_num_threads(threads)
-    step = step_of(preset, side, threads)
+    arguments = _parser().parse_args()
+    options = options_of(
+        arguments.preset,
+        threads=arguments.threads,
+        precision=arguments.precision,
+        whole=arguments.whole,
+    )
+    torch.set_num_threads(arguments.threads)
+    step = step_of(options, arguments.side)
     with Recorder() as recorder:
         step()
-    ceilings, best = Ceilings(), float("inf")
+    ceilings, best = Ceilings(FORMATS[options.precision]), float("inf")
     for _ in range(ROUNDS):
         ceilings.measure()
         start = _clock()
         step()
         best = min(best, _clock() - start)
+    print(described(arguments.preset, options, arguments.side))
     _print(recorder.operations, ceilings, best)
 
 
@@ -168,8 +206,11 @@ def _print(operations: list[Operation], ceilings: Ceilings, best: float) -> None
     total = sum(floors.values())
     rates = [ceilings.bandwidth[size] / 1e9 for size in WORKING_SETS]
     print(f"arithmetic: {flops / 1e9:.1f} GFLOP, traffic: {size / 1e9:.2f} GB")
-    print(f"ceilings: {ceilings.flops / 1e9:.0f} GFLOP/s; {rates[-1]:.1f} GB/s from")
-    print(f"memory, {max(rates):.0f} GB/s from cache")
+    print(
+        f"ceilings: {ceilings.flops / 1e9:.0f} GFLOP/s for convolutions in "
+        f"{str(ceilings.dtype).removeprefix('torch.')}; {rates[-1]:.1f} GB/s from memory, "
+        f"{max(rates):.0f} GB/s from cache"
+    )
     print(f"floor {total * 1e3:.0f} ms, step {best * 1e3:.0f} ms: {best / total:.2f} times")
     print("| operation | floor, ms |\n| --- | --- |")
     for name, seconds in sorted(floors.items(), key=lambda item: -item[1])[:12]:
