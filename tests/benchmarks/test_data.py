@@ -81,6 +81,14 @@ def test_synthetic_noise_repeats_and_crops_are_cut_from_it(data):
     assert (whole.sigma, whole.data_range) == (25, 255)
 
 
+def test_white_noise_of_all_levels_is_one_field(data):
+    weak, strong = (
+        load(case).noisy - load(case).clean
+        for case in list_cases(data, ["Set9"], noises=["gauss10", "gauss50"])
+    )
+    assert np.allclose(5 * weak, strong, atol=1e-3)
+
+
 def test_protocols_differ_only_in_clipping(data):
     free, clipped = (
         load(case)
