@@ -252,7 +252,9 @@ class Job:
         return self._single(result, self._judged(engine, image, result.image))
 
     def python(self, *, cancelled: bool = False) -> str:
-        """Return Python code that computes the same result.
+        """Return Python code that computes the same result on the same machine.
+
+        Another one may choose another precision, or tiles for want of memory.
 
         Parameters
         ----------
