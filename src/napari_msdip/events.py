@@ -200,9 +200,11 @@ class StackResult:
 
     Attributes
     ----------
-    image : ndarray or zarr.Array
+    image : ndarray, zarr.Array or a view of one
         The selected planes in order, (planes, Y, X) with the channel axis where
-        it was; the whole stack's shape if no planes were selected.
+        it was; the whole stack's shape if no planes were selected. A store that keeps
+        its axes in another order is seen through a view, which whole numbers and slices
+        index, and ``numpy.asarray`` reads.
     planes : tuple of int
         Flat plane indices (C order) that ``image`` holds.
     failed : mapping of int to str

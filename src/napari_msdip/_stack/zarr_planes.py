@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,10 +125,31 @@ class Reordered:
         dtype: np.dtype[Any] = np.dtype(self.array.dtype)
         return dtype
 
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        """Return the length of the first axis."""
+        return self.shape[0]
+
     def __getitem__(self, key: Any) -> Array:
-        """Read what a whole number or a slice for each of the first axes selects."""
+        """Read what a whole number or a slice for each of the first axes selects.
+
+        Raises
+        ------
+        IndexError
+            If anything else is given, such as a list or a mask.
+        """
         key = key if isinstance(key, tuple) else (key,)
-        if Ellipsis in key:
+        for part in key:
+            if part is not Ellipsis and not isinstance(part, (int, np.integer, slice)):
+                raise IndexError(
+                    f"index {part!r}: give whole numbers and slices, or read everything "
+                    "with numpy.asarray first"
+                )
+        if any(part is Ellipsis for part in key):
             place = key.index(Ellipsis)
             left_out = self.ndim - len(key) + 1
             key = (*key[:place], *[slice(None)] * left_out, *key[place + 1 :])
