@@ -196,6 +196,7 @@ class _Inputs:
         self._rng = rng
         self._code = self._new_code() if options.code_channels else None
         self._local_rng = _local(rng, problem.target.device)
+        self._image: Tensor | None = None
 
     def _new_code(self) -> Tensor:
         target = self._problem.target
@@ -214,8 +215,7 @@ class _Inputs:
             maps.append(problem.guide)
         if problem.noise is not None:
             noise = problem.noise.draw(self._rng)
-            seen = asked if hidden is None else hidden.filled(asked)
-            maps.append(seen + options.recorruption * noise)
+            maps.append(self._seen(hidden) + options.recorruption * noise)
             asked = asked - noise / options.recorruption
         turn = self._draw_turn()
         shown = turned(torch.cat(maps, 1), turn)
@@ -224,6 +224,13 @@ class _Inputs:
             asked,
             turn,
         )
+
+    def _seen(self, hidden: HeldOut | None) -> Tensor:
+        """Return the noisy image without what is held out of it."""
+        if self._image is None:
+            target = self._problem.target
+            self._image = target if hidden is None else hidden.filled(target)
+        return self._image
 
     def _perturbed(self, code: Tensor) -> Tensor:
         if not self._options.perturbation:
