@@ -17,7 +17,7 @@ from napari_msdip import (
     Status,
     StopReason,
 )
-from napari_msdip.events import time_left
+from napari_msdip.events import endings, time_left
 from napari_msdip.plan import resolve
 
 
@@ -125,3 +125,21 @@ def test_the_first_steps_do_not_tell_how_long_the_rest_will_take() -> None:
     assert time_left(5.0, 0.01) is None
     assert time_left(5.0, 0.25) == pytest.approx(15.0)
     assert time_left(5.0, 1.0) == 0.0
+
+
+def test_why_each_scale_ended_is_told_from_the_coarsest_on() -> None:
+    (finest,) = made_result().scales
+    coarser = dataclasses.replace(
+        finest, scale=1, iterations=150, stop_reason=StopReason.ITERATIONS
+    )
+    assert endings([finest, coarser]) == (
+        "Iterations, coarsest scale first: 150 (the most allowed), 7 (result had settled)"
+    )
+
+
+@pytest.mark.parametrize("reason", StopReason)
+def test_every_reason_has_words(reason: StopReason) -> None:
+    (finest,) = made_result().scales
+    told = endings([dataclasses.replace(finest, stop_reason=reason)])
+    assert "7 (" in told
+    assert reason.name not in told

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_msdip.options import Options
     from napari_msdip.plan import Plan
@@ -22,6 +22,7 @@ __all__ = [
     "StackResult",
     "Status",
     "StopReason",
+    "endings",
     "time_left",
 ]
 
@@ -98,6 +99,28 @@ class ScaleResult:
             "stop_reason": self.stop_reason.value,
             "seconds": self.seconds,
         }
+
+
+_ENDINGS = {
+    StopReason.HELD_OUT: "held-out pixels got worse",
+    StopReason.PLATEAU: "loss no longer fell",
+    StopReason.SETTLED: "result had settled",
+    StopReason.ITERATIONS: "the most allowed",
+    StopReason.CONSTANT: "nothing to fit",
+    StopReason.CANCELLED: "cancelled",
+}
+
+
+def endings(scales: Sequence[ScaleResult]) -> str:
+    """Return in words how long each scale was fitted and why it ended.
+
+    Parameters
+    ----------
+    scales : sequence of ScaleResult
+        Finest first, as in a result; told coarsest first, as they are fitted.
+    """
+    told = (f"{s.iterations} ({_ENDINGS[s.stop_reason]})" for s in reversed(scales))
+    return f"Iterations, coarsest scale first: {', '.join(told)}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -179,6 +179,7 @@ def test_a_finished_image_is_judged_and_says_so(engine):
     assert finished.judgement.startswith("intensity shifted: ")
     assert finished.provenance["verdict"] == "intensity-shifted"
     assert finished.judgement in text.outcome(job, finished)
+    assert "Iterations, coarsest scale first: " in text.outcome(job, finished)
 
 
 @pytest.mark.parametrize("wanted", [False, True])

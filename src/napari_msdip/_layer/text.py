@@ -6,7 +6,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from napari_msdip._layer.numbers import duration, memory, size
-from napari_msdip.events import Progress, Status
+from napari_msdip.events import Progress, Status, endings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -182,7 +182,8 @@ def _kept_image(finished: Finished) -> str:
     if finished.status is Status.CANCELLED:
         return f"Cancelled after {duration(finished.seconds)}: kept the best image so far."
     trust = f"\nHow far to trust it: {finished.judgement}" if finished.judgement else ""
-    return f"Done in {duration(finished.seconds)}.{trust}"
+    fitted = endings([finished.scales[n] for n in sorted(finished.scales)])
+    return f"Done in {duration(finished.seconds)}.{trust}\n{fitted}"
 
 
 def _failures(finished: Finished) -> str:
