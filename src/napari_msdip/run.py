@@ -180,7 +180,8 @@ class Run:
     ) -> Generator[Progress, None, Fitted]:
         """Fit a scale in two parts, the noise measured again in between.
 
-        The finest scale's measurement is the image's from there on, that of others theirs.
+        What is found at the finest scale counts for the image from there on, what is
+        found at another for the rest of its fit.
         """
         early = _first_part(n, problem.iterations)
         left = problem.iterations - early

@@ -50,8 +50,8 @@ __all__ = [
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
 Steps = Generator[Progress, None, Result]
-_Begin = Callable[[Options, "int | None"], Steps]
-_Retreat = Callable[[Options, "int | None", str], "tuple[Options, int | None]"]
+_Begin = Callable[[Options, int | None], Steps]
+_Retreat = Callable[[Options, int | None, str], tuple[Options, int | None]]
 # By which channels vary, side of the tiles (None for the whole image) and number.
 WarmStarts = dict[tuple[tuple[bool, ...], int | None, int], WarmStart]
 
