@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 import napari_msdip
 
+ROOT = Path(__file__).parents[1]
 HEAVY = ["torch", "torchvision", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "zarr"]
 
 
@@ -64,6 +69,36 @@ def test_no_qt_binding_is_required() -> None:
 
     assert always
     assert not [text for text in always if text.startswith(("pyqt", "pyside", "napari"))]
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def imported_in(folder: Path) -> set[str]:
+    """Return the top-level packages that the files of a folder import anywhere."""
+    found: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(str(node.module).partition(".")[0])
+    return found
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    declared = project()["project"]
+    optional = declared["optional-dependencies"].values()
+    texts = [*declared["dependencies"], *(text for group in optional for text in group)]
+    named = {re.split(r"[\[<>=]", text)[0].lower() for text in texts}
+    distributions = {"PIL": "pillow", "skimage": "scikit-image"}
+    # What dask[distributed], magicgui and napari cannot do without.
+    named |= {"distributed", "psygnal", "qtpy", "superqt"}
+
+    ours = imported_in(ROOT / "src") - {*sys.stdlib_module_names} - {"napari_msdip"}
+
+    assert {distributions.get(name, name).lower() for name in ours} <= named
 
 
 def test_entry_points() -> None:
