@@ -101,6 +101,14 @@ def test_every_package_that_is_imported_is_declared() -> None:
     assert {distributions.get(name, name).lower() for name in ours} <= named
 
 
+def test_source_distribution_holds_what_its_tests_need() -> None:
+    included = project()["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    own = {name for name in imported_in(ROOT / "tests") if (ROOT / name).is_dir()}
+
+    assert "benchmarks" in own
+    assert {f"/{name}" for name in own | {".ci", "docs", "src"}} <= {*included}
+
+
 def test_entry_points() -> None:
     found = {
         (point.group, point.value)
