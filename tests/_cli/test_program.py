@@ -51,6 +51,32 @@ def test_machines_are_told_too(
     assert captured.err.startswith("error: ")
 
 
+@pytest.mark.parametrize("error", [ImportError, OSError, RuntimeError])
+@pytest.mark.parametrize("command", ["denoise", "noise", "demo"])
+def test_pytorch_that_is_broken_is_one_clear_error(
+    image_file: Path,
+    tmp_path: Path,
+    command: str,
+    error: type[Exception],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken() -> Engine:
+        raise error("libcudart.so.12: no such file")
+
+    inputs = [] if command == "demo" else [str(image_file)]
+    out = [] if command == "noise" else ["-o", str(tmp_path / "out")]
+
+    assert main([command, *inputs, *out, "--json"], load=broken) == 2
+
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert report["exit_code"] == 2
+    assert "libcudart.so.12" in report["error"]
+    assert "pip install" in report["error"]
+    assert "Traceback" not in captured.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_tifffile_complains_about_is_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

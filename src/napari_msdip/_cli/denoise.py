@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_msdip import io
 from napari_msdip._cli.console import Interrupt, duration
-from napari_msdip._cli.engine import ready
+from napari_msdip._cli.engine import loaded, ready
 from napari_msdip._cli.exits import Exit, UsageError, abort, naming
 from napari_msdip._cli.flags import options_from
 from napari_msdip._cli.made import made_of, scales_made_with, told
@@ -89,7 +89,7 @@ def _engine(
 ) -> Engine:
     if parsed.scheduler and any(task.is_stack for task in tasks):
         # A head node need not have the device, or the weights, that its workers have.
-        return load()
+        return loaded(load)
     return ready(load, options)
 
 

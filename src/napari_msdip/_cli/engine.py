@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from napari_msdip.events import Progress, Result, StackResult
     from napari_msdip.options import Options
 
-__all__ = ["Engine", "load_engine", "ready"]
+__all__ = ["BROKEN", "Engine", "load_engine", "loaded", "ready", "unusable"]
+
+BROKEN = (ImportError, OSError, RuntimeError, ValueError)
+"""What is raised on import by a package that is missing, damaged or of a wrong version."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,33 @@ def _check(options: Options) -> None:
         vgg_weights.load_vgg16(options.vgg_weights)
 
 
+def loaded(load: Callable[[], Engine]) -> Engine:
+    """Load the engine, or refuse because this installation cannot.
+
+    Raises
+    ------
+    UsageError
+        If a package that it needs is missing or broken.
+    """
+    try:
+        return load()
+    except BROKEN as error:
+        raise UsageError(unusable(error)) from error
+
+
+def unusable(error: Exception) -> str:
+    """Say that an installation is broken, and what helps."""
+    reason = " ".join(str(error).split())
+    return (
+        f"PyTorch, or a package beside it, cannot be used ({type(error).__name__}: "
+        f"{reason}); install it anew in this environment, with pip install "
+        "--force-reinstall torch torchvision"
+    )
+
+
 def ready(load: Callable[[], Engine], options: Options) -> Engine:
     """Load the engine and make sure that it can do what the options ask."""
-    engine = load()
+    engine = loaded(load)
     try:
         engine.check(options)
     except (OSError, RuntimeError, ValueError) as error:

@@ -7,6 +7,7 @@ import sys
 from importlib import metadata as packages
 from typing import TYPE_CHECKING, Any
 
+from napari_msdip._cli.engine import BROKEN, unusable
 from napari_msdip._cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def show_info(
         console.note("loading PyTorch, which can take a while")
     try:
         info |= _torch_info()
-    except ImportError as error:
-        info["devices"] = {"error": f"PyTorch cannot be loaded: {error}"}
+    except BROKEN as error:
+        info["devices"] = {"error": unusable(error)}
     _say_tree(console, info)
     console.emit(info)
     return Exit.OK

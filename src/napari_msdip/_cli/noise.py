@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_msdip import io
+from napari_msdip._cli.engine import loaded
 from napari_msdip._cli.exits import Exit, abort, naming, refusing
 from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
@@ -37,7 +38,7 @@ def estimate_noise(
     planes = parse_planes(parsed.planes)
     reports: list[dict[str, Any]] = []
     try:
-        _add_reports(reports, paths, parsed, planes, load(), console)
+        _add_reports(reports, paths, parsed, planes, loaded(load), console)
     except KeyboardInterrupt:
         return abort(console, reports)
     console.clear()
