@@ -14,24 +14,15 @@ import traceback
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
+from napari_msdip._numbers import duration
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
-__all__ = ["Console", "Interrupt", "duration"]
+__all__ = ["Console", "Interrupt"]
 
 _REDRAW_SECONDS = 0.1
-
-
-def duration(seconds: float) -> str:
-    """Write a duration as a person would: ``42 s``, ``3:05 min``, ``1:02:30 h``."""
-    whole = max(round(seconds), 0)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02d} min"
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"
 
 
 class Console:

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip import io
-from napari_msdip._cli.console import Interrupt, duration
+from napari_msdip._cli.console import Interrupt
 from napari_msdip._cli.engine import ready
 from napari_msdip._cli.exits import Exit, refusing
 from napari_msdip._cli.flags import options_from
 from napari_msdip._cli.names import scale_path, scales_of
 from napari_msdip._judgement import in_words, judgement
+from napari_msdip._numbers import duration
 from napari_msdip.events import Status
 from napari_msdip.io import Metadata
 from napari_msdip.steps import drive

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from napari_msdip import io
-from napari_msdip._cli.console import Interrupt, duration
+from napari_msdip._cli.console import Interrupt
 from napari_msdip._cli.engine import loaded, ready
 from napari_msdip._cli.exits import Exit, UsageError, abort, naming
 from napari_msdip._cli.flags import options_from
@@ -20,6 +20,7 @@ from napari_msdip._cli.names import free_name, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip._cli.tasks import prepare, report_on
 from napari_msdip._judgement import in_words, judgement, undecided
+from napari_msdip._numbers import duration
 from napari_msdip._stack.durable import sync_description
 from napari_msdip._stack.notes import noting_copy
 from napari_msdip._stack.planes import PlaneLayout, read_plane

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from napari_msdip._judgement import in_words, judgement, undecided
 from napari_msdip._layer.axes import Box, as_box, transposed
-from napari_msdip._layer.numbers import memory
+from napari_msdip._numbers import memory
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from napari_msdip._layer.numbers import duration, memory, size
+from napari_msdip._numbers import duration, memory, size
 from napari_msdip.events import Progress, Status, endings
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Numbers as a person reads them: for the command line and the dock."""
 
 __all__ = ["duration", "memory", "size"]
 

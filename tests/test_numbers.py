@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_msdip._layer import numbers
+from napari_msdip import _numbers as numbers
 
 
 @pytest.mark.parametrize(
