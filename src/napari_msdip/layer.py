@@ -90,8 +90,11 @@ def denoise_layer(
         If some planes failed: which, and why. They are returned as they were.
     """
     from napari_msdip.options import as_options
+    from napari_msdip.steps import check_callable
 
     _check(layer)
+    check_callable("on_progress", on_progress)
+    check_callable("should_stop", should_stop)
     data = full_resolution_data(layer)
     rgb = bool(layer.rgb)
     layout = (

@@ -529,6 +529,16 @@ def test_denoise_layer_refuses_options_in_the_words_of_denoise(
             call()
 
 
+@pytest.mark.parametrize("name", ["on_progress", "should_stop"])
+def test_denoise_layer_refuses_no_functions_in_the_words_of_denoise(engine, name):
+    for call in (
+        lambda: denoise(cells(), **{name: 3}),
+        lambda: denoise_layer(Image(cells()), **{name: 3}, engine=engine),
+    ):
+        with pytest.raises(TypeError, match=f"{name}=3: give a function or None"):
+            call()
+
+
 @pytest.mark.parametrize("planes", ["2", 1.5, (None,)])
 def test_denoise_layer_refuses_planes_that_are_no_numbers(engine, planes):
     with pytest.raises(TypeError, match="give an index or a slice"):
