@@ -73,6 +73,23 @@ def test_the_planes_of_the_box_are_denoised_and_no_others(
     assert finished.n_done == job.n_planes
 
 
+@pytest.mark.parametrize(
+    ("letters", "shape", "box"),
+    [
+        ("YX", (7, 9), None),
+        ("ZYX", (3, 40, 7), None),
+        ("ZYX", (3, 40, 7), ((1, 2),)),
+        ("YXC", (9, 7, 40), None),
+    ],
+)
+def test_small_planes_are_refused_in_the_words_of_axes(letters, shape, box):
+    with pytest.raises(ValueError, match=rf"axes='{letters}': planes of .* px") as refusal:
+        job_on(np.zeros(shape), letters, box)
+    said = str(refusal.value)
+    assert "channel_axis" not in said
+    assert ("C is channels" in said) == (len(letters) > 2)
+
+
 def test_a_plane_alone_has_the_seed_that_it_has_in_the_stack(engine):
     job = job_on(np.zeros((5, 8, 9)), "ZYX", ((3, 4),), Options(seed=11))
     finish(job, engine)

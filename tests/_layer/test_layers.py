@@ -190,7 +190,7 @@ def job_on(layer):
 
 def named(name, source=None):
     metadata = {} if source is None else {"napari_msdip": {"source": source}}
-    return Image(np.zeros((2, 2)), name=name, metadata=metadata)
+    return Image(np.zeros((8, 9)), name=name, metadata=metadata)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_what_was_made_from_a_layer_is_known_after_it_was_renamed():
     cells = named("cells")
     cells.blending = "additive"
     made = Image(
-        np.zeros((2, 2)), metadata={"napari_msdip": draft_provenance(job_on(cells))}
+        np.zeros((8, 9)), metadata={"napari_msdip": draft_provenance(job_on(cells))}
     )
     cells.name = "nuclei"
     layers = [cells, made, named("other")]

@@ -11,16 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_msdip.pixels import SMALLEST_SIDE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Axes", "Box", "as_box", "guess_axes", "parse_axes", "transposed"]
+__all__ = [
+    "Axes",
+    "Box",
+    "as_box",
+    "check_size",
+    "guess_axes",
+    "parse_axes",
+    "transposed",
+]
 
 Box = tuple[tuple[int, int], ...]
 """Half-open range ``(start, stop)`` of every plane axis."""
 
-_LEAST_SIDE = 8
-"""Pixels along Y and X that an image has at least."""
 _PLANE_LETTERS = "ZTPQRSUVW"
 _WORDS = {
     "Y": ("y", "row", "rows", "height"),
@@ -209,13 +217,25 @@ def _channels_last(
     known = bool(letters[-1]) or "C" in letters
     if not on_screen or known or len(shape) < 3:
         return False
-    return shape[-1] < _LEAST_SIDE <= min(shape[-3:-1])
+    return shape[-1] < SMALLEST_SIDE <= min(shape[-3:-1])
 
 
 def _letter(label: str) -> str:
     """Return the axis letter that a label stands for, or nothing."""
     word = str(label).strip().lower()
     return next((letter for letter, words in _WORDS.items() if word in words), "")
+
+
+def check_size(axes: Axes) -> None:
+    """Raise ValueError if the planes are too small to be denoised or measured."""
+    if min(axes.image_shape) >= SMALLEST_SIDE:
+        return
+    height, width = axes.image_shape
+    remedy = "; Y and X are the two axes that span the image, and C is channels"
+    raise ValueError(
+        f"axes={axes.letters!r}: planes of {height}×{width} pixels, but Y and X must be "
+        f"at least {SMALLEST_SIDE} px{remedy if len(axes.shape) > 2 else ''}"
+    )
 
 
 def as_box(image: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip._judgement import in_words, judgement, undecided
-from napari_msdip._layer.axes import Box, as_box, transposed
+from napari_msdip._layer.axes import Box, as_box, check_size, transposed
 from napari_msdip._numbers import memory
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
@@ -111,7 +111,7 @@ class Job:
     Raises
     ------
     ValueError
-        If napari cannot show the result as it shows the layer.
+        If planes are too small, or napari cannot show the result as it shows the layer.
     """
 
     data: Any
@@ -122,7 +122,11 @@ class Job:
     run_id: str = field(default_factory=lambda: uuid4().hex)
 
     def __post_init__(self) -> None:
-        """Refuse colours of a type that napari shows as white."""
+        """Refuse small planes, and colours of a type that napari shows as white.
+
+        Here, as the engine speaks of ``channel_axis``, which nobody gave.
+        """
+        check_size(self.source.axes)
         integers = np.dtype(self.data.dtype).kind in "iu"
         if self.source.rgb and integers and self._result_dtype.kind == "f":
             raise ValueError(
