@@ -315,6 +315,49 @@ class TestPlanesThatFailed(RealStacks):
             read(tmp_path / name)[2], read(tmp_path / "in.tif")[2]
         )
 
+    def test_pixels_that_no_run_can_denoise_are_to_be_mended(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        name: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        self.denoise(fake, tmp_path, name)
+
+        captured = capsys.readouterr()
+        (file,) = json.loads(captured.out)["files"]
+        for said in (captured.err, file["failed"]["2"]):
+            assert "1 of 480 values are NaN" in said
+            assert "Process > Noise > Remove NaNs" in said
+            assert "numpy" not in said
+        assert "once they are mended in the input, --resume does them" in captured.err
+        assert "tries them again" not in captured.err
+        kept = io.partial_path(tmp_path / name)
+        assert (f"{kept} is kept for that" in captured.err) == kept.exists()
+
+    def test_what_may_pass_is_tried_again(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        name: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        fitted = []
+
+        def failing_once(*arguments: Any, **settings: Any) -> Any:
+            fitted.append(arguments)
+            if len(fitted) == 2:
+                raise RuntimeError("diverged")
+            return fake_denoise(*arguments, **settings)
+
+        monkeypatch.setattr(front, "iter_denoise_part", failing_once)
+        assert self.denoise(fake, tmp_path, name) == 1
+
+        said = capsys.readouterr().err
+        assert "RuntimeError: diverged" in said
+        assert "--resume tries them again" in said
+
     def test_resuming_tries_them_again_and_no_others(
         self, fake: FakeEngine, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -354,7 +397,7 @@ class TestPlanesThatFailed(RealStacks):
             assert self.denoise(fake, tmp_path, name, *words) == 1
             (file,) = json.loads(capsys.readouterr().out)["files"]
             assert file["status"] == "failed"
-            assert "480 of 480 pixels are NaN" in file["error"]
+            assert "480 of 480 values are NaN" in file["error"]
         assert os.listdir(tmp_path) == ["in.tif"]
 
     def test_result_is_not_written_again_if_it_stays_the_same(

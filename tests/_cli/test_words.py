@@ -11,6 +11,7 @@ from tests._cli.helpers import FakeEngine, run, unloaded
 
 from napari_msdip._cli.words import in_flags
 from napari_msdip.options import declared_options
+from napari_msdip.pixels import checked_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,3 +128,13 @@ def test_what_the_machine_lacks_is_named_by_its_flag(
     assert run(FakeEngine(), *words) == 2
 
     assert capsys.readouterr().err == "error: --device=mps is not available\n"
+
+
+def test_advice_needs_no_python() -> None:
+    with pytest.raises(ValueError, match="NaN") as refusal:
+        checked_image(np.full((9, 9), np.nan), None)
+
+    said = in_flags(str(refusal.value))
+
+    assert "Process > Noise > Remove NaNs" in said
+    assert "numpy" not in said

@@ -19,10 +19,11 @@ from napari_msdip._cli.made import made_of, scales_made_with, told
 from napari_msdip._cli.names import free_name, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip._cli.tasks import prepare, report_on
+from napari_msdip._cli.words import in_flags
 from napari_msdip._judgement import in_words, judgement, undecided
 from napari_msdip._numbers import duration
 from napari_msdip._stack.durable import sync_description
-from napari_msdip._stack.notes import noting_copy
+from napari_msdip._stack.notes import is_unfit, noting_copy
 from napari_msdip._stack.planes import PlaneLayout, read_plane
 from napari_msdip._stack.zarr_sink import ZarrOut
 from napari_msdip.events import Status
@@ -271,7 +272,7 @@ class _Run:
         plane, reason = next(iter(result.failed.items()))
         raise FileError(
             f"{self.task.source}: none of its {len(result.planes)} planes could be "
-            f"denoised (plane {plane}: {reason})"
+            f"denoised (plane {plane}: {in_flags(reason)})"
         )
 
     def _judge_plane(
@@ -314,10 +315,10 @@ class _Run:
         say = self.console.say
         say(f"{source.path} -> {target} ({duration(result.seconds)})")
         for plane, reason in result.failed.items():
-            self.console.error(f"{source.path}: plane {plane}: {reason}")
+            self.console.error(f"{source.path}: plane {plane}: {in_flags(reason)}")
         if result.failed:
             n_failed, n_planes = len(result.failed), len(result.planes)
-            hint = f"; --resume tries them again{self._kept()}" if completed else ""
+            hint = f"; {self._hint(result.failed.values())}" if completed else ""
             say(f"  {n_failed} of {n_planes} planes could not be denoised{hint}")
         status = "partly failed" if result.failed else result.status.value
         if not completed:
@@ -325,13 +326,19 @@ class _Run:
             done = len(result.planes) - len(result.pending)
             say(f"  {status}: {done} of {len(result.planes)} planes done; --resume goes on")
         told = result.provenance() | {"status": status}
+        told["failed"] = {key: in_flags(why) for key, why in told["failed"].items()}
         return self._report(target, **told)
 
-    def _kept(self) -> str:
-        """Name what is kept of a stack beside its result."""
+    def _hint(self, reasons: Iterable[str]) -> str:
+        """Say what can be done about planes that failed, and what is kept for that."""
+        if all(is_unfit(reason) for reason in reasons):
+            hint = "once they are mended in the input, --resume does them and no others"
+        else:
+            hint = "--resume tries them again"
         store = self.task.store
-        beside = store.exists() and store != self.task.target
-        return f", and {store} is kept for that" if beside else ""
+        if not store.exists() or store == self.task.target:
+            return hint
+        return f"{hint}; {store} is kept for that, delete it to take the result as it is"
 
 
 def _settle(

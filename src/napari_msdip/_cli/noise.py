@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_msdip import io
 from napari_msdip._cli.engine import loaded
-from napari_msdip._cli.exits import Exit, abort, naming, refusing
+from napari_msdip._cli.exits import Exit, abort, message, naming, refusing
 from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
 from napari_msdip._stack.planes import read_plane, select
@@ -103,7 +103,7 @@ def _noise_of(
                 if not layout.plane_axes:
                     raise
                 measured.append(None)
-                failed[index] = str(error)
+                failed[index] = message(error)
             show(len(measured) / len(chosen))
     problems = [f"plane {index}: {reason}" for index, reason in failed.items()]
     found = [plane for plane in measured if plane is not None]

@@ -11,6 +11,13 @@ __all__ = ["flag", "in_flags"]
 # Arguments that are flags here without being options.
 _ARGUMENTS = ("axes", "channel_axis", "overwrite", "planes")
 
+# What helps in Python, and what a person without it can do.
+_ADVICE = {
+    "for example with numpy.nan_to_num": (
+        "in Fiji for example with Process > Noise > Remove NaNs"
+    )
+}
+
 # Arguments that are called otherwise here, where a message begins with them.
 _OTHERWISE = {"client": "scheduler", "out": "output"}
 
@@ -30,12 +37,16 @@ def flag(name: str) -> str:
 def in_flags(text: str) -> str:
     """Return a message with every ``name=value`` in it as the flag that says the same.
 
+    What it advises to do in Python becomes what can be done without.
+
     Parameters
     ----------
     text : str
         What was said in Python's terms. A path that looks like that, as in
         ``seed=3/cells.tif``, stays as it is.
     """
+    for in_python, elsewhere in _ADVICE.items():
+        text = text.replace(in_python, elsewhere)
     leading = "|".join(_OTHERWISE)
     text = re.sub(rf"\A({leading})(?=: )", lambda found: flag(_OTHERWISE[found[1]]), text)
     names = "|".join([*_ARGUMENTS, *(option.name for option in declared_options())])

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Leftover", "note_outcome", "noting_copy"]
+__all__ = ["UNFIT", "Leftover", "is_unfit", "note_outcome", "noting_copy"]
+
+UNFIT = "cannot be denoised as it is: "
+"""What is noted of a plane before the reason, if any run on its pixels would end alike."""
+
 
 _COPY = f"{PROVENANCE_KEY}_copy"
 
@@ -43,6 +47,11 @@ def note_outcome(store: Path, provenance: Mapping[str, Any]) -> None:
             f"out: how the planes came about could not be noted in {store}: {error}",
             stacklevel=3,
         )
+
+
+def is_unfit(reason: str) -> bool:
+    """Whether a plane failed because of its pixels, which have to be mended first."""
+    return reason.startswith(UNFIT)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip import tiling
+from napari_msdip._stack.notes import UNFIT
 from napari_msdip._stack.planes import digest
 from napari_msdip.events import Progress, Result, Status
 from napari_msdip.pixels import checked_image
@@ -106,14 +107,11 @@ def iter_plane(
         image = plane.astype(task.dtype)
         return Outcome(image, failure=failure, error=error, fitted=fitted)
 
-    bad = plane.size - np.count_nonzero(np.isfinite(plane))
-    if bad:
-        return as_it_was(f"{bad} of {plane.size} pixels are NaN or Inf")
     try:
         checked_image(plane, task.channel_axis)
     except ValueError as error:
         # Without the error: other planes may be fine.
-        return as_it_was(f"cannot be denoised: {words(error)}")
+        return as_it_was(f"{UNFIT}{str(error).removeprefix('image: ')}")
     steps = tiling.iter_denoise_fitting(
         plane,
         task.options,
