@@ -1000,6 +1000,72 @@ class TestCancel:
         assert (tmp_path / "out.unfinished.scale1.tif").exists()
         assert not (tmp_path / "out.unfinished.scale0.tif").exists()
 
+    @pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".ome.zarr"])
+    def test_previews_go_once_the_image_is_done(
+        self, image_file: Path, tmp_path: Path, suffix: str
+    ) -> None:
+        target = tmp_path / f"out{suffix}"
+        words = ["denoise", image_file, "-o", target, "--save-scales"]
+        for _ in range(2):
+            assert run(FakeEngine(interrupts_at=2), *words) == 130
+        assert (tmp_path / f"out.unfinished-2{suffix}").exists()
+        assert (tmp_path / f"out.unfinished-2.scale1{suffix}").exists()
+
+        assert run(FakeEngine(), *words) == 0
+
+        expected = ["cells.tif", f"out{suffix}", f"out.scale0{suffix}"]
+        assert sorted(os.listdir(tmp_path)) == sorted(expected)
+
+    @pytest.mark.parametrize("case", ["of another input", "finished", "foreign"])
+    def test_nothing_else_goes_that_is_called_so(
+        self, image_file: Path, tmp_path: Path, case: str
+    ) -> None:
+        words = ["denoise", image_file, "-o"]
+        preview = tmp_path / "out.unfinished.tif"
+        if case == "foreign":
+            shutil.copy(image_file, preview)
+        elif case == "finished":
+            assert run(FakeEngine(), *words, preview) == 0
+        else:
+            assert run(FakeEngine(interrupts_at=2), *words, tmp_path / "out.tif") == 130
+            tifffile.imwrite(image_file, np.full((20, 24), 90, np.uint16), imagej=True)
+        before = preview.read_bytes()
+
+        assert run(FakeEngine(), *words, tmp_path / "out.tif") == 0
+
+        assert preview.read_bytes() == before
+
+    @pytest.mark.parametrize("command", ["denoise", "noise"])
+    def test_previews_are_inputs_only_if_they_are_named(
+        self,
+        folder: Path,
+        tmp_path: Path,
+        command: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        preview = folder / "0.unfinished.tif"
+        cancelled = FakeEngine(interrupts_at=2)
+        run(cancelled, "denoise", folder / "0.tif", "-o", f"{tmp_path}/o/")
+        (tmp_path / "o" / preview.name).rename(preview)
+        shutil.copy(folder / "0.tif", folder / "1.unfinished.tif")
+        names = ["0.tif", "1.tif", "1.unfinished.tif", "2.tif"]
+        out = ["-o", f"{tmp_path}/out/"] if command == "denoise" else []
+        capsys.readouterr()
+
+        for word, expected in (
+            (folder, names),
+            (f"{folder}/*", names),
+            (preview, [preview.name]),
+        ):
+            assert run(FakeEngine(), command, word, *out, "--json") == 0
+            captured = capsys.readouterr()
+            inputs = [file["input"] for file in json.loads(captured.out)["files"]]
+            assert inputs == [str(folder / name) for name in expected]
+            said = f"{preview}: is what a cancelled run left" in captured.err
+            assert said == (word != preview)
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        assert run(FakeEngine(), command, f"{folder}/0.unf*.tif", *out) == 2
+
     def test_stack_can_be_resumed(self, stack_file: Path, tmp_path: Path) -> None:
         command = ["denoise", stack_file, "-o", tmp_path / "out.tif"]
 

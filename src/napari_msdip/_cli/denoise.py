@@ -15,7 +15,7 @@ from napari_msdip._cli.console import Interrupt
 from napari_msdip._cli.engine import loaded, ready
 from napari_msdip._cli.exits import Exit, UsageError, abort, naming
 from napari_msdip._cli.flags import options_from
-from napari_msdip._cli.made import made_of, scales_made_with, told
+from napari_msdip._cli.made import made_of, previews_made_of, scales_made_with, told
 from napari_msdip._cli.names import free_name, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip._cli.tasks import prepare, report_on
@@ -178,6 +178,9 @@ class _Run:
             # Before: a kill in between must not leave it beside a result of another run.
             _tidy(io.partial_path(target), self.console)
         self._save(target, result, source, result.provenance() | made)
+        if completed:
+            for preview in previews_made_of(target, made):
+                _tidy(preview, self.console)
         quality = self._judge(image, result.image, axis)
         self.console.say(f"{source.path} -> {target} ({duration(result.seconds)})")
         self.console.say(f"  {in_words(quality)}")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip import io
-from napari_msdip._cli.names import scale_path, scales_of
+from napari_msdip._cli.exits import UsageError
+from napari_msdip._cli.names import called_as_preview, previews_of, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip._cli.words import in_flags
 from napari_msdip._stack.journal import JOURNAL
 from napari_msdip._stack.planes import PlaneLayout, digest, read_plane, select, spread
+from napari_msdip.events import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from napari_msdip.io import Source
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = [
     "difference",
     "has_scales",
+    "inputs_of",
     "made_of",
+    "previews_made_of",
     "recorded",
     "scales_made_with",
     "told",
@@ -73,6 +78,48 @@ def told(path: Path) -> dict[str, Any]:
         return recorded(path)
     except io.FileError:
         return {}
+
+
+def inputs_of(words: Sequence[str], note: Callable[[str], object]) -> list[Path]:
+    """Return the images that words stand for, previews only where they are named.
+
+    Raises
+    ------
+    UsageError
+        If folders and patterns hold nothing but previews.
+    """
+    paths = io.expand(words, note)
+    named = {os.path.realpath(word) for word in words}
+    previews = [
+        path
+        for path in paths
+        if os.path.realpath(path) not in named
+        and called_as_preview(path)
+        and _is_preview(told(path))
+    ]
+    for path in previews:
+        note(f"{path}: is what a cancelled run left and is left out, unless you name it")
+    if len(previews) == len(paths):
+        raise UsageError("there is no input but what cancelled runs left; name the files")
+    return [path for path in paths if path not in previews]
+
+
+def _is_preview(made: Mapping[str, Any]) -> bool:
+    return made.get("status") == Status.CANCELLED.value
+
+
+def previews_made_of(target: Path, made: Mapping[str, Any]) -> list[Path]:
+    """Return what cancelled runs on the same pixels left beside a result, with scales.
+
+    ``made`` is what :func:`made_of` says of the result.
+    """
+    found = []
+    for path in previews_of(target):
+        then = told(path)
+        same = all(then.get(key) == made[key] for key in ("axes", "channel_axis", "input"))
+        if same and _is_preview(then):
+            found += [path, *scales_made_with(path, then)]
+    return found
 
 
 def scales_made_with(target: Path, made: Mapping[str, Any]) -> list[Path]:

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
     from napari_msdip.options import Options
 
-__all__ = ["called_as_scales", "free_name", "name_results", "scale_path", "scales_of"]
+__all__ = [
+    "called_as_preview",
+    "called_as_scales",
+    "free_name",
+    "name_results",
+    "previews_of",
+    "scale_path",
+    "scales_of",
+]
+
+_UNFINISHED = r"\.unfinished(-\d+)?"
 
 
 def name_results(paths: Sequence[Path], output: str, options: Options) -> list[Path]:
@@ -71,10 +81,27 @@ def scale_path(target: Path, number: int) -> Path:
 def scales_of(target: Path) -> list[Path]:
     """Return the scales of a result that are there."""
     stem, suffix = io.split_suffix(target)
-    called = re.compile(rf"{re.escape(stem)}\.scale\d+{re.escape(suffix)}")
+    return _called(target, rf"{re.escape(stem)}\.scale\d+{re.escape(suffix)}")
+
+
+def previews_of(target: Path) -> list[Path]:
+    """Return what is there and called as :func:`free_name` would have called it."""
+    stem, suffix = io.split_suffix(target)
+    return _called(target, rf"{re.escape(stem)}{_UNFINISHED}{re.escape(suffix)}")
+
+
+def _called(target: Path, pattern: str) -> list[Path]:
+    """Return what lies beside a result and is called so."""
     if not target.parent.is_dir():
         return []
+    called = re.compile(pattern)
     return [path for path in target.parent.iterdir() if called.fullmatch(path.name)]
+
+
+def called_as_preview(path: Path) -> bool:
+    """Whether a path is called as an unfinished image, or as one of its scales."""
+    stem, _ = io.split_suffix(path)
+    return re.search(rf"{_UNFINISHED}(\.scale\d+)?\Z", stem) is not None
 
 
 def called_as_scales(paths: Iterable[Path]) -> dict[Path, Path]:

@@ -10,6 +10,7 @@ import numpy as np
 from napari_msdip import io
 from napari_msdip._cli.engine import loaded
 from napari_msdip._cli.exits import Exit, abort, message, naming, refusing
+from napari_msdip._cli.made import inputs_of
 from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
 from napari_msdip._stack.planes import read_plane, select
@@ -34,7 +35,7 @@ def estimate_noise(
 ) -> Exit:
     """Estimate the noise level of every input."""
     with refusing():
-        paths = io.expand(parsed.inputs, console.note)
+        paths = inputs_of(parsed.inputs, console.note)
     planes = parse_planes(parsed.planes)
     reports: list[dict[str, Any]] = []
     try:

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_msdip import io
 from napari_msdip._cli.exits import UsageError, message, naming, refusing
-from napari_msdip._cli.made import difference, has_scales, recorded, told
+from napari_msdip._cli.made import difference, has_scales, inputs_of, recorded, told
 from napari_msdip._cli.names import called_as_scales, name_results, scales_of
 from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import (
@@ -69,7 +69,7 @@ def prepare(
     parsed: argparse.Namespace, options: Options, console: Console
 ) -> tuple[list[Task], list[dict[str, Any]]]:
     """Return what to do, and reports on what needs or allows no work."""
-    paths = io.expand(parsed.inputs, console.note)
+    paths = inputs_of(parsed.inputs, console.note)
     targets = name_results(paths, parsed.output, options)
     planes = parse_planes(parsed.planes)
     inputs = io.places(paths)
