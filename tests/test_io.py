@@ -788,14 +788,6 @@ class TestPlainTiff:
 
         np.testing.assert_array_equal(read(tmp_path / "in.tif"), image)
 
-    def test_further_images_are_mentioned(self, tmp_path: Path) -> None:
-        with tifffile.TiffWriter(tmp_path / "in.tif") as tif:
-            tif.write(pixels(20, 24))
-            tif.write(pixels(30, 34))
-
-        with io.open_image(tmp_path / "in.tif") as source:
-            assert "only the first" in source.notes[0]
-
     def test_channels_innermost_are_stored_as_pages(self, tmp_path: Path) -> None:
         image = pixels(3, 20, 24, 2)
 
@@ -813,6 +805,116 @@ class TestPlainTiff:
 
         assert metadata_of(tmp_path / "out.tif").axes == "QQYX"
         np.testing.assert_array_equal(read(tmp_path / "out.tif"), image)
+
+
+def write_each(path: Path, images: list, **arguments: object) -> None:
+    """Write images one by one, as programs do that save what comes from a camera."""
+    for number, image in enumerate(images):
+        tifffile.imwrite(path, image, append=number > 0, **arguments)
+
+
+class TestSeveralImages:
+    @pytest.mark.parametrize(
+        ("shape", "axes", "arguments"),
+        [
+            ((20, 24), "QYX", {}),
+            ((20, 24), "QYX", {"compression": "zlib", "tile": (16, 16)}),
+            ((3, 20, 24), "QQYX", {"photometric": "minisblack"}),
+            (
+                (3, 20, 24),
+                "QZYX",
+                {"photometric": "minisblack", "metadata": {"axes": "ZYX"}},
+            ),
+            ((20, 24, 3), "QYXS", {"photometric": "rgb"}),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
+    def test_images_alike_are_a_stack(
+        self, tmp_path: Path, shape: tuple, axes: str, arguments: dict, name: str
+    ) -> None:
+        frames = [pixels(*shape, dtype="uint8") for _ in range(4)]
+        size = {"resolution": (2000, 1000), "resolutionunit": "CENTIMETER"}
+        write_each(tmp_path / "in.tif", frames, **size, **arguments)
+
+        with io.open_image(tmp_path / "in.tif") as source:
+            assert isinstance(source.data, zarr.Array)
+            assert (source.metadata.axes, source.left_out) == (axes, 0)
+            assert source.metadata.scale == {"X": 5.0, "Y": 10.0}
+            assert "4 images alike" in source.notes[0]
+            np.testing.assert_array_equal(source.data[2], frames[2])
+        copy(tmp_path / "in.tif", tmp_path / name, provenance={"seed": 7})
+
+        assert io.read_provenance(tmp_path / name) == {"seed": 7}
+        assert metadata_of(tmp_path / name).scale == {"X": 5.0, "Y": 10.0}
+        order = io.ngff_order(axes) if name.endswith("zarr") else range(len(axes))
+        expected = np.transpose(frames, order)
+        np.testing.assert_array_equal(read(tmp_path / name), expected)
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"data": pixels(30, 34)},
+            {"data": pixels(20, 24, dtype="uint8")},
+            {"data": pixels(20, 24), "photometric": "miniswhite"},
+            {"data": pixels(20, 24, 3), "photometric": "rgb"},
+        ],
+    )
+    def test_others_are_counted_and_read_one_at_a_time(
+        self, tmp_path: Path, other: dict
+    ) -> None:
+        path, first = tmp_path / "in.tif", pixels(20, 24)
+        with tifffile.TiffWriter(path) as tif:
+            tif.write(first, resolution=(2000, 1000), resolutionunit="CENTIMETER")
+            tif.write(**other, resolution=(500, 500), resolutionunit="CENTIMETER")
+
+        with io.open_image(path) as source:
+            np.testing.assert_array_equal(source.data, first)
+            assert source.left_out == 1
+            assert "holds 2 images" in source.notes[0]
+            assert "image=1" in source.notes[0]
+        with io.open_image(path, image=1) as source:
+            np.testing.assert_array_equal(source.data, other["data"])
+            assert (source.left_out, source.notes) == (0, ())
+            assert source.metadata.scale == {"X": 20.0, "Y": 20.0}
+
+    def test_one_of_many_alike_can_be_chosen(self, tmp_path: Path) -> None:
+        frames = [pixels(20, 24) for _ in range(3)]
+        write_each(tmp_path / "in.tif", frames)
+
+        with io.open_image(tmp_path / "in.tif", image=2) as source:
+            np.testing.assert_array_equal(source.data, frames[2])
+
+    def test_positions_have_each_its_own_description(self, tmp_path: Path) -> None:
+        path, images = tmp_path / "in.ome.tif", [pixels(20, 24), pixels(20, 24)]
+        with tifffile.TiffWriter(path, ome=True) as tif:
+            for size, image in zip((0.5, 0.25), images, strict=True):
+                tif.write(image, metadata={"axes": "YX", "PhysicalSizeX": size})
+
+        with io.open_image(path) as source:
+            assert (source.metadata.scale, source.left_out) == ({"X": 0.5}, 1)
+        with io.open_image(path, image=1) as source:
+            assert (source.metadata.scale, source.left_out) == ({"X": 0.25}, 0)
+            np.testing.assert_array_equal(source.data, images[1])
+
+    def test_thumbnails_are_no_further_images(self, tmp_path: Path) -> None:
+        with tifffile.TiffWriter(tmp_path / "in.tif") as tif:
+            tif.write(pixels(20, 24), metadata=None)
+            tif.write(pixels(10, 12), metadata=None, subfiletype=1)
+
+        with io.open_image(tmp_path / "in.tif") as source:
+            assert (source.left_out, source.notes) == (0, ())
+
+    @pytest.mark.parametrize(
+        ("name", "number"), [("in.tif", 1), ("in.tif", -1), ("in.png", 1)]
+    )
+    def test_image_that_is_not_there(self, tmp_path: Path, name: str, number: int) -> None:
+        io.save_image(tmp_path / name, pixels(20, 24), Metadata("YX"))
+
+        with (
+            pytest.raises(FileError, match=f"has no image {number}"),
+            io.open_image(tmp_path / name, image=number),
+        ):
+            pass
 
 
 class TestPng:

@@ -744,14 +744,17 @@ def two_images(tmp_path: Path) -> Path:
 
 
 class TestWhatIsLeftOut:
-    NOTES = ("holds 2 images; only the first is used",)
+    NOTES = (
+        "holds 2 images that are no stack, and only the first is read; --image=1 reads "
+        "the next",
+    )
 
     @staticmethod
     def told(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, list[str]]]:
         files = json.loads(capsys.readouterr().out)["files"]
         return [(file["status"], file["notes"]) for file in files]
 
-    def test_is_in_the_report_of_what_is_done_and_of_what_was(
+    def test_is_not_done_and_neither_is_the_file(
         self,
         fake: FakeEngine,
         two_images: Path,
@@ -760,10 +763,44 @@ class TestWhatIsLeftOut:
     ) -> None:
         command = ["denoise", two_images, "-o", tmp_path / "out.tif", "--json"]
 
-        for status in ("completed", "skipped"):
-            run(fake, *command, "--resume")
+        for _ in range(2):
+            assert run(fake, *command, "--resume") == 1
 
-            assert self.told(capsys) == [(status, [*self.NOTES])]
+            captured = capsys.readouterr()
+            (file,) = json.loads(captured.out)["files"]
+            assert (file["status"], file["left_out"]) == ("partly failed", 1)
+            assert file["notes"] == [*self.NOTES]
+            assert "1 image is left out; --image takes" in captured.err
+
+    def test_can_be_had_by_its_number(
+        self,
+        fake: FakeEngine,
+        two_images: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        command = ["denoise", two_images, "-o", tmp_path / "out.tif", "--json"]
+
+        for words in ([], ["--resume"]):
+            assert run(fake, *command, "--image", "1", *words) == 0
+        assert run(fake, *command, "--image", "2", "--overwrite") == 2
+
+        assert read(tmp_path / "out.tif").shape == (30, 34)
+
+    def test_frames_that_were_saved_one_by_one_are_all_denoised(
+        self, fake: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        frames = np.arange(4 * 480, dtype=np.uint16).reshape(4, 20, 24)
+        for number, frame in enumerate(frames):
+            tifffile.imwrite(tmp_path / "in.tif", frame, append=number > 0)
+        command = ["denoise", tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--json"]
+
+        assert run(fake, *command) == 0
+
+        assert self.told(capsys)[0][0] == "completed"
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), frames // 2)
+        assert run(fake, *command, "--resume") == 0
+        assert self.told(capsys)[0][0] == "skipped"
 
     def test_is_in_the_report_of_what_fails(
         self, two_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

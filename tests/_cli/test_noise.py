@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import tifffile
 from tests._cli.helpers import FakeEngine, run, unloaded
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
 
 
 def test_stack_gives_the_median_of_its_planes(
@@ -56,6 +56,22 @@ def test_what_is_left_out_is_in_the_report(
 
     (file,) = json.loads(capsys.readouterr().out)["files"]
     assert [note.split(" of ")[0] for note in file["notes"]] == ["lacks 1"]
+
+
+def test_images_that_are_left_out_keep_it_from_being_all_done(
+    fake: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "two.tif"
+    with tifffile.TiffWriter(path) as tif:
+        tif.write(np.full((20, 24), 99, np.uint16))
+        tif.write(np.full((30, 34), 100, np.uint16))
+
+    assert run(fake, "noise", path, "--json") == 1
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert (file["sigma"], file["left_out"]) == (99, 1)
+    assert run(fake, "noise", path, "--json", "--image", "1") == 0
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert file["sigma"] == 100
 
 
 def test_what_the_system_refuses_is_one_clear_error(

@@ -18,7 +18,7 @@ from napari_msdip._cli.flags import options_from
 from napari_msdip._cli.made import made_of, previews_made_of, scales_made_with, told
 from napari_msdip._cli.names import free_name, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
-from napari_msdip._cli.tasks import prepare, report_on
+from napari_msdip._cli.tasks import in_short, prepare
 from napari_msdip._cli.words import in_flags
 from napari_msdip._judgement import in_words, judgement, undecided
 from napari_msdip._numbers import duration
@@ -75,8 +75,7 @@ def _denoise_each(
     with client or contextlib.nullcontext(), stop.listening():
         for number, task in enumerate(tasks, 1):
             if stop.asked or engine is None:
-                report = report_on(task.source, task.target, _NOT_BEGUN, notes=task.notes)
-                reports.append(report)
+                reports.append(task.report(task.target, _NOT_BEGUN))
                 continue
             label = f"[{number}/{len(tasks)}] {task.source.name}"
             run = _Run(task, options, engine, console, stop, label, parsed, client)
@@ -135,8 +134,10 @@ class _Run:
         for note in task.notes:
             self.console.note(f"{task.source}: {note}")
         try:
-            with io.open_image(task.source, axes=task.axes) as source:
+            with io.open_image(task.source, axes=task.axes, image=task.image) as source:
                 report = self._stack(source) if task.is_stack else self._image(source)
+            if task.left_out:
+                self.console.say(f"  {in_short(task.left_out)}")
         except Exception as error:  # Whatever this file does to a third-party reader.
             text = naming(task.source, error)
             self.console.error(text, error)
@@ -144,7 +145,7 @@ class _Run:
         return report
 
     def _report(self, target: Path, status: str, **rest: Any) -> dict[str, Any]:
-        return report_on(self.task.source, target, status, notes=self.task.notes, **rest)
+        return self.task.report(target, status, **rest)
 
     def _show(self, progress: Progress) -> None:
         where = f"scale {progress.n_scales - progress.scale}/{progress.n_scales}"

@@ -37,7 +37,7 @@ class Exit(enum.IntEnum):
     OK
         All is done.
     FAILED
-        Some files failed, the others are done.
+        Some files failed or are done in part, the others are done.
     USAGE
         The command cannot be carried out as given; nothing was begun.
     CANCELLED

@@ -13,6 +13,7 @@ from napari_msdip._cli.exits import Exit, abort, message, naming, refusing
 from napari_msdip._cli.made import inputs_of
 from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
+from napari_msdip._cli.words import in_flags
 from napari_msdip._stack.planes import read_plane, select
 from napari_msdip.options import Options
 
@@ -43,7 +44,8 @@ def estimate_noise(
     except KeyboardInterrupt:
         return abort(console, reports)
     console.clear()
-    failed = any("error" in report or report.get("failed") for report in reports)
+    lacking = ("error", "failed", "left_out")
+    failed = any(report.get(key) for report in reports for key in lacking)
     code = Exit.FAILED if failed else Exit.OK
     console.emit({"exit_code": int(code), "files": reports})
     return code
@@ -86,8 +88,9 @@ def _noise_of(
     console: Console,
     show: Callable[[float], None],
 ) -> dict[str, Any]:
-    with io.open_image(path, axes=parsed.axes) as source:
-        for note in source.notes:
+    with io.open_image(path, axes=parsed.axes, image=parsed.image) as source:
+        notes = [in_flags(note) for note in source.notes]
+        for note in notes:
             console.note(f"{path}: {note}")
         parts.add(source)
         _, layout = layout_of(source, parsed.channel_axis)
@@ -112,7 +115,9 @@ def _noise_of(
         raise ValueError(problems[0])
     for problem in problems:
         console.error(f"{path}: {problem}")
-    report = {"input": str(path), **_summary(found), "notes": list(source.notes)}
+    report = {"input": str(path), **_summary(found), "notes": notes}
+    if source.left_out:
+        report["left_out"] = source.left_out
     if not layout.plane_axes:
         return report
     levels = [None if plane is None else plane.sigma for plane in measured]

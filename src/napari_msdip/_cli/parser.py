@@ -15,9 +15,9 @@ from napari_msdip._cli.noise import estimate_noise
 __all__ = ["build_parser"]
 
 _EPILOG = """\
-exit codes: 0 all done; 1 some files failed, the others are done; 2 nothing was
-begun, because the command cannot be carried out as given; 130 cancelled, and what
-was done is kept
+exit codes: 0 all done; 1 some files failed or are done in part, the others are done;
+2 nothing was begun, because the command cannot be carried out as given; 130 cancelled,
+and what was done is kept
 """
 
 
@@ -154,6 +154,13 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         "--planes",
         metavar="PLANES",
         help="planes of a stack, counted from 0: 7, 10:20, 0:100:10 or 3,5,8",
+    )
+    parser.add_argument(
+        "--image",
+        type=int,
+        metavar="N",
+        help="which image of a TIFF that holds several, counted from 0 (default: all as "
+        "a stack if they are alike, else the first)",
     )
     parser.add_argument(
         "--axes",

@@ -20,6 +20,7 @@ from napari_msdip._cli.selection import (
     metadata_of,
     parse_planes,
 )
+from napari_msdip._cli.words import in_flags
 from napari_msdip._stack.notes import Leftover
 from napari_msdip._stack.planes import PlaneLayout
 from napari_msdip.io import FileError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from napari_msdip._cli.console import Console
     from napari_msdip.options import Options
 
-__all__ = ["Task", "prepare", "report_on"]
+__all__ = ["Task", "in_short", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Task:
     planes: slice | list[int] | None
     is_stack: bool
     notes: tuple[str, ...]
+    image: int | None
+    left_out: int
 
     @property
     def store(self) -> Path:
@@ -57,6 +60,12 @@ class Task:
     def replaces_own(self) -> bool:
         """Whether a result that is there came of the same planes."""
         return self.left is not None and self.left.gave(self.target)
+
+    def report(self, target: Path, status: str, **rest: Any) -> dict[str, Any]:
+        """Return what is told of it, as :func:`report_on` does."""
+        return report_on(
+            self.source, target, status, notes=self.notes, left_out=self.left_out, **rest
+        )
 
     def is_copied(self, failed: Mapping[str, str]) -> bool:
         """Whether the result that is there lacks just these planes."""
@@ -111,7 +120,7 @@ def _skip(
     """Return the report on a result that is there, if it is the one asked for."""
     try:
         made = recorded(target)
-        with io.open_image(path, axes=parsed.axes) as source:
+        with io.open_image(path, axes=parsed.axes, image=parsed.image) as source:
             parts.add(source)
             _, layout = layout_of(source, parsed.channel_axis)
             check_planes(path, parsed.planes, planes, layout)
@@ -133,7 +142,10 @@ def _skip(
             )
     except Exception as error:  # Whatever this file does to a third-party reader.
         return _failed(path, target, error, console)
-    return report_on(path, target, "skipped", notes=source.notes)
+    if source.left_out:
+        console.note(f"{path}: {in_short(source.left_out)}")
+    notes = map(in_flags, source.notes)
+    return report_on(path, target, "skipped", notes=notes, left_out=source.left_out)
 
 
 def _failed(path: Path, target: Path, error: Exception, console: Console) -> dict[str, Any]:
@@ -171,7 +183,7 @@ def _plan(
     FileError
         If it cannot be done.
     """
-    with io.open_image(path, axes=parsed.axes) as source:
+    with io.open_image(path, axes=parsed.axes, image=parsed.image) as source:
         parts.add(source)
         channel_axis, layout = layout_of(source, parsed.channel_axis)
         is_stack = bool(layout.plane_axes)
@@ -187,8 +199,18 @@ def _plan(
             dtype = np.dtype(np.float32)
         shape = None if is_stack else source.data.shape
         io.check_format(target, metadata_of(source, planes, layout).axes, dtype, shape)
-        notes = source.notes
-    return Task(path, target, left, parsed.axes, channel_axis, planes, is_stack, notes)
+    return Task(
+        source=path,
+        target=target,
+        left=left,
+        axes=parsed.axes,
+        channel_axis=channel_axis,
+        planes=planes,
+        is_stack=is_stack,
+        notes=tuple(map(in_flags, source.notes)),
+        image=parsed.image,
+        left_out=source.left_out,
+    )
 
 
 def _check_scales(
@@ -219,7 +241,7 @@ def _is_the_same(scale: Path, task: Task, options: Options) -> bool:
     made = told(scale)
     if not made.get("options"):
         return False
-    with io.open_image(task.source, axes=task.axes) as source:
+    with io.open_image(task.source, axes=task.axes, image=task.image) as source:
         layout = PlaneLayout.of(source.data.shape, task.channel_axis)
         return not difference(made, source, layout, task.planes, options)
 
@@ -247,9 +269,27 @@ def _check_partial(task: Task, parsed: argparse.Namespace) -> None:
         )
 
 
+def in_short(left_out: int) -> str:
+    """Say that not all of a file is done, and how to get at the rest."""
+    images = "1 image is" if left_out == 1 else f"{left_out} images are"
+    return f"{images} left out; --image takes one at a time, counted from 0"
+
+
 def report_on(
-    source: Path, target: Path, status: str, *, notes: Iterable[str] = (), **rest: Any
+    source: Path,
+    target: Path,
+    status: str,
+    *,
+    notes: Iterable[str] = (),
+    left_out: int = 0,
+    **rest: Any,
 ) -> dict[str, Any]:
-    """Return what is told of one input, to people and machines."""
+    """Return what is told of one input, to people and machines.
+
+    A file of which images are left out is not done, whatever came of the one that is read.
+    """
+    if left_out:
+        status = "partly failed" if status in ("completed", "skipped") else status
+        rest["left_out"] = left_out
     told = {"input": str(source), "output": str(target), "status": status}
     return {**told, "notes": list(notes), **rest}

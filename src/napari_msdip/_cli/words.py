@@ -9,7 +9,7 @@ from napari_msdip.options import declared_options
 __all__ = ["flag", "in_flags"]
 
 # Arguments that are flags here without being options.
-_ARGUMENTS = ("axes", "channel_axis", "overwrite", "planes")
+_ARGUMENTS = ("axes", "channel_axis", "image", "overwrite", "planes")
 
 # What helps in Python, and what a person without it can do.
 _ADVICE = {

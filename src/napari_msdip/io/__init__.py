@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip.io._durable import sync_directory, sync_file
@@ -50,7 +51,8 @@ from napari_msdip.io._zarr import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import numpy as np
@@ -85,7 +87,9 @@ __all__ = [
 
 
 @contextmanager
-def open_image(path: Path, *, axes: str | None = None) -> Iterator[Source]:
+def open_image(
+    path: Path, *, axes: str | None = None, image: int | None = None
+) -> Iterator[Source]:
     """Open an image file; the pixels can be read until the context ends.
 
     Parameters
@@ -94,6 +98,9 @@ def open_image(path: Path, *, axes: str | None = None) -> Iterator[Source]:
         TIFF (OME, ImageJ, LSM, plain), PNG, JPEG or zarr (an array or OME-Zarr).
     axes : str or None
         Letters of the dimensions, where the file does not tell or is wrong.
+    image : int or None
+        Which of the images of a TIFF, from 0; None for all as a stack if they are of
+        one kind and size, else for the first.
 
     Yields
     ------
@@ -102,15 +109,18 @@ def open_image(path: Path, *, axes: str | None = None) -> Iterator[Source]:
     Raises
     ------
     FileError
-        If the file cannot be read or ``axes`` does not fit it.
+        If the file cannot be read, lacks that image, or ``axes`` does not fit it.
     """
     if path.is_symlink() and not path.exists():
         raise FileError(f"{path}: is a link that leads to nothing")
-    readers = dict.fromkeys(TIFF, open_tiff)
-    readers |= {".png": open_picture, ".jpg": open_picture, ".jpeg": open_picture}
+    readers: dict[str, Callable[[Path], AbstractContextManager[Source]]]
+    readers = dict.fromkeys(TIFF, partial(open_tiff, image=image))
+    readers |= dict.fromkeys((".png", ".jpg", ".jpeg"), open_picture)
     reader = open_zarr if is_zarr(path) else readers.get(path.suffix.lower())
     if reader is None:
         raise FileError(f"{path}: not a supported image type ({known()})")
+    if image and reader in (open_picture, open_zarr):
+        raise FileError(f"{path}: has no image {image}; only a TIFF has several")
     with ExitStack() as stack:
         with reading(path):
             source = stack.enter_context(reader(path))

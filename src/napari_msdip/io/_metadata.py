@@ -344,6 +344,8 @@ class Source:
         What a person should know, such as parts of the file left aside.
     parts : frozenset of Path
         Other files that the pixels lie in, without links.
+    left_out : int
+        How many further images of the file are not read, though nobody chose one.
     """
 
     path: Path
@@ -352,6 +354,7 @@ class Source:
     alpha: npt.NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
     parts: frozenset[Path] = frozenset()
+    left_out: int = 0
 
 
 def as_unit(text: str) -> str:

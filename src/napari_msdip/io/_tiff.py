@@ -16,7 +16,7 @@ from napari_msdip.io._metadata import FileError, Source
 from napari_msdip.io._tiff_metadata import metadata_of, tiff_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["open_tiff", "tiff_provenance"]
 
@@ -27,11 +27,17 @@ _BRIGHTEST = 2**16 - 1
 # Typical difference of neighbouring entries of a palette, as a share of the brightest:
 # lookup tables of 16 colours and more have less, numbered colours more.
 _SCATTERED = 0.15
+# Images that are nothing but images; others have a meaning of their own in the file.
+_PLAIN = frozenset(["shaped", "generic", "uniform"])
 
 
 @contextmanager
-def open_tiff(path: Path) -> Iterator[Source]:
-    """Open a TIFF; stacks are read page by page as they are indexed."""
+def open_tiff(path: Path, image: int | None = None) -> Iterator[Source]:
+    """Open a TIFF; stacks are read page by page as they are indexed.
+
+    Of several images the one of that number is opened; if it is None, all of them as a
+    stack where they are alike, else the first.
+    """
     import tifffile
     import zarr
 
@@ -42,18 +48,24 @@ def open_tiff(path: Path) -> Iterator[Source]:
     with tif:
         if not tif.series:
             raise FileError(f"{path}: this TIFF holds no image")
-        series = tif.series[0]
-        _check_colours(path, tif)
+        images = _images(tif)
+        series, left_out = _chosen(path, images, image)
+        _check_colours(path, series)
         _check_whole(path, tif)
         _check_announced(path, tif)
-        files = _files(tif)
-        _check_own(path, tif, files)
+        files = _files(tif, series)
+        _check_own(path, images, files)
         notes: list[str] = []
         missing = sum(page is None for page in series.pages) if tif.is_ome else 0
         if missing:
             notes.append(f"lacks {missing} of the planes that it announces: they are zero")
-        if len(tif.series) > 1:
-            notes.append(f"holds {len(tif.series)} images; only the first is used")
+        if left_out:
+            notes.append(
+                f"holds {len(images)} images that are no stack, and only the first is "
+                "read; image=1 reads the next"
+            )
+        elif image is None and len(images) > 1:
+            notes.append(f"holds {len(images)} images alike, which are taken for a stack")
         try:
             data: Any = zarr.open(series.aszarr(level=0), mode="r")
             scattered = _has_scattered_palette(series.keyframe)
@@ -64,8 +76,8 @@ def open_tiff(path: Path) -> Iterator[Source]:
                 "has a palette of colours in no order: values are taken for intensities, "
                 "which is wrong if they only number colours; convert it to RGB then"
             )
-        metadata = metadata_of(tif, notes)
-        kind, alpha = _opacity(tif), None
+        metadata = metadata_of(tif, series, notes)
+        kind, alpha = _opacity(series), None
         if kind:
             pixels = np.asarray(data)
             gray = pixels.shape[-1] == 2
@@ -80,7 +92,49 @@ def open_tiff(path: Path) -> Iterator[Source]:
             data = np.transpose(np.asarray(data), order)
             metadata = metadata.reordered(order)
         parts = files - {path.resolve()}
-        yield Source(path, data, metadata, alpha, tuple(notes), parts)
+        yield Source(path, data, metadata, alpha, tuple(notes), parts, left_out)
+
+
+def _images(tif: Any) -> list[Any]:
+    """Return the images of a file without thumbnails, if it has any other."""
+    return [s for s in tif.series if not s.keyframe.is_reduced] or list(tif.series)
+
+
+def _chosen(path: Path, images: list[Any], number: int | None) -> tuple[Any, int]:
+    """Return the image to read, and how many are left out though nobody chose."""
+    if number is not None:
+        if number not in range(len(images)):
+            raise FileError(f"{path}: has no image {number}; {_numbers(len(images))}")
+        return images[number], 0
+    if len(images) > 1 and _are_alike(images):
+        return _stacked(images), 0
+    return images[0], len(images) - 1
+
+
+def _numbers(count: int) -> str:
+    return f"give a number from 0 to {count - 1}" if count > 1 else "it has but one, 0"
+
+
+def _are_alike(images: Sequence[Any]) -> bool:
+    """Whether images are the planes of one stack, as a program writes that saves frames."""
+    kinds = {(s.kind, s.shape, s.dtype, s.axes, s.keyframe.hash) for s in images}
+    whole = all(len(s.pages) * s.keyframe.size == s.size for s in images)
+    return len(kinds) == 1 and images[0].kind in _PLAIN and whole
+
+
+def _stacked(images: Sequence[Any]) -> Any:
+    """Return images that are alike as one, along an axis without a name."""
+    from tifffile import TiffPageSeries
+
+    first = images[0]
+    return TiffPageSeries(
+        [page for series in images for page in series.pages],
+        (len(images), *first.shape),
+        first.dtype,
+        f"Q{first.axes}",
+        parent=first.parent,
+        kind=first.kind,
+    )
 
 
 def _has_scattered_palette(page: Any) -> bool:
@@ -92,37 +146,36 @@ def _has_scattered_palette(page: Any) -> bool:
     return bool(steps.size) and float(np.median(steps)) > _SCATTERED
 
 
-def _files(tif: Any) -> frozenset[Path]:
+def _files(tif: Any, series: Any) -> frozenset[Path]:
     """Return the files that the planes lie in; OME-TIFF may have one for each."""
     if not tif.is_ome:
         return frozenset([Path(tif.filehandle.path).resolve()])
-    owners = {page.parent for page in tif.series[0].pages if page is not None}
+    owners = {page.parent for page in series.pages if page is not None}
     return frozenset(Path(owner.filehandle.path).resolve() for owner in owners)
 
 
-def _check_own(path: Path, tif: Any, files: frozenset[Path]) -> None:
-    """Refuse a file of a set whose first image, the one that is read, lies in others."""
-    if len(tif.series) > 1 and files and path.resolve() not in files:
+def _check_own(path: Path, images: Sequence[Any], files: frozenset[Path]) -> None:
+    """Refuse a file of a set whose image, the one that is read, lies in others."""
+    if len(images) > 1 and files and path.resolve() not in files:
         raise FileError(
-            f"{path}: is one file of a set of {len(tif.series)} images, and the first, the "
-            f"only one that is read, lies in {min(files)}; export each as a file of its own"
+            f"{path}: is one file of a set of {len(images)} images, and the only one that "
+            f"is read lies in {min(files)}; export each as a file of its own"
         )
 
 
-def _opacity(tif: Any) -> str:
+def _opacity(series: Any) -> str:
     """Return the kind of opacity that an image, but no stack, comes with."""
-    series = tif.series[0]
     extra = [sample.name.lower() for sample in series.keyframe.extrasamples]
     # What lies beside more than one of them is no usual picture.
     alone = series.axes == "YXS" and series.shape[-1] in (2, 4) and len(extra) == 1
     return extra[0] if alone and extra[0] in _OPACITIES else ""
 
 
-def _check_colours(path: Path, tif: Any) -> None:
+def _check_colours(path: Path, series: Any) -> None:
     """Refuse colours that are neither RGB nor made RGB by the reader."""
-    page = tif.series[0].keyframe
+    page = series.keyframe
     colours = page.photometric.name
-    if "S" not in tif.series[0].axes:
+    if "S" not in series.axes:
         return
     if colours == "SEPARATED":
         raise FileError(

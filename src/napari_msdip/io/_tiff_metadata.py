@@ -40,17 +40,16 @@ _IMAGEJ_STRUCTURE = frozenset(
 )
 
 
-def _axes(tif: Any) -> str:
+def _axes(series: Any) -> str:
     """Return the letters of the dimensions; samples that are no colours are channels."""
-    series = tif.series[0]
     axes: str = series.axes
-    if "S" not in axes or (_is_colour(tif) and series.shape[axes.index("S")] in (3, 4)):
+    if "S" not in axes or (_is_colour(series) and series.shape[axes.index("S")] in (3, 4)):
         return axes
     return axes.replace("S", "Q" if "C" in axes else "C")
 
 
-def _is_colour(tif: Any) -> bool:
-    return tif.series[0].keyframe.photometric.name in ("RGB", "YCBCR")
+def _is_colour(series: Any) -> bool:
+    return series.keyframe.photometric.name in ("RGB", "YCBCR")
 
 
 def tiff_order(axes: str) -> list[int]:
@@ -59,9 +58,9 @@ def tiff_order(axes: str) -> list[int]:
     return sorted(range(len(axes)), key=lambda axis: axes[axis] in "YXS")
 
 
-def metadata_of(tif: Any, notes: list[str]) -> Metadata:
-    """Return what a file says; a note is added on what cannot be made out."""
-    metadata, page = _dialect_metadata(tif, notes), tif.pages[0]
+def metadata_of(tif: Any, series: Any, notes: list[str]) -> Metadata:
+    """Return what a file says of an image; notes are added on what cannot be made out."""
+    metadata, page = _dialect_metadata(tif, series, notes), series.keyframe
     extra = dict(metadata.extra)
     if page.photometric.name == "MINISWHITE":
         extra["photometric"] = "miniswhite"
@@ -70,15 +69,16 @@ def metadata_of(tif: Any, notes: list[str]) -> Metadata:
     return dataclasses.replace(metadata, extra=extra)
 
 
-def _dialect_metadata(tif: Any, notes: list[str]) -> Metadata:
-    series, axes = tif.series[0], _axes(tif)
+def _dialect_metadata(tif: Any, series: Any, notes: list[str]) -> Metadata:
+    axes = _axes(series)
     if tif.is_ome and series.kind == "ome":
-        return _ome_metadata(tif.ome_metadata, axes, series.shape, notes)
+        number = list(tif.series).index(series)
+        return _ome_metadata(tif.ome_metadata, number, axes, series.shape, notes)
     if tif.is_imagej:
         return _imagej_metadata(tif, axes, notes)
     if tif.is_lsm:
         return _lsm_metadata(tif.lsm_metadata, axes, series.shape)
-    return _plain_metadata(tif, axes)
+    return _plain_metadata(series.keyframe, axes)
 
 
 def _number(found: Mapping[str, Any], key: str, notes: list[str]) -> float | None:
@@ -95,10 +95,12 @@ def _number(found: Mapping[str, Any], key: str, notes: list[str]) -> float | Non
     return None
 
 
-def _ome_metadata(xml: str, axes: str, shape: Sequence[int], notes: list[str]) -> Metadata:
-    root = ElementTree.fromstring(xml)
-    image = root.find("{*}Image")
-    pixels = root.find("{*}Image/{*}Pixels")
+def _ome_metadata(
+    xml: str, number: int, axes: str, shape: Sequence[int], notes: list[str]
+) -> Metadata:
+    images = ElementTree.fromstring(xml).findall("{*}Image")
+    image = images[number] if number < len(images) else None
+    pixels = None if image is None else image.find("{*}Pixels")
     if image is None or pixels is None:
         return Metadata(axes, flavour="ome")
     scale: dict[str, float] = {}
@@ -199,8 +201,7 @@ def _lsm_metadata(found: Mapping[str, Any], axes: str, shape: Sequence[int]) -> 
     return Metadata(axes, scale, units, names, "ome")
 
 
-def _plain_metadata(tif: Any, axes: str) -> Metadata:
-    page = tif.pages[0]
+def _plain_metadata(page: Any, axes: str) -> Metadata:
     extra: dict[str, Any] = {}
     # The first one, where tifffile's own comes second.
     if page.description and page.description != page.shaped_description:
