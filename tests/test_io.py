@@ -917,6 +917,64 @@ class TestSeveralImages:
             pass
 
 
+class TestKeptBesidePixels:
+    @pytest.mark.parametrize(
+        ("number", "text", "scale", "unit"),
+        [
+            (
+                34682,
+                "[Scan]\r\nPixelWidth=2.5e-9\r\nPixelHeight=2e-9\r\n",
+                {"X": 0.0025, "Y": 0.002},
+                "µm",
+            ),
+            (
+                34118,
+                "\r\n0\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 5.2 nm\r\n",
+                {"X": 5.2, "Y": 5.2},
+                "nm",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif", "out.zarr"])
+    def test_pixel_size_of_electron_microscopes(
+        self, tmp_path: Path, number: int, text: str, scale: dict, unit: str, name: str
+    ) -> None:
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(20, 24),
+            # As such a file says it of its print.
+            resolution=(96, 96),
+            resolutionunit="INCH",
+            extratags=[(number, 2, 0, text, True)],
+            metadata=None,
+        )
+
+        with io.open_image(tmp_path / "in.tif") as source:
+            assert source.metadata.scale == pytest.approx(scale)
+            assert set(source.metadata.units.values()) == {unit}
+        copy(tmp_path / "in.tif", tmp_path / name)
+
+        after = metadata_of(tmp_path / name)
+        in_nm = {"µm": 1000, "nm": 1}
+        for axis in "XY":
+            found = after.scale[axis] * in_nm[after.units[axis]]
+            assert found == pytest.approx(scale[axis] * in_nm[unit], rel=1e-4)
+
+    @pytest.mark.parametrize(
+        "text", ["[Scan]\r\nPixelWidth=wide\r\n", "AP_PIXEL_SIZE\r\nPixel Size = nm\r\n"]
+    )
+    @pytest.mark.parametrize("number", [34682, 34118])
+    def test_pixel_size_that_is_none_costs_nothing(
+        self, tmp_path: Path, number: int, text: str
+    ) -> None:
+        tag = (number, 2, 0, text, True)
+        tifffile.imwrite(
+            tmp_path / "in.tif", pixels(20, 24), extratags=[tag], metadata=None
+        )
+
+        assert metadata_of(tmp_path / "in.tif").scale == {}
+
+
 class TestPng:
     @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
     @pytest.mark.parametrize("samples", [1, 2, 3, 4])

@@ -78,7 +78,7 @@ def _dialect_metadata(tif: Any, series: Any, notes: list[str]) -> Metadata:
         return _imagej_metadata(tif, axes, notes)
     if tif.is_lsm:
         return _lsm_metadata(tif.lsm_metadata, axes, series.shape)
-    return _plain_metadata(series.keyframe, axes)
+    return _plain_metadata(series.keyframe, axes, *_noted_size(tif))
 
 
 def _number(found: Mapping[str, Any], key: str, notes: list[str]) -> float | None:
@@ -201,20 +201,36 @@ def _lsm_metadata(found: Mapping[str, Any], axes: str, shape: Sequence[int]) -> 
     return Metadata(axes, scale, units, names, "ome")
 
 
-def _plain_metadata(page: Any, axes: str) -> Metadata:
+def _noted_size(tif: Any) -> tuple[dict[str, float], str]:
+    """Return the pixel size that an electron microscope noted, and its unit."""
+    scan = (tif.fei_metadata or {}).get("Scan", {})
+    width, height = scan.get("PixelWidth"), scan.get("PixelHeight")
+    if isinstance(width, float) and isinstance(height, float) and min(width, height) > 0:
+        return {"X": 1e6 * width, "Y": 1e6 * height}, "µm"
+    noted = tif.sem_metadata or {}
+    _, *size = noted.get("ap_image_pixel_size", noted.get("ap_pixel_size", ("",)))
+    if len(size) == 2 and as_unit(size[1]) in IN_CM and size[0] > 0:
+        return dict.fromkeys("XY", float(size[0])), as_unit(size[1])
+    return {}, ""
+
+
+def _plain_metadata(
+    page: Any, axes: str, scale: Mapping[str, float], unit: str
+) -> Metadata:
+    """Return what a page says; its resolution, unless the pixel size is known already."""
     extra: dict[str, Any] = {}
     # The first one, where tifffile's own comes second.
     if page.description and page.description != page.shaped_description:
         extra["description"] = page.description
     if page.colormap is not None:
         extra["colormap"] = page.colormap
-    scale = {}
-    if "XResolution" in page.tags and "YResolution" in page.tags:
+    if not scale and "XResolution" in page.tags and "YResolution" in page.tags:
         raw = page.tags["XResolution"].value, page.tags["YResolution"].value
         extra["resolution"] = (*raw, int(page.resolutionunit))
         sizes = [size * _unit_in_um(page) for size in _resolution(page)]
         scale = {axis: size for axis, size in zip("XY", sizes, strict=True) if size}
-    return Metadata(axes, scale, dict.fromkeys(scale, "µm"), (), "tiff", extra)
+        unit = "µm"
+    return Metadata(axes, scale, dict.fromkeys(scale, unit), (), "tiff", extra)
 
 
 def _unit_in_um(page: Any) -> float:
