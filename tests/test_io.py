@@ -899,7 +899,7 @@ class TestSeveralImages:
     def test_thumbnails_are_no_further_images(self, tmp_path: Path) -> None:
         with tifffile.TiffWriter(tmp_path / "in.tif") as tif:
             tif.write(pixels(20, 24), metadata=None)
-            tif.write(pixels(10, 12), metadata=None, subfiletype=1)
+            tif.write(pixels(15, 7), metadata=None, subfiletype=1)
 
         with io.open_image(tmp_path / "in.tif") as source:
             assert (source.left_out, source.notes) == (0, ())
@@ -918,6 +918,58 @@ class TestSeveralImages:
 
 
 class TestKeptBesidePixels:
+    @pytest.mark.parametrize("dialect", [{}, {"ome": True}, {"imagej": True}])
+    @pytest.mark.parametrize("compression", ["lzw", "zlib", "zstd"])
+    @pytest.mark.parametrize("predictor", [False, True])
+    def test_lossless_compression_date_and_profile(
+        self, tmp_path: Path, dialect: dict, compression: str, predictor: bool
+    ) -> None:
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(3, 20, 24),
+            photometric="minisblack",
+            compression=compression,
+            predictor=predictor,
+            datetime="2020:01:02 03:04:05",
+            iccprofile=b"any bytes" * 20,
+            metadata={"axes": "ZYX"},
+            **dialect,
+        )
+
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(tmp_path / "in.tif"))
+        with (
+            tifffile.TiffFile(tmp_path / "in.tif") as before,
+            tifffile.TiffFile(tmp_path / "out.tif") as after,
+        ):
+            for name in ("compression", "predictor", "datetime", "iccprofile"):
+                found = getattr(after.pages[0], name)
+                assert found == getattr(before.pages[0], name)
+            assert (after.is_ome, after.is_imagej) == (before.is_ome, before.is_imagej)
+            assert "iccprofile" not in after.pages[0].description
+
+    @pytest.mark.parametrize("dtype", ["u1", "i8", "f2", "f4", "f8", ">u2"])
+    @pytest.mark.parametrize("planar", ["contig", "separate"])
+    def test_compression_fits_pixels_of_any_kind(
+        self, tmp_path: Path, dtype: str, planar: str
+    ) -> None:
+        shape = (20, 24, 3) if planar == "contig" else (3, 20, 24)
+        settings = {"photometric": "rgb", "planarconfig": planar}
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            pixels(*shape, dtype="uint8"),
+            compression="lzw",
+            predictor=True,
+            **settings,
+        )
+
+        with io.open_image(tmp_path / "in.tif") as source:
+            image = np.asarray(source.data).astype(dtype)
+            io.save_image(tmp_path / "out.tif", image, source.metadata)
+
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), image)
+
     @pytest.mark.parametrize(
         ("number", "text", "scale", "unit"),
         [
@@ -952,6 +1004,7 @@ class TestKeptBesidePixels:
         with io.open_image(tmp_path / "in.tif") as source:
             assert source.metadata.scale == pytest.approx(scale)
             assert set(source.metadata.units.values()) == {unit}
+            assert "metadata, which its result will be without" in source.notes[0]
         copy(tmp_path / "in.tif", tmp_path / name)
 
         after = metadata_of(tmp_path / name)
@@ -973,6 +1026,25 @@ class TestKeptBesidePixels:
         )
 
         assert metadata_of(tmp_path / "in.tif").scale == {}
+
+    def test_what_is_lost_is_said(self, tmp_path: Path) -> None:
+        image = pixels(64, 64, dtype="uint8")
+        settings = {"tile": (16, 16), "compression": "jpeg"}
+        with tifffile.TiffWriter(tmp_path / "in.tif") as tif:
+            tif.write(image, subifds=1, **settings)
+            tif.write(image[::2, ::2], subfiletype=1, **settings)
+        group = zarr.create_group(tmp_path / "in.zarr")
+        for name in "01":
+            group.create_array(name, data=image[:: 1 + int(name), :: 1 + int(name)])
+        described = {"axes": YX, "datasets": [{"path": "0"}, {"path": "1"}]}
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [described]}
+
+        for name, said in (
+            ("in.tif", "has smaller copies of itself, tiles, JPEG compression, which its"),
+            ("in.zarr", "has smaller copies of itself, which its"),
+        ):
+            with io.open_image(tmp_path / name) as source:
+                assert source.notes == (f"{said} result will be without",)
 
 
 class TestPng:

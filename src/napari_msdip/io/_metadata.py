@@ -25,6 +25,7 @@ __all__ = [
     "Source",
     "as_unit",
     "channel_names",
+    "lost",
     "n_channels",
     "reading",
     "unit_notes",
@@ -377,6 +378,13 @@ def unit_notes(metadata: Metadata) -> list[str]:
         f"{fate}"
         for (unit, fate), axes in unknown.items()
     ]
+
+
+def lost(losses: Sequence[str]) -> list[str]:
+    """Return what a person should know of what a result will not have, if there is any."""
+    if not losses:
+        return []
+    return [f"has {', '.join(losses)}, which its result will be without"]
 
 
 def n_channels(axes: str, shape: Sequence[int]) -> int:

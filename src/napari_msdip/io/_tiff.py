@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_msdip.io._metadata import FileError, Source
-from napari_msdip.io._tiff_metadata import metadata_of, tiff_order
+from napari_msdip.io._metadata import FileError, Source, lost
+from napari_msdip.io._tiff_metadata import losses, metadata_of, tiff_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,6 +77,7 @@ def open_tiff(path: Path, image: int | None = None) -> Iterator[Source]:
                 "which is wrong if they only number colours; convert it to RGB then"
             )
         metadata = metadata_of(tif, series, notes)
+        notes += lost(losses(tif, series))
         kind, alpha = _opacity(series), None
         if kind:
             pixels = np.asarray(data)

@@ -23,6 +23,7 @@ __all__ = [
     "IN_CM",
     "OME_SIZES",
     "ORIENTATION",
+    "losses",
     "metadata_of",
     "tiff_order",
 ]
@@ -35,6 +36,9 @@ OME_SIZES = {
 }
 IN_CM = {"Å": 1e-8, "nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "m": 100.0, "in": 2.54}
 ORIENTATION = 274
+# By the numbers that TIFF has for them, and what the writer calls them.
+_LOSSLESS = {1: "", 5: "lzw", 8: "zlib", 32946: "zlib", 50000: "zstd"}
+_MICROSCOPES = {"fei": "FEI", "sem": "Zeiss SEM", "sis": "Olympus SIS", "stk": "MetaMorph"}
 _IMAGEJ_STRUCTURE = frozenset(
     "ImageJ SCIFIO axes images channels slices frames hyperstack".split()
 )
@@ -66,7 +70,26 @@ def metadata_of(tif: Any, series: Any, notes: list[str]) -> Metadata:
         extra["photometric"] = "miniswhite"
     if page.tags.valueof(ORIENTATION) in range(2, 9):
         extra["orientation"] = int(page.tags.valueof(ORIENTATION))
+    if _LOSSLESS.get(int(page.compression)):
+        extra["compression"] = _LOSSLESS[int(page.compression)]
+        extra["predictor"] = int(page.predictor) != 1
+    for name in ("datetime", "iccprofile"):
+        if getattr(page, name):
+            extra[name] = getattr(page, name)
     return dataclasses.replace(metadata, extra=extra)
+
+
+def losses(tif: Any, series: Any) -> list[str]:
+    """Return what a file has beside its pixels and a result will not have."""
+    page, lost = series.keyframe, []
+    if len(series.levels) > 1:
+        lost.append("smaller copies of itself")
+    if page.is_tiled:
+        lost.append("tiles")
+    if int(page.compression) not in _LOSSLESS:
+        lost.append(f"{page.compression.name} compression")
+    kinds = [name for kind, name in _MICROSCOPES.items() if getattr(tif, f"is_{kind}")]
+    return [*lost, *(f"{name} metadata" for name in kinds)]
 
 
 def _dialect_metadata(tif: Any, series: Any, notes: list[str]) -> Metadata:

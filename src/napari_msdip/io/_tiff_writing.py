@@ -53,13 +53,14 @@ def save_tiff(
         extra.pop("SignificantBits", None)
     if alpha is not None:
         data, source_axes = with_opacity(data, source_axes, alpha)
+    kept = _kept_arguments(extra, data.dtype)
     order = tiff_order(source_axes)
     axes = "".join(source_axes[axis] for axis in order)
     shape = tuple(data.shape[axis] for axis in order)
     metadata = dataclasses.replace(metadata, axes=axes, extra=extra)
     itemsize = data.dtype.itemsize if data.dtype.kind == "u" else 0
     dialect = _dialect(path, metadata, data.dtype, data.nbytes)
-    arguments = _ARGUMENTS[dialect](metadata, provenance or {})
+    arguments = _ARGUMENTS[dialect](metadata, provenance or {}) | kept
     samples = shape[axes.index("S")] if "S" in axes else 1
     # What the pixels are: a reader may have turned those of the source into others.
     arguments["photometric"] = "rgb" if samples in (3, 4) else gray
@@ -85,6 +86,15 @@ def save_tiff(
             bigtiff=path.suffix.lower() == ".btf" or data.nbytes > _CLASSIC_TIFF_LIMIT,
             **arguments,
         )
+
+
+def _kept_arguments(extra: dict[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Take out of what is known what has a place of its own in every dialect."""
+    names = ("compression", "datetime", "iccprofile")
+    kept = {name: extra.pop(name) for name in names if name in extra}
+    if extra.pop("predictor", False) and dtype.str[1:] in _OME_DTYPES:
+        kept["predictor"] = True
+    return kept
 
 
 def with_opacity(

@@ -14,6 +14,7 @@ from napari_msdip.io._metadata import (
     Source,
     as_unit,
     channel_names,
+    lost,
     n_channels,
 )
 from napari_msdip.io._paths import replacing, split_suffix
@@ -75,7 +76,9 @@ def open_zarr(path: Path) -> Iterator[Source]:
             f"{path}: its OME metadata does not describe its array of {data.ndim} "
             f"dimensions ({_reason(error)})"
         ) from error
-    yield Source(path, data, metadata)
+    smaller = multiscale["datasets"][1:]
+    notes = lost(["smaller copies of itself"] if smaller else [])
+    yield Source(path, data, metadata, notes=tuple(notes))
 
 
 def _reason(error: Exception) -> str:
