@@ -1046,6 +1046,30 @@ class TestKeptBesidePixels:
             with io.open_image(tmp_path / name) as source:
                 assert source.notes == (f"{said} result will be without",)
 
+    def test_png_keeps_what_it_says(self, tmp_path: Path) -> None:
+        import imagecodecs
+
+        chunks = {
+            b"pHYs": struct.pack(">IIB", 11811, 11811, 1),
+            b"gAMA": struct.pack(">I", 45455),
+            b"tEXt": b"Comment\0slide 12",
+        }
+        kept = b"".join(png_chunk(kind, content) for kind, content in chunks.items())
+        plain = imagecodecs.png_encode(pixels(20, 24, dtype="uint8"))
+        odd = png_chunk(b"spAL", b"of no use to others")
+        (tmp_path / "in.png").write_bytes(plain[:33] + kept + odd + plain[33:])
+
+        copy(tmp_path / "in.png", tmp_path / "out.png")
+
+        assert kept in (tmp_path / "out.png").read_bytes()
+        assert b"spAL" not in (tmp_path / "out.png").read_bytes()
+        np.testing.assert_array_equal(read(tmp_path / "out.png"), read(tmp_path / "in.png"))
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    mark = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + mark
+
 
 class TestPng:
     @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -1091,14 +1115,10 @@ class TestPng:
     def test_a_mask_of_one_bit_is_refused_as_a_boolean_tiff_is(
         self, tmp_path: Path
     ) -> None:
-        def chunk(kind: bytes, content: bytes) -> bytes:
-            mark = struct.pack(">I", zlib.crc32(kind + content))
-            return struct.pack(">I", len(content)) + kind + content + mark
-
         header = struct.pack(">IIBBBBB", 24, 20, 1, 0, 0, 0, 0)
         rows = zlib.compress(20 * (b"\0" + b"\xf0\x0f\xaa"))
         chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
-        content = b"".join(chunk(*each) for each in chunks)
+        content = b"".join(png_chunk(*each) for each in chunks)
         (tmp_path / "mask.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
 
         with (

@@ -251,7 +251,8 @@ class Metadata:
                 origin[axis] += (factor - 1) / 2 * scale.get(axis, 1.0)
             if axis in scale:
                 scale[axis] *= factor
-        extra = {key: value for key, value in self.extra.items() if key != "resolution"}
+        of_pixels = ("resolution", "chunks")
+        extra = {key: value for key, value in self.extra.items() if key not in of_pixels}
         return dataclasses.replace(self, scale=scale, origin=origin, extra=extra)
 
     def reordered(self, order: Sequence[int]) -> Metadata:

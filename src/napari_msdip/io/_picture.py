@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ _JPEG = b"\xff\xd8"
 _PNG = b"\x89PNG"
 # Bytes of a PNG that say how many bits a sample has, and whether it is gray (0).
 _DEPTH, _COLOURS = 24, 25
+_HEADER = 33
+# Resolution, texts and what the colours mean; all of them may stand after the header.
+_KEPT = frozenset("pHYs tEXt zTXt iTXt iCCP sRGB gAMA cHRM".split())
 
 
 @contextmanager
@@ -53,7 +57,21 @@ def open_picture(path: Path) -> Iterator[Source]:
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     axes = "YXS" if pixels.ndim == 3 else "YX"
-    yield Source(path, np.ascontiguousarray(pixels), Metadata(axes, flavour="png"), alpha)
+    kept = _chunks(content) if content.startswith(_PNG) else b""
+    metadata = Metadata(axes, flavour="png", extra={"chunks": kept} if kept else {})
+    yield Source(path, np.ascontiguousarray(pixels), metadata, alpha)
+
+
+def _chunks(content: bytes) -> bytes:
+    """Return what a PNG says beside its pixels, as it says it."""
+    found, start = b"", _HEADER
+    while start + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, start)
+        chunk = content[start : start + 12 + length]
+        if chunk[4:8].decode("latin-1") in _KEPT:
+            found += chunk
+        start += len(chunk)
+    return found
 
 
 def save_png(
@@ -80,7 +98,9 @@ def save_png(
         pixels = np.concatenate([colours, alpha[..., None].astype(pixels.dtype)], axis=-1)
     pixels = turned(pixels, metadata.extra.get("orientation", 1))
     with replacing(path, overwrite=overwrite) as temporary:
-        temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
+        encoded = imagecodecs.png_encode(np.ascontiguousarray(pixels))
+        kept = metadata.extra.get("chunks", b"")
+        temporary.write_bytes(encoded[:_HEADER] + kept + encoded[_HEADER:])
 
 
 def check_png(
