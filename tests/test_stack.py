@@ -460,15 +460,23 @@ def test_a_finished_plane_need_not_be_read_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.image[:], before)
 
 
-def test_failing_fit_leaves_the_plane(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_failing_fit_leaves_the_plane(
+    monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
     stack = random_stack(3, 16, 18)
+
+    def failing(steps: Iterator[Progress]) -> Iterator[Progress]:
+        yield next(steps)
+        raise RuntimeError("diverged")
 
     def fragile(image: Any, *args: Any, **kwargs: Any) -> Iterator[Progress]:
         steps = fake_denoise(image, *args, **kwargs)
-        yield next(steps)
-        if np.array_equal(image, stack[1]):
+        if not np.array_equal(image, stack[1]):
+            return steps
+        if at_once:
             raise RuntimeError("diverged")
-        return (yield from steps)
+        return failing(steps)
 
     monkeypatch.setattr(piece, "iter_denoise_part", fragile)
     result = denoise_stack(stack, OPTIONS)

@@ -351,7 +351,7 @@ class TestPlanesThatFailed(RealStacks):
                 raise RuntimeError("diverged")
             return fake_denoise(*arguments, **settings)
 
-        monkeypatch.setattr(front, "iter_denoise_part", failing_once)
+        monkeypatch.setattr(piece, "iter_denoise_part", failing_once)
         assert self.denoise(fake, tmp_path, name) == 1
 
         said = capsys.readouterr().err

@@ -26,7 +26,7 @@ from napari_msdip._stack.durable import sync_description
 from napari_msdip._stack.notes import is_unfit, noting_copy
 from napari_msdip._stack.planes import PlaneLayout, read_plane
 from napari_msdip._stack.zarr_sink import ZarrOut
-from napari_msdip.events import Status
+from napari_msdip.events import Status, endings
 from napari_msdip.io import FileError
 from napari_msdip.steps import drive
 
@@ -185,6 +185,7 @@ class _Run:
         quality = self._judge(image, result.image, axis)
         self.console.say(f"{source.path} -> {target} ({duration(result.seconds)})")
         self.console.say(f"  {in_words(quality)}")
+        self.console.say(f"  {endings(result.scales)}")
         if not completed:
             self.console.say(
                 "  cancelled: this is the best image so far, not the final one"

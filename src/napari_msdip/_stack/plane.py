@@ -112,25 +112,26 @@ def iter_plane(
     except ValueError as error:
         # Without the error: other planes may be fine.
         return as_it_was(f"{UNFIT}{str(error).removeprefix('image: ')}")
-    steps = tiling.iter_denoise_fitting(
-        plane,
-        task.options,
-        channel_axis=task.channel_axis,
-        should_stop=should_stop,
-        tile=task.tile,
-        warm_starts=warm_starts,
-    )
-    with closing(steps):
-        while True:
-            try:
-                progress = next(steps)
-            except StopIteration as end:
-                result: Result = end.value
-                break
-            except Exception as error:  # Whatever these pixels do to the engine.
-                return as_it_was(f"cannot be denoised: {words(error)}", error)
-            fitted = True
-            yield progress
+    try:
+        steps = tiling.iter_denoise_fitting(
+            plane,
+            task.options,
+            channel_axis=task.channel_axis,
+            should_stop=should_stop,
+            tile=task.tile,
+            warm_starts=warm_starts,
+        )
+        with closing(steps):
+            while True:
+                try:
+                    progress = next(steps)
+                except StopIteration as end:
+                    result: Result = end.value
+                    break
+                fitted = True
+                yield progress
+    except Exception as error:  # Whatever these pixels do to the engine.
+        return as_it_was(f"cannot be denoised: {words(error)}", error)
     return Outcome(
         result.image.astype(task.dtype, copy=False),
         fingerprint=digest(plane),
