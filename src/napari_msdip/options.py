@@ -445,7 +445,13 @@ class Options:
     ] = "auto"
     threads: Annotated[
         int | None,
-        Setting("Threads", "CPU threads; auto: all cores.", "Compute", 1, 1024),
+        Setting(
+            "Threads",
+            "CPU threads; auto: all cores, or OMP_NUM_THREADS of them.",
+            "Compute",
+            1,
+            1024,
+        ),
     ] = None
 
     def __post_init__(self) -> None:
