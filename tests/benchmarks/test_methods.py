@@ -19,7 +19,7 @@ from benchmarks.methods import (
 )
 
 import napari_msdip.run as engine
-from napari_msdip import image as front_door
+from napari_msdip import piece
 
 
 def _sample(shape=(32, 32)) -> Sample:
@@ -208,13 +208,13 @@ def test_a_trace_has_every_iteration_however_quick_the_machine_is():
 
 
 def test_the_time_of_a_run_includes_measuring_its_noise(monkeypatch):
-    measure = front_door.iter_denoise_part
+    measure = piece.iter_denoise_part
 
     def slow(*args, **kwargs):
         time.sleep(1)
         return measure(*args, **kwargs)
 
-    monkeypatch.setattr(front_door, "iter_denoise_part", slow)
+    monkeypatch.setattr(piece, "iter_denoise_part", slow)
     start = time.perf_counter()
     outcome = parse_method("fast+widths=4,4+iterations=1+max_scales=1").run(
         _varied(), 0, False
