@@ -798,6 +798,7 @@ class TestWhatIsLeftOut:
         assert run(fake, *command) == 0
 
         assert self.told(capsys)[0][0] == "completed"
+        assert read(tmp_path / "out.tif").shape == frames.shape
         np.testing.assert_array_equal(read(tmp_path / "out.tif"), frames // 2)
         assert run(fake, *command, "--resume") == 0
         assert self.told(capsys)[0][0] == "skipped"

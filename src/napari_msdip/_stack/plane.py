@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,9 @@ import numpy.typing as npt
 from napari_msdip import tiling
 from napari_msdip._stack.notes import UNFIT
 from napari_msdip._stack.planes import digest
-from napari_msdip.events import Progress, Result, Status
+from napari_msdip.events import Progress, Status
 from napari_msdip.pixels import checked_image
+from napari_msdip.steps import changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -103,6 +103,11 @@ def iter_plane(
         return Outcome(None, failure=f"cannot be read: {words(error)}")
     fitted = False
 
+    def noted(progress: Progress) -> Progress:
+        nonlocal fitted
+        fitted = True
+        return progress
+
     def as_it_was(failure: str, error: Exception | None = None) -> Outcome:
         image = plane.astype(task.dtype)
         return Outcome(image, failure=failure, error=error, fitted=fitted)
@@ -121,15 +126,7 @@ def iter_plane(
             tile=task.tile,
             warm_starts=warm_starts,
         )
-        with closing(steps):
-            while True:
-                try:
-                    progress = next(steps)
-                except StopIteration as end:
-                    result: Result = end.value
-                    break
-                fitted = True
-                yield progress
+        result = yield from changed(steps, noted)
     except Exception as error:  # Whatever these pixels do to the engine.
         return as_it_was(f"cannot be denoised: {words(error)}", error)
     return Outcome(
