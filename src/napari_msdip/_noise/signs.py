@@ -170,8 +170,9 @@ def divergence(blocks: Blocks) -> float:
     """
     groups = flattest(blocks, LEVEL_SHARE)
     levels = np.array([blocks.variances[group].mean() for group in groups])
-    _, high = energies(blocks)
-    highest = np.array([high[group].mean() for group in groups])
+    _, high = energies(blocks.of(np.concatenate(groups)))
+    ends = np.cumsum([len(group) for group in groups])[:-1]
+    highest = np.array([part.mean() for part in np.split(high, ends)])
     order = np.argsort(levels, kind="stable")
     count = max(1, round(_ENDS * len(order)))
     least, most = order[:count], order[-count:]
