@@ -244,10 +244,11 @@ def test_all_symmetries_are_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "expected"), [(0.0, "2222"), (0.5, "1122"), (1.0, "1111")]
+    ("share", "before", "expected"),
+    [(0.0, 0, "2222"), (0.5, 0, "1122"), (1.0, 0, "1111"), (0.5, 2, "1222")],
 )
 def test_l1_comes_first_then_l2(
-    monkeypatch: pytest.MonkeyPatch, share: float, expected: str
+    monkeypatch: pytest.MonkeyPatch, share: float, before: int, expected: str
 ) -> None:
     used = []
     real = fit.reconstruction_loss
@@ -257,7 +258,7 @@ def test_l1_comes_first_then_l2(
         return real(*args, absolute=absolute, **how)
 
     monkeypatch.setattr(fit, "reconstruction_loss", spy)
-    driven(problem(), CODE.replace(l1_fraction=share))
+    driven(problem(before=before), CODE.replace(l1_fraction=share))
     assert "".join(used) == expected
 
 
@@ -326,6 +327,14 @@ def test_learning_rate_follows_its_schedule(schedule: str) -> None:
         assert moves[-1] > 0.5e-2
     else:
         assert moves[-1] < 0.1e-2
+
+
+def test_a_second_part_continues_the_course_of_the_first() -> None:
+    options = CODE.replace(schedule="cosine", learning_rate=1e-2)
+    recorder = Recorder()
+    next(fit_scale(problem(iterations=10, before=10), recorder, options, seeded()))
+    # Half way, a cosine is half as high.
+    assert float(recorder.level.detach()) == pytest.approx(0.5e-2, rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -1022,6 +1022,25 @@ def test_correlated_noise_is_measured_again_within_all_scales_but_the_coarsest()
     assert fractions == sorted(fractions)
 
 
+def test_only_scales_in_between_continue_the_course_of_their_first_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = []
+    real = engine.fit_scale
+
+    def spy(problem: Any, *args: Any, **how: Any) -> Any:
+        parts.append((problem.iterations, problem.before))
+        return real(problem, *args, **how)
+
+    monkeypatch.setattr(engine, "fit_scale", spy)
+    options = TINY.replace(iterations=10, coarsest_iterations=10)
+    assert len(denoise(correlated_picture(), options).scales) == 3
+    coarsest, *parts_between, first_half, second_half = parts
+    assert coarsest == (10, 0)
+    assert parts_between == [(2, 0), (8, 2)]
+    assert (first_half, second_half) == ((5, 0), (5, 0))
+
+
 def test_white_noise_is_measured_once() -> None:
     noisy = noisy_picture((96, 88))
     once, _ = run(noisy, TINY.replace(remeasure=False))

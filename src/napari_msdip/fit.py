@@ -62,6 +62,8 @@ class Problem:
         Pixels over which the noise is correlated.
     crops : int
         How many crops of the image a step sees; 0 for all of it.
+    before : int
+        Steps of a first part of the fit, whose course this one continues.
     """
 
     target: Tensor
@@ -73,6 +75,12 @@ class Problem:
     iterations: int
     reach: int
     crops: int = 0
+    before: int = 0
+
+    @property
+    def course(self) -> int:
+        """Steps over which losses and learning rate change: those before, too."""
+        return self.before + self.iterations
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,7 +337,7 @@ class _Course:
 
     def __init__(self, problem: Problem, options: Options, rng: torch.Generator) -> None:
         self._problem = problem
-        self._l1_until = round(options.l1_fraction * problem.iterations)
+        self._l1_until = round(options.l1_fraction * problem.course) - problem.before
         target = problem.target
         size = (target.shape[-2], target.shape[-1])
         self.hidden: HeldOut | None = None
@@ -397,7 +405,7 @@ def _schedule(problem: Problem, options: Options) -> Callable[[int], float]:
         return lambda _: 1.0
 
     def cosine(iteration: int) -> float:
-        phase = math.pi * min(iteration / problem.iterations, 1.0)
+        phase = math.pi * min((problem.before + iteration) / problem.course, 1.0)
         return _LOWEST_RATE + (1 - _LOWEST_RATE) * (1 + math.cos(phase)) / 2
 
     return cosine

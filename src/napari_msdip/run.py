@@ -195,7 +195,9 @@ class Run:
             noise = self._bank(self.plan.shape)
         else:
             noise = self._bank_of_scale(problem, first)
-        rest = dataclasses.replace(problem, noise=noise, iterations=left)
+        # Begun anew, a scale in between would soon learn noise that was measured too low.
+        before = early if n else 0
+        rest = dataclasses.replace(problem, noise=noise, iterations=left, before=before)
         second = yield from self._fit(n, rest, network, rng, done=early)
         return self._joined(first, second)
 
