@@ -72,7 +72,7 @@ _SLIGHTLY_AT_ODDS = (1.05, 1.1)
 _VERY_UNEVEN_BLOCKS = (0.2, 0.45)
 # Where texture fills even the flattest blocks, which then hold several times the level, are
 # as correlated as texture and yet rough and uneven, the level is a guess at any strength.
-_NOISY_SHARE_AMONG_TEXTURE = 0.4
+_NOISY_SHARE_AMONG_TEXTURE = 0.6
 _LEVELS_OF_BLOCKS = (1.4, 1.8)
 _TEXTURE_CORRELATION = (0.36, 0.44)
 _TEXTURE_ROUGHNESS = (0.66, 0.72)
