@@ -207,6 +207,13 @@ def test_nothing_to_judge(image: Any) -> None:
     assert all(math.isnan(value) for value in report.numbers.values())
 
 
+def test_nothing_to_judge_in_channels_that_are_each_constant() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[..., 1] = 7
+
+    assert assess(image, image, channel_axis=-1).verdict is Verdict.UNDECIDED
+
+
 def test_integers_and_masked_areas(noisy: Any, good: Any) -> None:
     before, after = (np.clip(image, 0, 255).astype("uint8") for image in (noisy, good))
     before[:, :60] = after[:, :60] = 0

@@ -82,7 +82,7 @@ class QualityReport:
     verdict : Verdict
         The first of shifted intensity, removed structure and remaining noise that
         goes beyond its limit; safe if none does. Undecided, every number being NaN, if
-        the image is constant or smaller than 32 pixels.
+        the image is smaller than 32 pixels, or all of it, or each channel, constant.
     reason : str
         One sentence for a person.
     noise_before, noise_after : float
@@ -164,11 +164,11 @@ def assess(
     before, after = _planes(noisy, denoised, channel_axis)
     if min(before.shape[1:]) < _SMALLEST_SIDE:
         return _undecided(f"is smaller than {_SMALLEST_SIDE} pixels")
-    if before.min() == before.max():
-        return _undecided("is constant")
     judged = [
         y.min() < y.max() or (x != y).any() for y, x in zip(before, after, strict=True)
     ]
+    if before.min() == before.max() or not any(judged):
+        return _undecided("is constant")
     # In float32, and in squares, neither a large offset nor a tiny unit has room.
     low, unit = float(before.min()), float(np.ptp(before))
     before, after = ((image[judged] - low) / unit for image in (before, after))
