@@ -44,6 +44,14 @@ def test_overwrites_nothing(fake: FakeEngine, tmp_path: Path) -> None:
     assert run(fake, "demo", "-o", tmp_path, "--overwrite") == 0
 
 
+def test_an_image_called_like_the_report_is_not_in_the_way(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "report.tif").touch()
+
+    assert run(fake, "demo", "-o", tmp_path) == 0
+
+
 def test_scales_of_an_earlier_run_do_not_stay(fake: FakeEngine, tmp_path: Path) -> None:
     (tmp_path / "denoised.scale3.tif").touch()
 

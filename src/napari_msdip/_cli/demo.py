@@ -90,9 +90,10 @@ def run_demo(
 
 
 def _check(target: Path, *, overwrite: bool) -> None:
-    # The report is no image, so its type needs no check.
-    image = target.with_suffix(".tif") if target.suffix == ".json" else target
-    io.check_output(image, overwrite=overwrite)
+    # The report is no image; one of its name, which is not written, may be there.
+    is_image = target.suffix != ".json"
+    image = target if is_image else target.with_suffix(".tif")
+    io.check_output(image, overwrite=overwrite or not is_image)
     if target.exists() and not overwrite:
         raise io.FileError(f"{target}: exists already; --overwrite replaces it")
 
