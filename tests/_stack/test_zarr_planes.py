@@ -47,3 +47,14 @@ def test_numbers_and_slices_select_as_in_memory(
 def test_what_it_cannot_select_is_refused(key: Any, view: Reordered) -> None:
     with pytest.raises(IndexError, match="whole numbers and slices"):
         view[key]
+
+
+@pytest.mark.parametrize("key", [(0, 0, 0, 0, 0), (..., 0, 0, 0, 0, 0)], ids=str)
+def test_more_parts_than_axes_are_refused(key: Any, view: Reordered) -> None:
+    with pytest.raises(IndexError, match="more parts than the 4 axes"):
+        view[key]
+
+
+def test_a_view_on_disk_cannot_do_without_a_copy(view: Reordered) -> None:
+    with pytest.raises(ValueError, match="copy=False"):
+        view.__array__(copy=False)

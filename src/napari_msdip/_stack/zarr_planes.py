@@ -140,7 +140,8 @@ class Reordered:
         Raises
         ------
         IndexError
-            If anything else is given, such as a list or a mask.
+            If anything else is given, such as a list or a mask, or for more axes than
+            there are.
         """
         key = key if isinstance(key, tuple) else (key,)
         for part in key:
@@ -153,12 +154,22 @@ class Reordered:
             place = key.index(Ellipsis)
             left_out = self.ndim - len(key) + 1
             key = (*key[:place], *[slice(None)] * left_out, *key[place + 1 :])
+        if len(key) > self.ndim:
+            raise IndexError(f"index {key}: has more parts than the {self.ndim} axes")
         key = (*key, *[slice(None)] * (self.ndim - len(key)))
         found: Array = self.array[tuple(key[axis] for axis in self.order)]
         return np.transpose(found, np.argsort(_kept(key, self.order)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Read everything."""
+        """Read everything, which takes a copy.
+
+        Raises
+        ------
+        ValueError
+            If none may be made.
+        """
+        if copy is False:
+            raise ValueError("copy=False: what is on disk is read into a new array")
         return np.array(self[...], dtype=dtype)
 
 
