@@ -9,6 +9,7 @@ import shutil
 import signal
 import tracemalloc
 import warnings
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -483,6 +484,31 @@ def test_failing_fit_leaves_the_plane(
     assert result.failed == {1: "cannot be denoised: RuntimeError: diverged"}
     np.testing.assert_array_equal(result.image[1], stack[1])
     np.testing.assert_array_equal(result.image[2], alone(stack, 2))
+
+
+def test_what_a_failed_fit_had_in_memory_is_free_for_the_next_plane(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = random_stack(3, 16, 18)
+    held: list[weakref.ref[Any]] = []
+
+    def out_of_step(tensor: Any) -> None:
+        try:
+            raise IndexError(f"{tensor.shape}")
+        except IndexError as error:
+            raise RuntimeError("diverged") from error
+
+    def fragile(image: Any, *args: Any, **kwargs: Any) -> Iterator[Progress]:
+        if np.array_equal(image, stack[1]):
+            tensor = np.ones(8)
+            held.append(weakref.ref(tensor))
+            out_of_step(tensor)
+        assert not any(tensor() is not None for tensor in held)
+        return (yield from fake_denoise(image, *args, **kwargs))
+
+    monkeypatch.setattr(piece, "iter_denoise_part", fragile)
+    assert list(denoise_stack(stack, OPTIONS).failed) == [1]
+    assert held
 
 
 @pytest.mark.parametrize(

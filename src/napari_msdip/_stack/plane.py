@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,6 +129,7 @@ def iter_plane(
         )
         result = yield from changed(steps, noted)
     except Exception as error:  # Whatever these pixels do to the engine.
+        _let_go(error)
         return as_it_was(f"cannot be denoised: {words(error)}", error)
     return Outcome(
         result.image.astype(task.dtype, copy=False),
@@ -136,6 +138,14 @@ def iter_plane(
         fitted=True,
         status=result.status,
     )
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what the engine had in memory, which would live as long as its error."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        # Not the context, which may be an error that the caller is busy with.
+        error = error.__cause__
 
 
 def words(error: Exception) -> str:
