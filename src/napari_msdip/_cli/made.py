@@ -11,7 +11,7 @@ from napari_msdip._cli.exits import UsageError
 from napari_msdip._cli.names import called_as_preview, previews_of, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip._cli.words import in_flags
-from napari_msdip._stack.journal import JOURNAL
+from napari_msdip._stack.journal import JOURNAL, told_in
 from napari_msdip._stack.planes import PlaneLayout, digest, read_plane, select, spread
 from napari_msdip.events import Status
 
@@ -62,12 +62,7 @@ def recorded(target: Path) -> dict[str, Any]:
     if not journal.exists():
         return dict(io.read_provenance(target))
     try:
-        header, *lines = journal.read_text().splitlines()
-        # Not all of them: a journal may have a million.
-        records = [json.loads(line) for line in spread(lines)]
-        fingerprints = {str(record["plane"]): record["input"] for record in records}
-        names = _axis_names(target)
-        return {**json.loads(header), "axis names": names, "input": fingerprints}
+        return {**told_in(journal), "axis names": io.stored_names(target)}
     except (IndexError, KeyError, TypeError, ValueError):
         return {}
 
@@ -136,14 +131,6 @@ def has_scales(target: Path, made: Mapping[str, Any]) -> bool:
     scales = enumerate(made.get("scales") or [{}])
     expected = {scale_path(target, each.get("scale", n)) for n, each in scales}
     return expected <= {*scales_made_with(target, made)}
-
-
-def _axis_names(store: Path) -> list[str]:
-    """Return what an OME-Zarr calls its axes."""
-    import zarr
-
-    described: Any = zarr.open_group(store, mode="r").attrs["ome"]
-    return [axis["name"] for axis in described["multiscales"][0]["axes"]]
 
 
 def difference(

@@ -15,12 +15,13 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_msdip._stack.planes import spread
 from napari_msdip.io import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["JOURNAL", "Journal", "begun_by"]
+__all__ = ["JOURNAL", "Journal", "begun_by", "told_in"]
 
 JOURNAL = ".napari-msdip.jsonl"
 """What it is called, in the folder of the array that it is of."""
@@ -173,6 +174,23 @@ def begun_by(path: Path) -> str | None:
     with path.open("rb") as file:
         run: str | None = json.loads(file.readline()).get("run")
     return run
+
+
+def told_in(path: Path) -> dict[str, Any]:
+    """Return what a journal says its run was begun with, and what planes it was given.
+
+    The latter is ``input``: fingerprints by flat index. Not of all of the planes, as a
+    journal may have a million.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is damaged.
+    """
+    header, *lines = path.read_text("utf-8").splitlines()
+    records = [json.loads(line) for line in spread(lines)]
+    fingerprints = {str(record["plane"]): record["input"] for record in records}
+    return {**json.loads(header), "input": fingerprints}
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

@@ -47,6 +47,7 @@ from napari_msdip.io._zarr import (
     ngff_order,
     open_zarr,
     save_zarr,
+    stored_names,
     zarr_provenance,
 )
 
@@ -81,6 +82,7 @@ __all__ = [
     "replacing",
     "save_image",
     "split_suffix",
+    "stored_names",
     "sync_directory",
     "sync_file",
 ]

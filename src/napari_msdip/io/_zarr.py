@@ -30,6 +30,7 @@ __all__ = [
     "ngff_order",
     "open_zarr",
     "save_zarr",
+    "stored_names",
     "zarr_provenance",
 ]
 
@@ -248,6 +249,20 @@ def ngff_names(axes: str) -> list[str]:
         name = "c" if letter == "S" and "C" not in axes else letter.lower()
         names.append(name if name not in names else f"{name}{len(names)}")
     return names
+
+
+def stored_names(path: Path) -> list[str]:
+    """Return what an OME-Zarr (version 0.5) calls its axes.
+
+    Raises
+    ------
+    IndexError, KeyError, TypeError
+        If it does not.
+    """
+    import zarr
+
+    described: Any = zarr.open_group(path, mode="r").attrs["ome"]
+    return [axis["name"] for axis in described["multiscales"][0]["axes"]]
 
 
 def _ngff_unit(unit: str | None) -> str | None:
