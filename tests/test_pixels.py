@@ -23,6 +23,7 @@ from napari_msdip.pixels import (
     checked_image,
     equalised,
     restored,
+    result_dtype,
     whole_blocks,
 )
 
@@ -409,3 +410,8 @@ def test_whole_blocks_leave_out_what_is_left_over() -> None:
     blocks = whole_blocks(plane, 3)
     assert blocks.shape == (2, 3, 3, 3)
     np.testing.assert_array_equal(blocks[1, :, 2], plane[3:6, 6:9])
+
+
+def test_a_result_has_the_type_of_its_image_unless_another_is_asked_for() -> None:
+    assert result_dtype(">u2", "input") == np.dtype(">u2")
+    assert result_dtype(np.dtype("float64"), "float32") == np.float32

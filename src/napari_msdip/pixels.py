@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_msdip.rounding import rounded
 
 __all__ = [
+    "SMALLEST_SIDE",
     "Constants",
     "Layout",
     "Normalisation",
@@ -24,6 +25,7 @@ __all__ = [
     "checked_image",
     "equalised",
     "restored",
+    "result_dtype",
     "robust_range",
     "whole_blocks",
 ]
@@ -411,6 +413,11 @@ def equalised(planar: Planar, layout: Layout) -> tuple[Planar, Layout]:
     return planar, replace(layout, maps=tuple(maps))
 
 
+def result_dtype(dtype: npt.DTypeLike, output_dtype: str) -> np.dtype[Any]:
+    """Return the dtype of the result of an image, as ``Options.output_dtype`` has it."""
+    return _FLOAT32 if output_dtype == "float32" else np.dtype(dtype)
+
+
 def restored(
     values: npt.NDArray[np.floating[Any]], layout: Layout, output_dtype: str = "input"
 ) -> Array:
@@ -426,14 +433,12 @@ def restored(
         ``input`` clips to what the dtype holds, and rounds for integers, so that local
         means stay.
     """
-    dtype: np.dtype[Any] = layout.dtype
+    dtype = result_dtype(layout.dtype, output_dtype)
     # In float32 an offset would take away the digits that it kept.
     values = values.astype(np.float64)
     for channel, mapping in zip(values, layout.maps, strict=False):
         channel[:] = mapping.invert(channel)
     values += layout.offset
-    if output_dtype == "float32":
-        dtype = np.dtype(np.float32)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype.name)
         # The largest 64-bit integers have no float of their own; stay below them.

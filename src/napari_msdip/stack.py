@@ -36,7 +36,7 @@ from napari_msdip._stack.sinks import open_sink
 from napari_msdip._stack.zarr_sink import ZarrOut
 from napari_msdip.events import Progress, StackResult, Status
 from napari_msdip.options import as_options
-from napari_msdip.pixels import SMALLEST_SIDE
+from napari_msdip.pixels import SMALLEST_SIDE, result_dtype
 from napari_msdip.plan import Plan
 from napari_msdip.seeds import plane_seed
 from napari_msdip.steps import changed, check_callable, drive
@@ -219,9 +219,7 @@ def _prepare(
     _check_size(layout)
     chosen = select(planes, layout.n_planes)
     selection = layout if planes is None else layout.selection(len(chosen))
-    dtype = np.dtype(source.dtype)
-    if options.output_dtype == "float32":
-        dtype = np.dtype(np.float32)
+    dtype = result_dtype(source.dtype, options.output_dtype)
     surroundings = survey(options, layout.size_yx, layout.channels)
     header = {
         "shape": list(layout.shape),

@@ -24,6 +24,7 @@ from napari_msdip._cli.words import in_flags
 from napari_msdip._stack.notes import Leftover
 from napari_msdip._stack.planes import PlaneLayout
 from napari_msdip.io import FileError
+from napari_msdip.pixels import result_dtype
 
 if TYPE_CHECKING:
     import argparse
@@ -195,10 +196,9 @@ def _plan(
                 f"{path}: has pixels of type {dtype}, which cannot be denoised; give "
                 "integers or real floating-point numbers"
             )
-        if options.output_dtype == "float32":
-            dtype = np.dtype(np.float32)
+        made = result_dtype(dtype, options.output_dtype)
         shape = None if is_stack else source.data.shape
-        io.check_format(target, metadata_of(source, planes, layout).axes, dtype, shape)
+        io.check_format(target, metadata_of(source, planes, layout).axes, made, shape)
     return Task(
         source=path,
         target=target,

@@ -17,6 +17,7 @@ from napari_msdip._layer.axes import Box, as_box, check_size, transposed
 from napari_msdip._numbers import memory
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
+from napari_msdip.pixels import result_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -163,8 +164,7 @@ class Job:
 
     @property
     def _result_dtype(self) -> np.dtype[Any]:
-        keep = self.options.output_dtype == "input"
-        return np.dtype(self.data.dtype if keep else np.float32)
+        return result_dtype(self.data.dtype, self.options.output_dtype)
 
     def image(self) -> Array:
         """Read the first plane of the box, without opacity.

@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
-from napari_msdip.pixels import restored
+from napari_msdip.pixels import restored, result_dtype
 from napari_msdip.pyramid import resize
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Units:
         """Return a copy of the image as it came, in the output's dtype."""
         if self.given is None:
             return self._as_given(self.planar.astype(np.float64))
-        dtype = np.float32 if self.output_dtype == "float32" else self.given.dtype
+        dtype = result_dtype(self.given.dtype, self.output_dtype)
         return self.given.astype(dtype, order="C")
 
     def _as_given(self, values: npt.NDArray[np.float64]) -> Array:
