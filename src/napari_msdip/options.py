@@ -283,8 +283,8 @@ class Options:
         bool,
         Setting(
             "Measure noise twice",
-            "Half way through the finest scale, measure correlated noise again on what "
-            "has been removed so far. Not with held-out pixels.",
+            "Some way into each scale, the coarsest of several left out, measure "
+            "correlated noise again on what was removed so far. Not with held-out pixels.",
             "Input",
         ),
     ] = True
