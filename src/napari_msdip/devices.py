@@ -228,7 +228,8 @@ def cpu_count() -> int:
 def limited_threads(threads: int) -> Iterator[None]:
     """Compute with this many CPU threads inside the block, as before after it.
 
-    The count belongs to the whole process, so never suspend a generator inside.
+    The count is that of the thread, and of those that use PyTorch for the first time
+    meanwhile. A generator may be gone on with in another: never suspend one inside.
     """
     before = torch.get_num_threads()
     if before == threads:
