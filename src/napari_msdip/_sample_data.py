@@ -51,7 +51,7 @@ def photograph(size: int = 256, sigma: float = 25.0, seed: int = 0) -> list[Laye
     Parameters
     ----------
     size : int
-        Height and width of the crop in pixels, at most 512.
+        Height and width of the crop in pixels, at most 432.
     sigma : float
         Standard deviation of the noise, in 8-bit grey levels.
     seed : int
