@@ -59,12 +59,12 @@ class DerivativeBank(nn.Module):
         Parameters
         ----------
         image : Tensor
-            ``(1, C, H, W)``.
+            ``(B, C, H, W)``.
 
         Returns
         -------
         Tensor
-            ``(1, C * (1 + 2 * len(widths)), H, W)``.
+            ``(B, C * (1 + 2 * len(widths)), H, W)``.
         """
         maps = [image]
         for width in self.widths:

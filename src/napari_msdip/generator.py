@@ -99,12 +99,12 @@ class Generator(nn.Module):
         Parameters
         ----------
         x : Tensor
-            ``(1, in_channels, H, W)``, any H and W.
+            ``(B, in_channels, H, W)``, any H and W.
 
         Returns
         -------
         Tensor
-            ``(1, out_channels, H, W)``.
+            ``(B, out_channels, H, W)``.
         """
         height, width = x.shape[-2:]
         fold = self.config.fold

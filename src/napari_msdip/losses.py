@@ -27,7 +27,7 @@ def reconstruction_loss(
     Parameters
     ----------
     output, target : Tensor
-        ``(1, C, H, W)``.
+        ``(B, C, H, W)``: images, or crops of one.
     absolute : bool
         L1, which the early iterations use, instead of L2.
     weight : Tensor or None
@@ -113,6 +113,6 @@ class ScaleConsistency:
         return image if self._features is None else self._features(image)
 
     def __call__(self, output: Tensor) -> Tensor:
-        """Return the loss of a finer output ``(1, C, H, W)``."""
+        """Return the loss of a finer output ``(B, C, H, W)``: an image, or its crops."""
         found = self._seen(resize(output, self._shape))
         return F.mse_loss(found, self._target) / max(self._unit, 1e-12)

@@ -54,14 +54,14 @@ def resize(image: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     Parameters
     ----------
     image : Tensor
-        ``(1, C, H, W)``.
+        ``(B, C, H, W)``.
     shape : tuple of int
         ``(height, width)`` wanted.
 
     Returns
     -------
     Tensor
-        ``(1, C, height, width)``, same dtype.
+        ``(B, C, height, width)``, same dtype.
     """
     if tuple(image.shape[-2:]) == shape:
         return image
