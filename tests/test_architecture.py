@@ -75,6 +75,35 @@ def test_no_two_modules_import_each_other() -> None:
     order.prepare()
 
 
+def shared(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield what a file takes from others of ours: module or package, and name."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "napari_msdip."
+        ):
+            home = (node.module or "").partition(".")[2]
+            for alias in node.names:
+                # What the version is called is written by the build.
+                if f"{home}.{alias.name}" not in MODULES and home != "_version":
+                    yield home, alias.name
+
+
+def told(path: Path) -> set[str]:
+    """Return what a file says that it has for others."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+def test_what_others_take_is_meant_for_them() -> None:
+    homes = MODULES | {"io": ROOT / "io" / "__init__.py"}
+    taken = {each for file in MODULES.values() for each in shared(file)}
+    hidden = {(home, name) for home, name in taken if name not in told(homes[home])}
+
+    assert not hidden
+
+
 @pytest.mark.parametrize("part", ["_gui", "_cli", "_layer", "cli", "layer"])
 def test_front_ends_are_imported_by_front_ends_only(part: str) -> None:
     users = {

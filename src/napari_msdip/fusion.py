@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
+__all__ = ["ensemble", "joint_bilateral_upsample"]
+
 # Of a kernel, in pixels or as a share of the guide's range.
 _NARROWEST = 1e-6
 _LEAST_ROBUST_SHARE: Final = 1e-6

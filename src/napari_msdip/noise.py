@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Planes = NDArray[np.float32]
 
+__all__ = ["cautious_sigma", "estimate_sigma"]
+
 # docs/noise-estimator.md has the experiments behind these numbers.
 _PATCH_SIDES: Final = (8, 6, 5, 4, 3)
 _MAX_PATCHES: Final = 2**16

@@ -24,8 +24,12 @@ from napari_msdip.events import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
+    import numpy.typing as npt
+
     from napari_msdip._layer.engine import Engine
-    from napari_msdip._layer.job import Array, Finished, Job
+    from napari_msdip._layer.job import Finished, Job
+
+    Array = npt.NDArray[Any]
 
 __all__ = [
     "Failure",
