@@ -330,9 +330,9 @@ class _Run:
             status = "cancelled" if self.stop.asked else "unfinished"
             done = len(result.planes) - len(result.pending)
             say(f"  {status}: {done} of {len(result.planes)} planes done; --resume goes on")
-        told = result.provenance() | {"status": status}
-        told["failed"] = {key: in_flags(why) for key, why in told["failed"].items()}
-        return self._report(target, **told)
+        made = result.provenance() | {"status": status}
+        made["failed"] = {key: in_flags(why) for key, why in made["failed"].items()}
+        return self._report(target, **made)
 
     def _hint(self, reasons: Iterable[str]) -> str:
         """Say what can be done about planes that failed, and what is kept for that."""
@@ -358,12 +358,12 @@ def _settle(
             sync_description(task.store)
             io.name_finished(task.store, task.target, overwrite=overwrite)
         return
-    told = result.provenance()
-    failed = told["failed"]
+    provenance = result.provenance()
+    failed = provenance["failed"]
     if not task.is_copied(failed):
         layout = PlaneLayout.of(source.data.shape, task.channel_axis)
         done = [plane for plane in result.planes if plane not in result.failed]
-        plan = {"plan of the last plane": told.pop("plan")}
+        plan = {"plan of the last plane": provenance.pop("plan")}
         made = made_of(source, layout, done, run.options)
         with noting_copy(task.store, task.target.name, failed):
             io.save_image(
@@ -371,7 +371,7 @@ def _settle(
                 result.image,
                 metadata,
                 overwrite=overwrite,
-                provenance=told | plan | made,
+                provenance=provenance | plan | made,
             )
     # Where planes failed, another run may have more luck with them.
     if not failed:

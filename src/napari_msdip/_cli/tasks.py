@@ -291,5 +291,5 @@ def report_on(
     if left_out:
         status = "partly failed" if status in ("completed", "skipped") else status
         rest["left_out"] = left_out
-    told = {"input": str(source), "output": str(target), "status": status}
-    return {**told, "notes": list(notes), **rest}
+    common = {"input": str(source), "output": str(target), "status": status}
+    return {**common, "notes": list(notes), **rest}

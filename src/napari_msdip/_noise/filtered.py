@@ -133,8 +133,8 @@ class Filtered:
     @property
     def is_likely(self) -> bool:
         """Whether noise went through the filter, or else texture looks like that."""
-        least, by_departure = _MOST_UNEVEN
-        even = self.unevenness < least + by_departure * self.departure
+        at_none, by_departure = _MOST_UNEVEN
+        even = self.unevenness < at_none + by_departure * self.departure
         apart = self.departure > _LEAST_DEPARTURE
         most = _MOST_GROWTH if self.is_close else _LESS_GROWTH
         return self.fits and self.growth < most and even and apart

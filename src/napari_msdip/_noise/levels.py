@@ -144,8 +144,8 @@ def bounded(intensities: Array, sigmas: Array) -> Array:
     misfit = np.broadcast_to(line, len(sigmas))[:count] / variances[:count] - 1
     if np.sqrt(np.mean(np.square(misfit))) > _MOST_MISFIT:
         return sigmas
-    bounded: Array = np.sqrt(np.minimum(variances, _MOST_ABOVE * line))
-    return bounded
+    kept: Array = np.sqrt(np.minimum(variances, _MOST_ABOVE * line))
+    return kept
 
 
 def carried(

@@ -81,8 +81,8 @@ def excess(blocks: Blocks, simulated: Array) -> float:
 
 
 def _spread(variances: Array) -> float:
-    flattest, flat = np.quantile(variances, (LEVEL_SHARE / 10, LEVEL_SHARE))
-    return float(np.log(flat / flattest))
+    lowest, low = np.quantile(variances, (LEVEL_SHARE / 10, LEVEL_SHARE))
+    return float(np.log(low / lowest))
 
 
 def unevenness(blocks: Blocks, model: NoiseModel) -> float:
@@ -120,9 +120,9 @@ def _patchiness(residuals: Array, side: int) -> float:
     cut = residuals[..., : (cells * _CELL) * side].reshape(
         *residuals.shape[:2], cells, _CELL, side
     )[..., : cells * _CELL]
-    energies = np.square(cut).reshape(*cut.shape[:4], cells, _CELL).mean(axis=(1, 3, 5))
-    energies = energies.reshape(len(energies), -1)
-    return float(np.mean(energies.std(axis=1) / energies.mean(axis=1)))
+    powers = np.square(cut).reshape(*cut.shape[:4], cells, _CELL).mean(axis=(1, 3, 5))
+    powers = powers.reshape(len(powers), -1)
+    return float(np.mean(powers.std(axis=1) / powers.mean(axis=1)))
 
 
 def skewness(blocks: Blocks, sigmas: Array) -> float:
@@ -175,9 +175,9 @@ def divergence(blocks: Blocks) -> float:
     highest = np.array([part.mean() for part in np.split(high, ends)])
     order = np.argsort(levels, kind="stable")
     count = max(1, round(_ENDS * len(order)))
-    least, most = order[:count], order[-count:]
+    lower, upper = order[:count], order[-count:]
     grown, explained = (
-        values[most].mean() / max(values[least].mean(), np.finfo(float).tiny)
+        values[upper].mean() / max(values[lower].mean(), np.finfo(float).tiny)
         for values in (levels, highest)
     )
     return math.sqrt(grown / explained) if explained > 0 else 1.0
