@@ -371,6 +371,7 @@ def unknown_size() -> Any:
         (torch.zeros(2, 16, 18), None, TypeError, r"stack: .*stack.numpy\(\)"),
         (unknown_size(), None, ValueError, r"stack: .*compute_chunk_sizes"),
         (object(), None, TypeError, "stack"),
+        (zarr.create_group({}), None, TypeError, "stack: .* holds no array at its top"),
         ("missing.zarr", None, FileNotFoundError, r"stack: .*missing\.zarr does not exist"),
         (__file__, None, ValueError, "stack: .* is no zarr store"),
     ],

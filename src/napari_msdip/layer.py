@@ -188,5 +188,5 @@ def _extent(part: SupportsIndex | slice, length: int) -> tuple[int, int]:
     except TypeError:
         raise TypeError(f"planes={part!r}: give an index or a slice") from None
     if not -length <= index < length:
-        raise ValueError(f"planes={index}: there are {length} planes")
+        raise ValueError(f"planes={index}: there are {length} planes, 0 to {length - 1}")
     return index % length, index % length + 1

@@ -195,7 +195,8 @@ def _planes(noisy: Any, denoised: Any, channel_axis: int | None) -> tuple[Any, A
     after, _ = checked_array(denoised, "denoised", channel_axis)
     if before.shape != after.shape:
         raise ValueError(
-            f"denoised: shape {after.shape} is not the noisy image's {before.shape}"
+            f"denoised: shape {after.shape} is not that of noisy, {before.shape}; give "
+            "both in one shape"
         )
     before, after = (as_planes(image, axis).astype(np.float64) for image in (before, after))
     return before, after

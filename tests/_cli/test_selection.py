@@ -50,7 +50,10 @@ def test_channel_axis_that_is_not_there(
     assert unloaded("denoise", stack_file, *words) == 2
 
     said = capsys.readouterr().err
-    assert said == f"error: {stack_file}: --channel-axis {text}: its dimensions are ZYX\n"
+    assert said == (
+        f"error: {stack_file}: --channel-axis {text}: its dimensions are ZYX; give one of "
+        "these letters, a number from -3 to 2, or none\n"
+    )
 
 
 def test_channels_are_planes_unless_told_otherwise(

@@ -119,4 +119,7 @@ def _channel_axis(source: Source, wanted: str | None) -> int | None:
         return axes.index(wanted.upper())
     if re.fullmatch(r"-?[0-9]+", wanted) and -len(axes) <= int(wanted) < len(axes):
         return int(wanted) % len(axes)
-    raise FileError(f"{source.path}: --channel-axis {wanted}: its dimensions are {axes}")
+    raise FileError(
+        f"{source.path}: --channel-axis {wanted}: its dimensions are {axes}; give one of "
+        f"these letters, a number from {-len(axes)} to {len(axes) - 1}, or none"
+    )

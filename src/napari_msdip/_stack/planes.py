@@ -337,7 +337,10 @@ def _finest(node: Any) -> Any:
         return node[multiscales[0]["datasets"][0]["path"]]
     names = sorted(node.array_keys())
     if not names:
-        raise TypeError("stack: the zarr group holds no array")
+        raise TypeError(
+            f"stack: the zarr group at {node.store_path} holds no array at its top; give "
+            "the group or the array inside that you mean"
+        )
     return node[names[0]]
 
 

@@ -276,8 +276,8 @@ def _guess(layout: PlaneLayout) -> Metadata:
 def _check_axes(axes: str, layout: PlaneLayout) -> None:
     if len(axes) != len(layout.shape):
         raise ValueError(
-            f"out: axes {axes!r} given for an output with {len(layout.shape)} axes, "
-            f"of shape {layout.shape}"
+            f"out: metadata with the axes {axes!r} for an output of shape {layout.shape}; "
+            "give a letter for each of its axes"
         )
 
 

@@ -176,7 +176,9 @@ class Metadata:
         """
         axes = axes.upper()
         if len(axes) != ndim:
-            raise ValueError(f"axes={axes!r}: the image has {ndim} dimensions")
+            raise ValueError(
+                f"axes={axes!r}: the image has {ndim} dimensions; give a letter for each"
+            )
         if len(set(axes)) != ndim or not {"Y", "X"} <= set(axes):
             raise ValueError(f"axes={axes!r}: give Y, X and other letters, each once")
         if axes.find("C") == self.axes.find("C"):
