@@ -18,6 +18,10 @@ from napari_msdip.io._tiff_metadata import losses, metadata_of, tiff_order
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy.typing as npt
+
+    from napari_msdip.io._metadata import Metadata
+
 __all__ = ["open_tiff", "tiff_provenance"]
 
 _JPEG = frozenset([6, 7, 33007, 34892])
@@ -50,15 +54,12 @@ def open_tiff(path: Path, image: int | None = None) -> Iterator[Source]:
             raise FileError(f"{path}: this TIFF holds no image")
         images = _images(tif)
         series, left_out = _chosen(path, images, image)
+        files = _files(tif, series)
         _check_colours(path, series)
         _check_whole(path, tif)
         _check_announced(path, tif)
-        files = _files(tif, series)
         _check_own(path, images, files)
-        notes: list[str] = []
-        missing = sum(page is None for page in series.pages) if tif.is_ome else 0
-        if missing:
-            notes.append(f"lacks {missing} of the planes that it announces: they are zero")
+        notes = _missing(tif, series)
         if left_out:
             notes.append(
                 f"holds {len(images)} images that are no stack, and only the first is "
@@ -78,22 +79,40 @@ def open_tiff(path: Path, image: int | None = None) -> Iterator[Source]:
             )
         metadata = metadata_of(tif, series, notes)
         notes += lost(losses(tif, series))
-        kind, alpha = _opacity(series), None
-        if kind:
-            pixels = np.asarray(data)
-            gray = pixels.shape[-1] == 2
-            colours, alpha = pixels[..., 0 if gray else slice(-1)], pixels[..., -1]
-            data = np.ascontiguousarray(colours)
-            extra = {**metadata.extra, "opacity": kind}
-            axes = "YX" if gray else "YXS"
-            metadata = dataclasses.replace(metadata, axes=axes, extra=extra)
-        elif metadata.axes != series.axes and series.axes.endswith("S"):
-            # To read one channel of such a file is to read all of them.
-            order = tiff_order(metadata.axes)
-            data = np.transpose(np.asarray(data), order)
-            metadata = metadata.reordered(order)
+        data, metadata, alpha = _arranged(data, metadata, series)
         parts = files - {path.resolve()}
         yield Source(path, data, metadata, alpha, tuple(notes), parts, left_out)
+
+
+def _missing(tif: Any, series: Any) -> list[str]:
+    """Return what a person should know of planes that are not there, if any."""
+    missing = sum(page is None for page in series.pages) if tif.is_ome else 0
+    if not missing:
+        return []
+    return [f"lacks {missing} of the planes that it announces: they are zero"]
+
+
+def _arranged(
+    data: Any, metadata: Metadata, series: Any
+) -> tuple[Any, Metadata, npt.NDArray[Any] | None]:
+    """Set the opacity of a picture aside, and put samples that are channels in front.
+
+    The pixels are read for that only; else they are returned as they came.
+    """
+    kind = _opacity(series)
+    if kind:
+        pixels = np.asarray(data)
+        gray = pixels.shape[-1] == 2
+        colours, alpha = pixels[..., 0 if gray else slice(-1)], pixels[..., -1]
+        extra = {**metadata.extra, "opacity": kind}
+        axes = "YX" if gray else "YXS"
+        of_colours = dataclasses.replace(metadata, axes=axes, extra=extra)
+        return np.ascontiguousarray(colours), of_colours, alpha
+    if metadata.axes != series.axes and series.axes.endswith("S"):
+        # To read one channel of such a file is to read all of them.
+        order = tiff_order(metadata.axes)
+        return np.transpose(np.asarray(data), order), metadata.reordered(order), None
+    return data, metadata, None
 
 
 def _images(tif: Any) -> list[Any]:
