@@ -19,11 +19,13 @@ from napari_msdip.options import Options
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari_msdip._cli.console import Console
     from napari_msdip._cli.engine import Engine
+    from napari_msdip._stack.planes import PlaneLayout
+    from napari_msdip.io import Source
 
 __all__ = ["estimate_noise"]
 
@@ -95,22 +97,10 @@ def _noise_of(
         parts.add(source)
         _, layout = layout_of(source, parsed.channel_axis)
         check_planes(path, parsed.planes, planes, layout)
-        measured: list[_Plane | None] = []
-        failed: dict[int, str] = {}
-        chosen = select(planes, layout.n_planes)
-        for index in chosen:
-            with io.reading(path):
-                plane = read_plane(source.data, layout, index)
-            try:
-                measured.append(_Plane.of(plane, layout.plane_channel_axis, engine))
-            except ValueError as error:
-                if not layout.plane_axes:
-                    raise
-                measured.append(None)
-                failed[index] = message(error)
-            show(len(measured) / len(chosen))
+        measured = _measured(source, layout, select(planes, layout.n_planes), engine, show)
+    failed = {index: why for index, why in measured.items() if isinstance(why, str)}
     problems = [f"plane {index}: {reason}" for index, reason in failed.items()]
-    found = [plane for plane in measured if plane is not None]
+    found = [plane for plane in measured.values() if isinstance(plane, _Plane)]
     if not found:
         raise ValueError(problems[0])
     for problem in problems:
@@ -120,8 +110,32 @@ def _noise_of(
         report["left_out"] = source.left_out
     if not layout.plane_axes:
         return report
-    levels = [None if plane is None else plane.sigma for plane in measured]
+    levels = [
+        plane.sigma if isinstance(plane, _Plane) else None for plane in measured.values()
+    ]
     return {**report, "sigma_of_planes": levels, "failed": failed}
+
+
+def _measured(
+    source: Source,
+    layout: PlaneLayout,
+    chosen: Sequence[int],
+    engine: Engine,
+    show: Callable[[float], None],
+) -> dict[int, _Plane | str]:
+    """Return the noise of each plane, or why it could not be measured."""
+    measured: dict[int, _Plane | str] = {}
+    for index in chosen:
+        with io.reading(source.path):
+            plane = read_plane(source.data, layout, index)
+        try:
+            measured[index] = _Plane.of(plane, layout.plane_channel_axis, engine)
+        except ValueError as error:
+            if not layout.plane_axes:
+                raise
+            measured[index] = message(error)
+        show(len(measured) / len(chosen))
+    return measured
 
 
 @dataclass(frozen=True)
