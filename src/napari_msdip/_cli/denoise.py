@@ -183,13 +183,17 @@ class _Run:
             for preview in previews_made_of(target, made):
                 _tidy(preview, self.console)
         quality = self._judge(image, result.image, axis)
-        self.console.say(f"{source.path} -> {target} ({duration(result.seconds)})")
-        self.console.say(f"  {in_words(quality)}")
-        self.console.say(f"  {endings(result.scales)}")
-        if not completed:
-            self.console.say(
-                "  cancelled: this is the best image so far, not the final one"
-            )
+        return self._image_report(source, target, result, quality)
+
+    def _image_report(
+        self, source: Source, target: Path, result: Result, quality: dict[str, str]
+    ) -> dict[str, Any]:
+        say = self.console.say
+        say(f"{source.path} -> {target} ({duration(result.seconds)})")
+        say(f"  {in_words(quality)}")
+        say(f"  {endings(result.scales)}")
+        if result.status is not Status.COMPLETED:
+            say("  cancelled: this is the best image so far, not the final one")
         return self._report(
             target,
             result.status.value,
@@ -260,7 +264,7 @@ class _Run:
         quality = self._judge_plane(source, layout, result)
         if completed:
             try:
-                _settle(task, result, source, metadata, self)
+                self._settle(result, source, metadata)
             except FileError as error:
                 raise FileError(
                     f"{error}; the finished planes are kept in {task.store}, and --resume "
@@ -270,6 +274,36 @@ class _Run:
         if quality:
             self.console.say(f"  plane {quality['plane']}: {in_words(quality)}")
         return report | {"quality": quality}
+
+    def _settle(self, result: StackResult, source: Source, metadata: Metadata) -> None:
+        """Give a stack its final name and format once every plane was tried."""
+        task = self.task
+        overwrite = self.parsed.overwrite or task.replaces_own
+        if task.target.suffix.lower() == ".zarr":
+            if task.store != task.target:
+                stored = metadata.reordered(io.ngff_order(metadata.axes))
+                io.annotate_zarr(task.store, stored, name=io.split_suffix(task.target)[0])
+                sync_description(task.store)
+                io.name_finished(task.store, task.target, overwrite=overwrite)
+            return
+        provenance = result.provenance()
+        failed = provenance["failed"]
+        if not task.is_copied(failed):
+            layout = PlaneLayout.of(source.data.shape, task.channel_axis)
+            done = [plane for plane in result.planes if plane not in result.failed]
+            plan = {"plan of the last plane": provenance.pop("plan")}
+            made = made_of(source, layout, done, self.options)
+            with noting_copy(task.store, task.target.name, failed):
+                io.save_image(
+                    task.target,
+                    result.image,
+                    metadata,
+                    overwrite=overwrite,
+                    provenance=provenance | plan | made,
+                )
+        # Where planes failed, another run may have more luck with them.
+        if not failed:
+            _tidy(task.store, self.console)
 
     def _refuse_copy(self, result: StackResult) -> NoReturn:
         """Take nothing for a result if no plane could be denoised."""
@@ -344,38 +378,6 @@ class _Run:
         if not store.exists() or store == self.task.target:
             return hint
         return f"{hint}; {store} is kept for that, delete it to take the result as it is"
-
-
-def _settle(
-    task: Task, result: StackResult, source: Source, metadata: Metadata, run: _Run
-) -> None:
-    """Give a stack its final name and format once every plane was tried."""
-    overwrite = run.parsed.overwrite or task.replaces_own
-    if task.target.suffix.lower() == ".zarr":
-        if task.store != task.target:
-            stored = metadata.reordered(io.ngff_order(metadata.axes))
-            io.annotate_zarr(task.store, stored, name=io.split_suffix(task.target)[0])
-            sync_description(task.store)
-            io.name_finished(task.store, task.target, overwrite=overwrite)
-        return
-    provenance = result.provenance()
-    failed = provenance["failed"]
-    if not task.is_copied(failed):
-        layout = PlaneLayout.of(source.data.shape, task.channel_axis)
-        done = [plane for plane in result.planes if plane not in result.failed]
-        plan = {"plan of the last plane": provenance.pop("plan")}
-        made = made_of(source, layout, done, run.options)
-        with noting_copy(task.store, task.target.name, failed):
-            io.save_image(
-                task.target,
-                result.image,
-                metadata,
-                overwrite=overwrite,
-                provenance=provenance | plan | made,
-            )
-    # Where planes failed, another run may have more luck with them.
-    if not failed:
-        _tidy(task.store, run.console)
 
 
 def _tidy(path: Path, console: Console) -> None:
