@@ -293,6 +293,21 @@ def test_a_plane_starts_from_its_neighbour_within_a_chunk() -> None:
     np.testing.assert_array_equal(chunk.image, whole.image[3:6])
 
 
+@pytest.mark.parametrize(("chunk", "kept"), [(1, False), (2, True)])
+def test_generators_are_kept_only_for_a_plane_that_follows(
+    monkeypatch: pytest.MonkeyPatch, chunk: int, kept: bool
+) -> None:
+    seen = []
+
+    def noting(*args: Any, warm_start: Any, **kwargs: Any) -> Any:
+        seen.append(warm_start is not None)
+        return fake_denoise(*args, warm_start=warm_start, **kwargs)
+
+    monkeypatch.setattr(piece, "iter_denoise_part", noting)
+    denoise_stack(random_stack(2, 16, 18), OPTIONS.replace(plane_chunk=chunk))
+    assert seen == [kept, kept]
+
+
 def test_a_plane_that_cannot_be_denoised_is_passed_over() -> None:
     stack = (random_stack(3, 16, 18) // 2).astype("float32")
     stack[1, 0, 0] = np.nan

@@ -23,7 +23,7 @@ from napari_msdip._stack.job import (
     skipped,
 )
 from napari_msdip._stack.overlap import refuse_overwritten_input, shared
-from napari_msdip._stack.plane import iter_plane, words
+from napari_msdip._stack.plane import iter_plane, warm_starts_for, words
 from napari_msdip._stack.planes import (
     PlaneLayout,
     digest,
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from napari_msdip import tiling
     from napari_msdip.options import Options
 
 __all__ = ["ZarrOut", "denoise_stack", "iter_denoise_stack", "plane_seed"]
@@ -282,7 +281,7 @@ def _one_by_one(
         if full and no_room(job):
             yield from skipped(job, chunk, wanted, tally)
             continue
-        warm_starts: tiling.WarmStarts = {}
+        warm_starts = warm_starts_for(chunk)
         for position in chunk:
             if should_stop is not None and should_stop():
                 return Status.CANCELLED

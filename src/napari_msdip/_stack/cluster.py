@@ -36,7 +36,13 @@ from napari_msdip._stack.job import (
     settle,
     skipped,
 )
-from napari_msdip._stack.plane import Outcome, PlaneTask, iter_plane, words
+from napari_msdip._stack.plane import (
+    Outcome,
+    PlaneTask,
+    iter_plane,
+    warm_starts_for,
+    words,
+)
 from napari_msdip._stack.planes import digest, in_memory, read_plane, spread
 from napari_msdip._stack.zarr_sink import ZarrSink
 from napari_msdip.events import Progress, Status
@@ -354,7 +360,7 @@ def _denoise(
     planes: Sequence[_Plane], writer: ZarrWriter | None, stop: str
 ) -> list[Outcome]:
     """Denoise a chunk on a worker, and write it where the worker can."""
-    warm_starts: tiling.WarmStarts = {}
+    warm_starts = warm_starts_for(planes)
     should_stop = _asking(stop)
     return [_denoise_one(plane, writer, should_stop, warm_starts) for plane in planes]
 
@@ -363,7 +369,7 @@ def _denoise_one(
     plane: _Plane,
     writer: ZarrWriter | None,
     should_stop: Callable[[], bool],
-    warm_starts: tiling.WarmStarts,
+    warm_starts: tiling.WarmStarts | None,
 ) -> Outcome:
     outcome = drive(iter_plane(plane.read, plane.task, should_stop, warm_starts))
     if not plane.wanted:

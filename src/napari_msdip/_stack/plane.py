@@ -17,12 +17,12 @@ from napari_msdip.pixels import checked_image
 from napari_msdip.steps import changed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from napari_msdip.options import Options
     from napari_msdip.plan import Plan
 
-__all__ = ["Outcome", "PlaneTask", "iter_plane", "words"]
+__all__ = ["Outcome", "PlaneTask", "iter_plane", "warm_starts_for", "words"]
 
 Array = npt.NDArray[Any]
 
@@ -91,12 +91,12 @@ def iter_plane(
     read: Callable[[], Array],
     task: PlaneTask,
     should_stop: Callable[[], bool] | None,
-    warm_starts: tiling.WarmStarts,
+    warm_starts: tiling.WarmStarts | None,
 ) -> Generator[Progress, None, Outcome]:
     """Read and denoise one plane; whatever is wrong with it ends up in the outcome.
 
     ``warm_starts`` holds the generators of the last plane of the chunk, and then those
-    of this one.
+    of this one; None keeps none.
     """
     try:
         plane = read()
@@ -138,6 +138,14 @@ def iter_plane(
         fitted=True,
         status=result.status,
     )
+
+
+def warm_starts_for(chunk: Sequence[object]) -> tiling.WarmStarts | None:
+    """Return where the planes of a chunk leave their generators for the next one.
+
+    None for a plane by itself: those of all its tiles would take the device's memory.
+    """
+    return {} if len(chunk) > 1 else None
 
 
 def _let_go(error: BaseException | None) -> None:
