@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import tracemalloc
 import warnings
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -257,6 +258,22 @@ def test_progress_in_tiles(copying: list[Any]) -> None:
     assert all(preview.shape == image.shape for preview in previews)
     (finished,) = [p.finished_scale for p in seen if p.finished_scale is not None]
     assert finished is result.scales[0]
+
+
+def test_no_tile_is_held_once_it_is_blended_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[Any]] = []
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        # The last one is still the caller's.
+        assert not any(image() is not None for image in held[:-2])
+        result = yield from fake_denoise(*args, **kwargs)
+        images = result.image.copy(), result.scales[0].image
+        held.extend(map(weakref.ref, images))
+        return dataclasses.replace(result, image=images[0])
+
+    use(monkeypatch, noting)
+    driven(iter_denoise_fitting(textured(150, 210), OPTIONS, tile=128))
+    assert len(held) > 4
 
 
 @pytest.mark.parametrize("channel_axis", [None, 0, 2])

@@ -84,6 +84,7 @@ _SIGNS_OF_NO_MEMORY = (
     "not enough memory",
 )
 _EVERYWHERE = (slice(None), slice(None))
+_NO_PIXELS = np.empty(0, np.float32)
 # Weights add up to one but for rounding; below this, tiles are missing.
 _COVERED = 1 - 1e-4
 
@@ -430,7 +431,7 @@ def _iter_tiles(
         )
         part = _Part(number, len(tiles), started)
         result = yield from changed(steps, part.step)
-        results.append(result)
+        results.append(_less_pixels(result))
         # One that is cancelled before it shows anything leaves the image as it came.
         if result.scales:
             fused.add(tile, result.image)
@@ -497,6 +498,12 @@ class _Part:
 
     def _eta(self, done: float) -> float | None:
         return time_left(time.monotonic() - self.started, done)
+
+
+def _less_pixels(result: Result) -> Result:
+    """Return what is told of a tile; its pixels are blended in, and those of all many."""
+    scales = tuple(replace(scale, image=_NO_PIXELS) for scale in result.scales)
+    return replace(result, image=_NO_PIXELS, scales=scales)
 
 
 def _is_constant(result: Result) -> bool:
