@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -122,6 +126,24 @@ def test_automatic_precision_is_bfloat16_where_float32_is_clearly_slower(
     seconds = {torch.float32: slower, torch.bfloat16: 1.0}
     monkeypatch.setattr(devices, "_seconds", seconds.__getitem__)
     assert devices._probed_precision.__wrapped__() == expected
+
+
+def test_threads_that_ask_at_a_time_get_the_answer_of_one_probe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    probed = []
+
+    @cache
+    def slow() -> str:
+        probed.append(threading.get_ident())
+        time.sleep(0.1)
+        return f"answer {len(probed)}"
+
+    monkeypatch.setattr(devices, "_probed_precision", slow)
+    with ThreadPoolExecutor(3) as pool:
+        found = {*pool.map(devices.select_precision, ["auto"] * 3, ["cpu"] * 3)}
+
+    assert found == {"answer 1"}
 
 
 def test_probe_leaves_random_numbers_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from contextlib import contextmanager, nullcontext
 from functools import cache
@@ -37,6 +38,7 @@ __all__ = [
 _PROBE_CHANNELS = 64
 _PROBE_SIZE = 96
 _PROBE_ROUNDS = 5
+_PROBING = threading.Lock()
 # Only MPS is not among them: see is_proven.
 _PROVEN = ("cpu", "cuda")
 # With this the patch filters take half a GiB at most, and hardly wait for their next work.
@@ -143,7 +145,11 @@ def select_precision(precision: str, device: str) -> str:
     """
     if precision != "auto":
         return precision
-    return _probed_precision() if device == "cpu" else "float32"
+    if device != "cpu":
+        return "float32"
+    # Two that probe at a time would slow each other, and need not come to one answer.
+    with _PROBING:
+        return _probed_precision()
 
 
 @cache
