@@ -143,3 +143,18 @@ def test_every_reason_has_words(reason: StopReason) -> None:
     told = endings([dataclasses.replace(finest, stop_reason=reason)])
     assert "7 (" in told
     assert reason.name not in told
+
+
+def test_scales_are_counted_as_they_are_fitted() -> None:
+    step = Progress(
+        scale=2,
+        n_scales=3,
+        iteration=1,
+        total=5,
+        fraction=0.1,
+        eta_seconds=None,
+        loss=1.0,
+    )
+
+    assert step.nth_scale == 1
+    assert dataclasses.replace(step, scale=0).nth_scale == 3

@@ -166,6 +166,11 @@ class Progress:
     finished_scale: ScaleResult | None = None
     finished_plane: Array | None = None
 
+    @property
+    def nth_scale(self) -> int:
+        """Number of the scale as they are fitted: 1 for the coarsest."""
+        return self.n_scales - self.scale
+
 
 @dataclass(frozen=True, eq=False)
 class Result:

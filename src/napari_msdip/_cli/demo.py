@@ -69,7 +69,7 @@ def run_demo(
     stop = Interrupt(console)
 
     def show(progress: Progress) -> None:
-        scale = f"scale {progress.n_scales - progress.scale}/{progress.n_scales}"
+        scale = f"scale {progress.nth_scale}/{progress.n_scales}"
         console.show(scale, progress.fraction, progress.eta_seconds)
 
     with stop.listening():

@@ -148,7 +148,7 @@ class _Run:
         return self.task.report(target, status, **rest)
 
     def _show(self, progress: Progress) -> None:
-        where = f"scale {progress.n_scales - progress.scale}/{progress.n_scales}"
+        where = f"scale {progress.nth_scale}/{progress.n_scales}"
         if progress.n_planes > 1:
             where = f"plane {progress.plane + 1}/{progress.n_planes}, {where}"
         label = f"{self.label}: {where}"

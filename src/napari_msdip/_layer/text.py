@@ -91,12 +91,11 @@ def running(progress: Progress, shape: tuple[int, int] | None) -> str:
         Size of the scale being fitted, if it is known yet.
     """
     where = f" ({size(shape)})" if shape else ""
-    nth = progress.n_scales - progress.scale
     lines = []
     if progress.n_planes > 1:
         lines.append(f"Slice {progress.plane + 1} of {progress.n_planes}")
     if progress.total:
-        lines.append(f"Scale {nth} of {progress.n_scales}{where}")
+        lines.append(f"Scale {progress.nth_scale} of {progress.n_scales}{where}")
     if _finishing(progress):
         lines.append("Finishing…")
     elif progress.total:
@@ -117,7 +116,7 @@ def _finishing(progress: Progress) -> bool:
 
 def brief(name: str, progress: Progress) -> str:
     """Return where a run is in one short line, for the activity dock."""
-    parts = [f"scale {progress.n_scales - progress.scale}/{progress.n_scales}"]
+    parts = [f"scale {progress.nth_scale}/{progress.n_scales}"]
     if progress.n_planes > 1:
         parts.insert(0, f"slice {progress.plane + 1}/{progress.n_planes}")
     if progress.total:
