@@ -21,6 +21,7 @@ from napari_msdip._layer.layers import (
     image_tuple,
     result_name,
     scale_name,
+    unwrapped,
 )
 from napari_msdip.events import Status
 from napari_msdip.steps import drive, never
@@ -134,7 +135,7 @@ def _check(layer: object) -> None:
             "layer is None: select one Image layer, no more, for "
             "viewer.layers.selection.active, or name it as in viewer.layers['cells']"
         )
-    layer = getattr(layer, "__wrapped__", layer)
+    layer = unwrapped(layer)
     if not isinstance(layer, Image):
         raise TypeError(f"layer is of type {type(layer).__name__}: give an Image layer")
 

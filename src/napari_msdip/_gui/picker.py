@@ -12,24 +12,24 @@ from psygnal import Signal
 from napari_msdip._gui.layout import WheelGuard, let_shrink
 from napari_msdip._layer import text
 from napari_msdip._layer.axes import Axes, Box, guess_axes, parse_axes
-from napari_msdip._layer.layers import METADATA_KEY, Source, full_resolution_data
+from napari_msdip._layer.layers import (
+    METADATA_KEY,
+    Source,
+    full_resolution_data,
+    unwrapped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import napari.viewer
 
-__all__ = ["LayerPicker", "image_layers", "unwrapped"]
+__all__ = ["LayerPicker", "image_layers"]
 
 
 def image_layers(viewer: napari.viewer.Viewer) -> list[Image]:
     """Return the viewer's Image layers; Labels and others are no pictures."""
     return [layer for layer in viewer.layers if isinstance(layer, Image)]
-
-
-def unwrapped(layer: Any) -> Any:
-    """Return a layer out of the wrapper in which plugins get it, made anew each time."""
-    return getattr(layer, "__wrapped__", layer)
 
 
 def _ours(layer: Image) -> bool:

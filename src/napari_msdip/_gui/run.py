@@ -14,7 +14,6 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel
 
-from napari_msdip._gui.picker import unwrapped
 from napari_msdip._gui.worker import Failure, Handshake, RunWorker, start_worker
 from napari_msdip._layer import text
 from napari_msdip._layer.axes import as_box
@@ -35,6 +34,7 @@ from napari_msdip._layer.layers import (
     move,
     result_name,
     scale_name,
+    unwrapped,
 )
 from napari_msdip.events import Progress, Status
 

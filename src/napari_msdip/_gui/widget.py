@@ -30,7 +30,7 @@ from napari_msdip._gui.layout import (
     order_tabs,
     wrap,
 )
-from napari_msdip._gui.picker import LayerPicker, unwrapped
+from napari_msdip._gui.picker import LayerPicker
 from napari_msdip._gui.run import ADVICE, TICKS, Run
 from napari_msdip._gui.settings import preferred_options
 from napari_msdip._gui.worker import Failure, in_background
@@ -38,6 +38,7 @@ from napari_msdip._layer import text
 from napari_msdip._layer.engine import Engine
 from napari_msdip._layer.forecast import Forecast, forecast
 from napari_msdip._layer.job import Finished, Job
+from napari_msdip._layer.layers import unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

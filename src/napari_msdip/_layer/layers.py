@@ -30,6 +30,7 @@ __all__ = [
     "original_name",
     "result_name",
     "scale_name",
+    "unwrapped",
 ]
 
 METADATA_KEY = "napari_msdip"
@@ -166,6 +167,11 @@ class Source:
             "translate": np.asarray(self.state["translate"], dtype=float)
             + self.linear() @ offset,
         }
+
+
+def unwrapped(layer: Any) -> Any:
+    """Return a layer out of the wrapper in which plugins get it, made anew each time."""
+    return getattr(layer, "__wrapped__", layer)
 
 
 def full_resolution_data(layer: Any) -> Any:
