@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from skimage import data
 
 from napari_msdip import Options
 from napari_msdip.steps import drive
@@ -93,6 +94,12 @@ def check_that_no_compiler_is_loaded(program: str) -> None:
         "import sys; sys.exit('triton' in sys.modules or 'torch._dynamo' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", f"{program}\n{asked}"], check=True)
+
+
+def gravel(sigma: float) -> Any:
+    """Return fine texture (1, Y, X) under white noise."""
+    noise = np.random.default_rng(0).normal(0, sigma, (1, 200, 200))
+    return (data.gravel()[:200, :200] + noise).astype(np.float32)
 
 
 def in_photons(drawing: Callable[[Any], Any], photons: float, seed: int) -> tuple[Any, Any]:

@@ -31,6 +31,7 @@ from napari_msdip._noise.channels import channel_covariance, told_apart, white_c
 from napari_msdip._noise.filter_bank import FILTER_BLOCK
 from napari_msdip._noise.filtered import Filtered, filtered
 from napari_msdip._noise.gains import local_gains
+from napari_msdip._noise.insurance import share_to_keep
 from napari_msdip._noise.kind import (
     Evidence,
     Kind,
@@ -61,26 +62,6 @@ _SLIGHTLY_UNEVEN_BLOCKS = 0.05
 _LEAST_CAUTIOUS = 1 / 3
 # Unless it is soft structure that makes them uneven: that hardly passes for white noise.
 _SMOOTH_WITHIN = 0.5
-# Even that may be mostly texture. Error and noise are nearly independent then, so that this
-# much of the noisy image costs little where the level is right, and saves much where it is
-# not: below the first of these shares of the range, or where the estimator for white noise
-# finds so many times as much, or somewhat more while the flattest blocks are very uneven.
-_NOISY_SHARE = 0.3
-_FAINTEST = (0.015, 0.03)
-_AT_ODDS = (1.2, 1.4)
-_SLIGHTLY_AT_ODDS = (1.05, 1.1)
-_VERY_UNEVEN_BLOCKS = (0.2, 0.45)
-# Where texture fills even the flattest blocks, which then hold several times the level, are
-# as correlated as texture and yet rough and uneven, the level is a guess at any strength.
-_NOISY_SHARE_AMONG_TEXTURE = 0.6
-_LEVELS_OF_BLOCKS = (1.4, 1.8)
-_TEXTURE_CORRELATION = (0.36, 0.44)
-_TEXTURE_ROUGHNESS = (0.66, 0.72)
-_TEXTURE_EXCESS = (0.06, 0.14)
-# Texture that channels share does not pass for noise this faint. But what a picture brought
-# along does, and as nothing tells it from what came later, somewhat less stays.
-_NOISY_SHARE_OF_CHANNELS = 0.25
-_FAINTEST_OF_CHANNELS = (0.012, 0.02)
 # Of noise that neighbours share to this degree hardly anything is in the highest
 # frequencies, which then tell more of structure.
 _SMOOTH = 0.6
@@ -254,7 +235,7 @@ def _white_by_intensity(seen: _Sight, planar: Planar) -> NoiseModel:
     level = steady.overall(planar)
     sigma = float(np.clip(level, _LEAST_CAUTIOUS * sigma, sigma))
     noise = _scaled(steady, level, sigma, uncorrelated(_REACH), channels)
-    share = _insurance(sigma, evidence, len(planar), doubtful=doubtful)
+    share = share_to_keep(sigma, evidence, len(planar), doubtful=doubtful)
     return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
 
 
@@ -339,38 +320,3 @@ def _with_caution(evidence: Evidence) -> float:
     if sigma > _FAINT * evidence.contrast:
         return sigma
     return float(np.clip(evidence.highest, _LEAST_CAUTIOUS * sigma, sigma))
-
-
-def _insurance(sigma: float, evidence: Evidence, channels: int, *, doubtful: bool) -> float:
-    """Return the share of the noisy image to keep where its noise may be the picture's."""
-    if channels > 1:
-        limits, most = _FAINTEST_OF_CHANNELS, _NOISY_SHARE_OF_CHANNELS
-    else:
-        limits, most = _FAINTEST, _NOISY_SHARE if doubtful else 0.0
-    faint = most * (1 - _rising(sigma, limits, evidence.contrast))
-    at_odds = _share_at_odds(sigma, evidence) if doubtful else 0.0
-    among_texture = _share_among_texture(sigma, evidence) if channels == 1 else 0.0
-    return max(faint, at_odds, among_texture)
-
-
-def _share_at_odds(sigma: float, evidence: Evidence) -> float:
-    odds = evidence.white / sigma if sigma else 1.0
-    uneven = min(
-        _rising(odds, _SLIGHTLY_AT_ODDS), _rising(evidence.excess, _VERY_UNEVEN_BLOCKS)
-    )
-    return _NOISY_SHARE * max(uneven, _rising(odds, _AT_ODDS))
-
-
-def _share_among_texture(sigma: float, evidence: Evidence) -> float:
-    levels_of_blocks = evidence.level / sigma if sigma else 0.0
-    return _NOISY_SHARE_AMONG_TEXTURE * min(
-        _rising(levels_of_blocks, _LEVELS_OF_BLOCKS),
-        _rising(evidence.correlation, _TEXTURE_CORRELATION),
-        _rising(evidence.roughness, _TEXTURE_ROUGHNESS),
-        _rising(evidence.excess, _TEXTURE_EXCESS),
-    )
-
-
-def _rising(value: float, limits: tuple[float, float], unit: float = 1.0) -> float:
-    """Return 0 below the first of two limits, 1 above the second, a line between."""
-    return float(np.interp(value, np.multiply(limits, unit), (0.0, 1.0)))

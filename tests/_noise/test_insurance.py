@@ -1,0 +1,73 @@
+"""What stays of a noisy image whose noise may be texture, or the picture's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from skimage import data
+from tests.samples import clean_picture, gravel
+
+from napari_msdip._noise.flattest import measure_noise
+from napari_msdip.noise import estimate_sigma
+
+
+def noisy_share(image: Any) -> float:
+    return measure_noise(image, estimate_sigma(image, channel_axis=0)).noisy_share
+
+
+def test_where_faint_noise_may_be_texture_some_of_it_stays() -> None:
+    assert 0.1 < noisy_share(gravel(2.0)) <= 0.3
+    assert noisy_share(10 * gravel(2.0)) == pytest.approx(
+        noisy_share(gravel(2.0)), abs=0.01
+    )
+    assert noisy_share(gravel(25.0)) == 0
+
+    drawn = clean_picture((192, 176)) + np.random.default_rng(0).normal(0, 0.01, (192, 176))
+    assert noisy_share(drawn[np.newaxis].astype(np.float32)) == 0
+
+
+def test_in_colour_some_of_the_faintest_noise_stays() -> None:
+    def colour(sigma: float) -> Any:
+        noise = np.random.default_rng(0).normal(0, sigma, (3, 200, 200))
+        return (data.gravel()[:200, :200] + noise).astype(np.float32)
+
+    assert 0.1 < noisy_share(colour(2.0)) <= 0.25
+    assert noisy_share(10 * colour(2.0)) == pytest.approx(
+        noisy_share(colour(2.0)), abs=0.01
+    )
+    assert noisy_share(colour(5.0)) == 0
+
+
+@pytest.mark.parametrize("sigma", [5.0, 10.0])
+def test_of_texture_that_passes_for_clear_noise_some_stays(sigma: float) -> None:
+    noise = np.random.default_rng(0).normal(0, sigma, (1, 160, 160))
+    image = (data.grass()[176:336, 176:336] + noise).astype(np.float32)
+    assert 0.05 < noisy_share(image) <= 0.6
+
+
+@pytest.mark.parametrize("corner", [(30, 40), (200, 200), (380, 100)])
+def test_where_texture_fills_even_the_flattest_blocks_more_stays(
+    corner: tuple[int, int],
+) -> None:
+    rows, columns = (slice(start, start + 112) for start in corner)
+    noise = np.random.default_rng(0).normal(0, 6, (1, 112, 112))
+    image = (data.grass()[rows, columns] + noise).astype(np.float32)
+    assert 0.45 < noisy_share(image) <= 0.6
+
+
+def test_of_texture_that_passes_for_noise_in_all_channels_some_stays() -> None:
+    # With this noise the fur has it measured more than twice too strong.
+    noise = np.random.default_rng(0).normal(0, 2, (160, 160, 3))
+    image = (data.chelsea()[70:230, 145:305] + noise).astype(np.float32)
+    assert 0.1 < noisy_share(np.moveaxis(image, 2, 0)) <= 0.3
+
+
+@pytest.mark.parametrize("sigma", [30.0, 100.0])
+def test_of_noise_among_structure_none_stays(sigma: float) -> None:
+    rng = np.random.default_rng(0)
+    spots = gaussian_filter(1.0 * (rng.random((160, 160)) < 0.02), 2)
+    image = 1000 * spots / spots.max() + rng.normal(0, sigma, (1, 160, 160))
+    assert noisy_share(image.astype(np.float32)) == 0
