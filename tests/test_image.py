@@ -779,6 +779,13 @@ def test_the_mean_intensity_of_an_area_stays() -> None:
         assert result.image[area].mean() == pytest.approx(noisy[area].mean(), rel=0.02)
 
 
+@pytest.mark.parametrize("refine", [True, False])
+def test_the_mean_intensity_of_few_photons_stays(refine: bool) -> None:
+    noisy = np.random.default_rng(0).poisson(0.05, (128, 128)).astype(np.uint16)
+    result = denoise(noisy, TINY.replace(scale_weights="risk", refine=refine))
+    assert result.image.mean() == pytest.approx(noisy.mean(), rel=0.02)
+
+
 # --- large images ------------------------------------------------------------------
 
 LARGE = (134, 137)

@@ -201,6 +201,21 @@ def test_correlated_noise_is_averaged_over_more_pixels() -> None:
     assert wide < 0.75 * narrow
 
 
+@pytest.mark.parametrize("photon", [1.0, -1.0])
+def test_few_photons_keep_their_mean(photon: float) -> None:
+    rate = 0.03
+    rng = torch.Generator().manual_seed(0)
+    noisy = photon * torch.poisson(torch.full((1, 1, 128, 128), rate), generator=rng)
+    sigma = torch.full_like(noisy, rate**0.5)
+
+    kept = with_local_means(
+        torch.zeros_like(noisy), noisy, sigma, is_white=True, asymmetry=photon
+    )
+
+    before, after = (F.avg_pool2d(image, 64) for image in (noisy, kept))
+    torch.testing.assert_close(after, before, rtol=0.05, atol=0)
+
+
 def test_a_hot_pixel_leaves_no_halo() -> None:
     noisy = torch.zeros((1, 1, 64, 64))
     noisy[..., 32, 32] = 1000.0

@@ -388,8 +388,12 @@ class Run:
         return NoiseBank(
             fields=fields.to(self.plan.device),
             sigma=sigma.to(self.plan.device),
-            asymmetry=self.measured.noise.asymmetry / self.measured.normalisation.gain,
+            asymmetry=self._asymmetry,
         )
+
+    @property
+    def _asymmetry(self) -> float:
+        return self.measured.noise.asymmetry / self.measured.normalisation.gain
 
     def _refined(
         self, fused: Tensor, noisy: Tensor
@@ -415,8 +419,13 @@ class Run:
         return torch.lerp(image, noisy, share) if share else image
 
     def _with_local_means(self, image: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
-        is_white = self.measured.noise.is_white
-        return with_local_means(image, noisy, sigma, is_white=is_white)
+        return with_local_means(
+            image,
+            noisy,
+            sigma,
+            is_white=self.measured.noise.is_white,
+            asymmetry=self._asymmetry,
+        )
 
     def _cancelled(self, finished: list[Fitted]) -> Result:
         """Return the best there is: the scales that got far enough, or the noisy image."""

@@ -46,6 +46,9 @@ _CORRELATED_MEAN_RADIUS = 24
 # average out, small enough for what is measured over an area.
 _BLOCK = 64
 _OUTLIER = 4.0
+# In photons: where they are fewer than one in sixteen pixels, each stands out that far, but
+# all the intensity there is comes in them.
+_FEW_PHOTONS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +221,12 @@ def guarded(image: Tensor, noisy: Tensor, sigma: Tensor, *, margin: float) -> Te
 
 
 def with_local_means(
-    image: Tensor, noisy: Tensor, sigma: Tensor, *, is_white: bool
+    image: Tensor,
+    noisy: Tensor,
+    sigma: Tensor,
+    *,
+    is_white: bool,
+    asymmetry: float = 0.0,
 ) -> Tensor:
     """Give an image the local mean intensities of the noisy one.
 
@@ -236,16 +244,19 @@ def with_local_means(
         would leave a halo, and count no more than that.
     is_white : bool
         Whether the noise is independent from pixel to pixel.
+    asymmetry : float
+        Third moment of the noise over its variance, which is what one photon adds.
     """
-    limit = _OUTLIER * sigma
+    usual = _OUTLIER * sigma
+    low, high = (usual.clamp_min(_FEW_PHOTONS * sign * asymmetry) for sign in (-1, 1))
     radius = _MEAN_RADIUS if is_white else _CORRELATED_MEAN_RADIUS
-    image = image + _smoothed(_residual(image, noisy, limit), radius)
-    return image + _block_field(_residual(image, noisy, limit))
+    image = image + _smoothed(_residual(image, noisy, low, high), radius)
+    return image + _block_field(_residual(image, noisy, low, high))
 
 
-def _residual(image: Tensor, noisy: Tensor, limit: Tensor) -> Tensor:
-    """Return what was removed, no more than the limit at any pixel."""
-    return torch.minimum(torch.maximum(noisy - image, -limit), limit)
+def _residual(image: Tensor, noisy: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return what was removed, at any pixel no more than these limits."""
+    return torch.minimum(torch.maximum(noisy - image, -low), high)
 
 
 def _block_field(values: Tensor) -> Tensor:

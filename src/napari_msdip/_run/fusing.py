@@ -88,7 +88,13 @@ def fused(
     trust = _trust(scales, noisy, bank, noise, plan)
     mixed = _mixed([_to_numpy(scale.image) for scale in scales], trust.coarser)
     image = torch.lerp(noisy_here, mixed, trust.denoised.cpu())
-    return with_local_means(image, noisy_here, sigma_here, is_white=noise.is_white)
+    return with_local_means(
+        image,
+        noisy_here,
+        sigma_here,
+        is_white=noise.is_white,
+        asymmetry=bank.asymmetry,
+    )
 
 
 def averaged(scales: Sequence[Fitted]) -> Tensor:
