@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import imagecodecs
 import numpy as np
 from skimage import data
 
@@ -100,6 +101,12 @@ def gravel(sigma: float) -> Any:
     """Return fine texture (1, Y, X) under white noise."""
     noise = np.random.default_rng(0).normal(0, sigma, (1, 200, 200))
     return (data.gravel()[:200, :200] + noise).astype(np.float32)
+
+
+def in_jpeg(image: Any, quality: int) -> Any:
+    """Return an image of 0 to 255, (Y, X) or (Y, X, 3), as it comes back from a JPEG."""
+    counts = np.clip(np.round(image), 0, 255).astype(np.uint8)
+    return imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(counts, quality))
 
 
 def in_photons(drawing: Callable[[Any], Any], photons: float, seed: int) -> tuple[Any, Any]:

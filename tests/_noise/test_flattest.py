@@ -13,7 +13,14 @@ from benchmarks.drawings import filaments, nuclei, tissue
 from scipy.ndimage import gaussian_filter, median_filter, uniform_filter1d, zoom
 from scipy.ndimage import shift as registered
 from skimage import data
-from tests.samples import clean_picture, gravel, in_photons, neighbour_correlation, rms
+from tests.samples import (
+    clean_picture,
+    gravel,
+    in_jpeg,
+    in_photons,
+    neighbour_correlation,
+    rms,
+)
 
 from napari_msdip._noise.flattest import measure_noise
 from napari_msdip.noise import estimate_sigma
@@ -397,6 +404,19 @@ def test_regular_patterns_do_not_make_white_noise_correlated(
     model = measure_noise(image, estimate_sigma(image, channel_axis=0))
     assert model.is_white
     assert model.overall(image) < 1.5
+
+
+@pytest.mark.parametrize(("sigma", "quality"), [(10, 75), (15, 75), (10, 60), (15, 50)])
+def test_noise_in_a_jpeg_is_not_taken_for_what_is_left_of_it(
+    sigma: float, quality: int
+) -> None:
+    noise = np.random.default_rng(0).normal(0, sigma, (192, 192))
+    before = 60 + 120 * clean_picture(noise.shape)
+    image = in_jpeg(before + noise, quality).astype(np.float32)
+
+    model = measure_noise(image[np.newaxis], estimate_sigma(image))
+
+    assert 0.7 < model.overall(image[np.newaxis]) / rms(image - before) < 1.1
 
 
 def test_noise_of_the_sky_in_the_demo_is_found() -> None:

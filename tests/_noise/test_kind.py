@@ -301,3 +301,32 @@ def test_a_likely_filter_needs_the_word_of_flat_blocks_or_of_photons() -> None:
     assert kind_behind(BLURRED, Kind.WHITE, REGISTERED) is Kind.WHITE
     near = dataclasses.replace(BLURRED, departure=0.2)
     assert kind_behind(near, Kind.RESAMPLED, REGISTERED) is Kind.RESAMPLED
+
+
+IN_JPEG = dataclasses.replace(
+    CAMERA, correlation=0.35, level=6.0, white=3.0, excess=0.2, roughness=0.75
+)
+
+
+def test_noise_in_a_jpeg_is_faint_or_emptied_or_rougher_than_texture() -> None:
+    blocky = IN_JPEG.least_blockiness
+    assert 1 < blocky < math.inf
+    faint = dataclasses.replace(CAMERA, level=1.0)
+    assert faint.least_blockiness == blocky
+    rough = dataclasses.replace(IN_JPEG, white=6.0, roughness=0.92)
+    assert 1 < rough.least_blockiness < blocky
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"correlation": 0.55},
+        {"excess": 0.5},
+        {"unevenness": 2.4},
+        {"roughness": 0.45},
+        {"white": 6.0},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_compressed_texture_is_no_noise_however_blocky(change: dict[str, float]) -> None:
+    assert dataclasses.replace(IN_JPEG, **change).least_blockiness == math.inf

@@ -3,10 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from skimage import data
+from tests.samples import clean_picture, in_jpeg
 
 from napari_msdip._noise.blocks import cut_blocks
 from napari_msdip._noise.model import NoiseModel
-from napari_msdip._noise.signs import bulge, divergence, rise, roughness
+from napari_msdip._noise.signs import blockiness, bulge, divergence, rise, roughness
 
 
 def model(intensities, sigmas):
@@ -64,3 +66,36 @@ def test_noise_grows_at_all_frequencies_alike(width):
 
 def test_structure_over_white_noise_grows_at_low_frequencies():
     assert divergence(cut_blocks(growing(1.0, 1.0), 8)) > 1.3
+
+
+@pytest.mark.parametrize("quality", [50, 75])
+@pytest.mark.parametrize("corner", [(0, 0), (3, 5)])
+def test_a_jpeg_shows_borders_of_blocks_wherever_it_is_cut(quality, corner):
+    noise = np.random.default_rng(0).normal(0, 6, (160, 168))
+    image = in_jpeg(60 + 120 * clean_picture(noise.shape) + noise, quality)
+    cut = image[corner[0] :, corner[1] :][np.newaxis].astype(np.float32)
+
+    assert blockiness(cut) > 1.12
+    assert blockiness(np.tile(cut, (3, 1, 1)) * 10 - 300) == pytest.approx(
+        blockiness(cut), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("name", ["camera", "coins", "grass", "gravel", "brick", "cell"])
+@pytest.mark.parametrize("sigma", [2, 10])
+def test_other_pictures_show_none(name, sigma):
+    picture = getattr(data, name)()[:256, :256]
+    noise = np.random.default_rng(0).normal(0, sigma, picture.shape)
+    assert blockiness((picture + noise)[np.newaxis]) < 1.1
+
+
+def test_lines_along_one_axis_are_no_blocks():
+    noise = np.random.default_rng(0).normal(0, 1, (1, 128, 128))
+    noise[:, :, ::8] += 4
+    assert blockiness(noise) < 1.05
+
+
+def test_too_few_blocks_tell_nothing():
+    small = in_jpeg(np.random.default_rng(0).normal(128, 6, (40, 160)), 50)
+    assert blockiness(small[np.newaxis].astype(np.float32)) == 1
+    assert blockiness(np.full((3, 128, 128), 7.0, np.float32)) == 1

@@ -101,6 +101,8 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
         kind = kind_behind(behind, kind, seen.evidence)
         if kind is Kind.FILTERED:
             return _behind_a_filter(behind, seen, planar)
+    if kind is Kind.WHITE and _is_compressed(seen.evidence, planar):
+        kind = Kind.CORRELATED
     if kind is Kind.CORRELATED and seen.evidence.is_structure:
         kind, seen = Kind.WHITE, first
     if kind is Kind.CORRELATED:
@@ -181,6 +183,12 @@ def _judged(
     calm = _Sight.of(planar, whole, wide, fine, is_calm=True)
     kind = kind_among_spots(kind, calm.evidence, planar)
     return kind, calm if pointed or kind in (Kind.CORRELATED, Kind.RESAMPLED) else seen
+
+
+def _is_compressed(evidence: Evidence, planar: Planar) -> bool:
+    """Whether JPEG has emptied the high frequencies of noise that passes for white."""
+    least = evidence.least_blockiness
+    return math.isfinite(least) and signs.blockiness(planar) > least
 
 
 def _with_correlations(blocks: Blocks, sigma: float) -> NoiseModel:

@@ -111,6 +111,17 @@ _STRONGER_BY_LINES = (1.9, 3.9)
 # blocks, and noise would be stronger, by the contrast, than a camera's ever is there.
 _GROWING = 1.4
 _STRONGER = 0.024
+# How much farther apart pixels are across the borders of JPEG's blocks where that counts.
+_BLOCKY, _SLIGHTLY_BLOCKY = 1.12, 1.05
+# What JPEG leaves of noise: faint by the contrast; or even and hardly correlated, with next
+# to nothing in the frequencies that tell of white noise; or so rough that it cannot be
+# texture, of which less blocky images tell, too.
+_FAINT = 0.01
+_HARDLY_CORRELATED = 0.42
+_LITTLE_WHITE = 0.7
+_RATHER_EVEN = 0.36
+_ROUGH = 0.55
+_VERY_ROUGH = 0.88
 
 
 class Kind(enum.Enum):
@@ -221,6 +232,17 @@ class Evidence:
         steady = abs(self.rise) > _STEADY and self.unevenness > _NETWORKED
         dense = self.excess > _DENSE
         return (steady or dense) and self.level > _STRONG * self.contrast
+
+    @property
+    def least_blockiness(self) -> float:
+        """How blocky a JPEG has to be for this to be noise that it compressed."""
+        even = self.excess < _RATHER_EVEN and self.unevenness < _EVEN_WITHIN
+        noisy = even and self.correlation < _HARDLY_CORRELATED
+        if noisy and self.roughness > _VERY_ROUGH:
+            return _SLIGHTLY_BLOCKY
+        emptied = self.roughness > _ROUGH and self.white < _LITTLE_WHITE * self.level
+        is_faint = self.level < _FAINT * self.contrast
+        return _BLOCKY if is_faint or (noisy and emptied) else math.inf
 
     @property
     def rises_like_photons(self) -> bool:

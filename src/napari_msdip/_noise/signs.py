@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_msdip._noise.model import NoiseModel
 
 __all__ = [
+    "blockiness",
     "bulge",
     "calmest",
     "contrast",
@@ -52,6 +53,13 @@ _GAUSSIAN_KURTOSIS = 3.0
 _CALMEST = 0.25
 # The share of the intensities at either end of their levels.
 _ENDS = 0.25
+# Pixels from border to border of the blocks that JPEG compresses, how many there must be in
+# a row, up to which quantile differences tell of noise rather than edges, and how many
+# standard errors count.
+_PERIOD = 8
+_LEAST_PERIODS = 6
+_WITHOUT_EDGES = 0.75
+_SURELY = 4.5
 # Skewness by chance: independent values in a block of correlated noise, simulated, and how
 # many standard errors count.
 _INDEPENDENT = 20
@@ -190,3 +198,27 @@ def calmest(blocks: Blocks) -> Blocks:
     order = np.argsort([blocks.variances[g].mean() for g in groups], kind="stable")
     count = max(1, round(_CALMEST * len(ranges)))
     return blocks.of(np.concatenate([ranges[n] for n in order[:count]]))
+
+
+def blockiness(planar: Planar) -> float:
+    """Return how many times as far apart pixels are across the borders of JPEG's blocks.
+
+    Than within them, along both axes at least; 1 if chance explains it.
+    """
+    brightness: Array = planar.mean(axis=0, dtype=np.float64)
+    return min(_across_borders(brightness), _across_borders(brightness.T))
+
+
+def _across_borders(image: Array) -> float:
+    apart = np.abs(np.diff(image, axis=1))
+    apart = np.minimum(apart, np.quantile(apart, _WITHOUT_EDGES)).mean(axis=0)
+    count = len(apart) // _PERIOD
+    if count < _LEAST_PERIODS:
+        return 1.0
+    periods = apart[: count * _PERIOD].reshape(count, _PERIOD)
+    border = int(periods.mean(axis=0).argmax())
+    across, within = periods[:, border], np.delete(periods, border, axis=1).mean(axis=1)
+    beyond = across - within
+    error = beyond.std(ddof=1) / math.sqrt(count)
+    surely = beyond.mean() > _SURELY * error and within.mean() > 0
+    return float(across.mean() / within.mean()) if surely else 1.0
