@@ -112,11 +112,11 @@ _STRONGER_BY_LINES = (1.9, 3.9)
 _GROWING = 1.4
 _STRONGER = 0.024
 # How much farther apart pixels are across the borders of JPEG's blocks where that counts.
-_BLOCKY, _SLIGHTLY_BLOCKY = 1.12, 1.05
-# What JPEG leaves of noise: faint by the contrast; or even and hardly correlated, with next
-# to nothing in the frequencies that tell of white noise; or so rough that it cannot be
-# texture, of which less blocky images tell, too.
-_FAINT = 0.01
+_SLIGHTLY_BLOCKY, _BLOCKY, _VERY_BLOCKY = 1.05, 1.12, 1.3
+# What JPEG leaves of noise: so rough that it cannot be texture; or even and hardly
+# correlated, with next to nothing in the frequencies that tell of white noise; or, in very
+# blocky images, faint by the contrast.
+_FAINT = 0.02
 _HARDLY_CORRELATED = 0.42
 _LITTLE_WHITE = 0.7
 _RATHER_EVEN = 0.36
@@ -241,8 +241,9 @@ class Evidence:
         if noisy and self.roughness > _VERY_ROUGH:
             return _SLIGHTLY_BLOCKY
         emptied = self.roughness > _ROUGH and self.white < _LITTLE_WHITE * self.level
-        is_faint = self.level < _FAINT * self.contrast
-        return _BLOCKY if is_faint or (noisy and emptied) else math.inf
+        if noisy and emptied:
+            return _BLOCKY
+        return _VERY_BLOCKY if self.level < _FAINT * self.contrast else math.inf
 
     @property
     def rises_like_photons(self) -> bool:
