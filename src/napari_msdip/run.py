@@ -15,9 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_msdip._fit.noise_bank import NoiseBank
-from napari_msdip._noise.removed import measure_again
 from napari_msdip._run.fusing import Fitted, averaged, fused
+from napari_msdip._run.noise import RunNoise
 from napari_msdip.devices import memory_format, uninfluenced, versions
 from napari_msdip.events import (
     Progress,
@@ -41,7 +40,6 @@ from napari_msdip.trust import with_local_means
 from napari_msdip.vgg_weights import load_vgg16
 
 if TYPE_CHECKING:
-    from napari_msdip._noise.model import NoiseModel
     from napari_msdip._run.units import Units
     from napari_msdip.measured import Measured
     from napari_msdip.plan import Plan
@@ -58,8 +56,6 @@ _PREVIEW_SECONDS = 0.3
 # A preview that takes longer than this has the next one wait longer in proportion, lest
 # those of large images slow the run.
 _CHEAP_PREVIEW = 0.015
-# Fields of noise from which a fit draws: see NoiseBank.
-_NOISE_FIELDS = 8
 # What of a fit comes before the noise is measured again, at the finest scale and at those
 # between it and the coarsest. More would fit noise, of which then less is to be seen in
 # what was removed.
@@ -100,8 +96,10 @@ class Run:
     _started: float = field(default=0.0, init=False)
     _next_preview: float = field(default=0.0, init=False)
     _loss: float = field(default=0.0, init=False)
-    _fields: Tensor | None = field(default=None, init=False)
-    _levels: Tensor | None = field(default=None, init=False)
+    _noise: RunNoise = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._noise = RunNoise(self.measured, self.units, self.plan)
 
     def steps(self, *, prepared_in: float = 0.0) -> Generator[Progress, None, Result]:
         """Fit scale after scale, then fuse.
@@ -121,7 +119,6 @@ class Run:
             return result
         rng = torch.Generator().manual_seed(self.plan.seed)
         noisy = self.units.normalised(self.plan.device)
-        self._fields = self._noise_fields(self.measured.noise, self.plan.shape)
         network: Network | None = None
         finished: list[Fitted] = []
         for n in reversed(range(len(self.plan.scales))):
@@ -159,7 +156,7 @@ class Run:
         without, and small bright spots worse.
         """
         wanted = self.plan.options.warm_start
-        return wanted == "always" or (wanted == "auto" and self.measured.noise.is_white)
+        return wanted == "always" or (wanted == "auto" and self._noise.model.is_white)
 
     @property
     def _measures_again(self) -> bool:
@@ -167,7 +164,7 @@ class Run:
         options = self.plan.options
         # Pixels held out of the second part would be ones that the first was fitted to.
         possible = bool(options.recorruption) and options.stopping != "held-out"
-        return options.remeasure and possible and not self.measured.noise.is_certain
+        return options.remeasure and possible and not self._noise.model.is_certain
 
     def _fit_twice(
         self,
@@ -191,40 +188,17 @@ class Run:
         if first.result.stop_reason is StopReason.CANCELLED or not left:
             return first
         if n == 0:
-            self._measure_again([first, *coarser], noisy)
-            noise = self._bank(self.plan.shape)
+            so_far = self._fused([first, *coarser], noisy)
+            self._noise = self._noise.again(so_far, first.image)
+            noise = self._noise.bank(self.plan.shape)
         else:
-            noise = self._bank_of_scale(problem, first)
+            found = self._noise.bank_of_scale(problem.target, first.image)
+            noise = problem.noise if found is None else found
         # Begun anew, a scale in between would soon learn noise that was measured too low.
         before = early if n else 0
         rest = dataclasses.replace(problem, noise=noise, iterations=left, before=before)
         second = yield from self._fit(n, rest, network, rng, done=early)
         return self._joined(first, second)
-
-    def _measure_again(self, so_far: list[Fitted], noisy: Tensor) -> None:
-        """Measure the image's noise by what a first part has removed."""
-        noise = measure_again(
-            self.measured.noise,
-            self.units.planar,
-            self._in_image_units(self._fused(so_far, noisy)),
-            self._in_image_units(so_far[0].image),
-        )
-        self.measured = dataclasses.replace(self.measured, noise=noise)
-        self._levels = None
-        self._fields = self._noise_fields(noise, self.plan.shape)
-
-    def _bank_of_scale(self, problem: Problem, first: Fitted) -> NoiseBank | None:
-        """Noise of a coarser scale, by what the first part of its own fit has removed."""
-        seen = self._in_image_units(problem.target)
-        result = self._in_image_units(first.image)
-        noise = measure_again(self.measured.noise, seen, result, result)
-        fields = self._noise_fields(noise, first.result.shape)
-        if noise is self.measured.noise or fields is None:
-            return problem.noise
-        return self._noise_bank(fields, self._normalised_levels(noise, seen))
-
-    def _in_image_units(self, image: Tensor) -> Planar:
-        return self.units.inverted(image).astype(np.float32)
 
     def _joined(self, first: Fitted, second: Fitted) -> Fitted:
         """Make one scale of the two parts of its fit."""
@@ -300,19 +274,19 @@ class Run:
             target=target,
             sigma=level_of_channels(planes, self.units.layout, sigma),
             guide=self._guide(target, coarser) if options.guidance else None,
-            noise=self._bank(scale.shape),
+            noise=self._noise.bank(scale.shape),
             consistency=self._consistency(coarser),
             weight=0.0 if coarser is None else self._weight(n, sigma),
             iterations=scale.iterations,
-            reach=math.ceil(self.measured.noise.reach() / max(scale.zoom)),
+            reach=math.ceil(self._noise.model.reach() / max(scale.zoom)),
             crops=scale.crops,
         )
 
     def _fused(self, finished: list[Fitted], noisy: Tensor) -> Tensor:
         shape = self.plan.shape
-        bank = self._bank(shape) if self._weighs_risk else None
-        sigma, noise = self._sigma(shape), self.measured.noise
-        return fused(finished, noisy, sigma, bank, noise, self.plan)
+        bank = self._noise.bank(shape) if self._weighs_risk else None
+        sigma = self._noise.sigma(shape)
+        return fused(finished, noisy, sigma, bank, self._noise.model, self.plan)
 
     def _guide(self, target: Tensor, coarser: Tensor | None) -> Tensor:
         """Coarser result at this size; at the coarsest scale the blurred image itself."""
@@ -357,52 +331,14 @@ class Run:
         network.start_at(problem.target.mean(dim=(0, 2, 3)).cpu())
         return _placed(network, self.plan.device)
 
-    def _noise_fields(self, noise: NoiseModel, shape: tuple[int, int]) -> Tensor | None:
-        """Fields of unit variance, unless the noise is not shown."""
-        if not self.plan.options.recorruption:
-            return None
-        rng = np.random.default_rng(self.plan.seed)
-        return torch.from_numpy(noise.fields(shape, _NOISE_FIELDS, rng))
-
-    def _sigma(self, shape: tuple[int, int]) -> Tensor:
-        """Noise level ``(1, 1, h, w)`` at each pixel of a scale, normalised."""
-        if self._levels is None:
-            self._levels = self._normalised_levels(self.measured.noise, self.units.planar)
-        return resize(self._levels, shape).to(self.plan.device)
-
-    def _normalised_levels(self, noise: NoiseModel, planar: Planar) -> Tensor:
-        sigma = noise.sigma_map(planar)
-        return torch.from_numpy(sigma / self.measured.normalisation.gain)[None]
-
-    def _bank(self, shape: tuple[int, int]) -> NoiseBank | None:
-        """Noise to add at a scale, if any is."""
-        if self._fields is None:
-            return None
-        if shape == self.plan.shape:
-            small = self._fields
-        else:
-            small = torch.cat([resize(field[None], shape) for field in self._fields])
-        return self._noise_bank(small, self._sigma(shape))
-
-    def _noise_bank(self, fields: Tensor, sigma: Tensor) -> NoiseBank:
-        return NoiseBank(
-            fields=fields.to(self.plan.device),
-            sigma=sigma.to(self.plan.device),
-            asymmetry=self._asymmetry,
-        )
-
-    @property
-    def _asymmetry(self) -> float:
-        return self.measured.noise.asymmetry / self.measured.normalisation.gain
-
     def _refined(
         self, fused: Tensor, noisy: Tensor
     ) -> Generator[Progress, None, tuple[Tensor, Status]]:
         """Filter similar patches of the noisy image as the fused one tells."""
         if not self.plan.options.refine:
             return fused, Status.COMPLETED
-        sigma = self._sigma(self.plan.shape)
-        steps = refined(noisy, fused, sigma, self.measured.noise)
+        sigma = self._noise.sigma(self.plan.shape)
+        steps = refined(noisy, fused, sigma, self._noise.model)
         while True:
             if self.should_stop is not None and self.should_stop():
                 return fused, Status.CANCELLED
@@ -415,7 +351,7 @@ class Run:
 
     def _insured(self, image: Tensor, noisy: Tensor) -> Tensor:
         """Keep a share of the noisy image where its noise may be the picture's."""
-        share = self.measured.noise.noisy_share if self.plan.options.guard else 0.0
+        share = self._noise.model.noisy_share if self.plan.options.guard else 0.0
         return torch.lerp(image, noisy, share) if share else image
 
     def _with_local_means(self, image: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
@@ -423,8 +359,8 @@ class Run:
             image,
             noisy,
             sigma,
-            is_white=self.measured.noise.is_white,
-            asymmetry=self._asymmetry,
+            is_white=self._noise.model.is_white,
+            asymmetry=self._noise.asymmetry,
         )
 
     def _cancelled(self, finished: list[Fitted]) -> Result:
@@ -468,7 +404,7 @@ class Run:
         return Result(
             image=image,
             scales=scales,
-            sigma=self.measured.level(self.units.planar, self.units.layout),
+            sigma=self._noise.measured.level(self.units.planar, self.units.layout),
             plan=self.plan,
             status=status,
             seconds=self._prepared_in + time.perf_counter() - self._started,
