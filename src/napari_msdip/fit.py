@@ -22,6 +22,7 @@ from napari_msdip._fit.symmetry import SYMMETRIES, turned, turned_back
 from napari_msdip.devices import casting, memory_format
 from napari_msdip.events import StopReason
 from napari_msdip.losses import ScaleConsistency, reconstruction_loss
+from napari_msdip.steps import never
 from napari_msdip.stopping import HeldOut, Plateau, Settled
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def fit_scale(
     rng: torch.Generator,
     *,
     precision: str = "float32",
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = never,
 ) -> Generator[Step, None, Fit]:
     """Optimise a generator until it has converged (eq. 1 and 2), step by step.
 

@@ -115,7 +115,7 @@ class Run:
         self._next_preview = self._started + _PREVIEW_SECONDS
         if self.units.is_constant:
             result = self._constant()
-            yield self._progress(0, 0, 1.0, scale=result.scales[0], refined=1.0)
+            yield self._progress(0, 0, 1.0, scale=result.scales[0], filtered=1.0)
             return result
         rng = torch.Generator().manual_seed(self.plan.seed)
         noisy = self.units.normalised(self.plan.device)
@@ -332,22 +332,22 @@ class Run:
         return _placed(network, self.plan.device)
 
     def _refined(
-        self, fused: Tensor, noisy: Tensor
+        self, pilot: Tensor, noisy: Tensor
     ) -> Generator[Progress, None, tuple[Tensor, Status]]:
-        """Filter similar patches of the noisy image as the fused one tells."""
+        """Filter similar patches of the noisy image as the pilot tells."""
         if not self.plan.options.refine:
-            return fused, Status.COMPLETED
+            return pilot, Status.COMPLETED
         sigma = self._noise.sigma(self.plan.shape)
-        steps = refined(noisy, fused, sigma, self._noise.model)
+        steps = refined(noisy, pilot, sigma, self._noise.model)
         while True:
             if self.should_stop is not None and self.should_stop():
-                return fused, Status.CANCELLED
+                return pilot, Status.CANCELLED
             try:
                 done = next(steps)
             except StopIteration as finished:
                 image = self._with_local_means(finished.value, noisy, sigma)
                 return image, Status.COMPLETED
-            yield self._progress(0, self.plan.scales[0].iterations, 1.0, refined=done)
+            yield self._progress(0, self.plan.scales[0].iterations, 1.0, filtered=done)
 
     def _insured(self, image: Tensor, noisy: Tensor) -> Tensor:
         """Keep a share of the noisy image where its noise may be the picture's."""
@@ -419,10 +419,10 @@ class Run:
         *,
         step: Step | None = None,
         scale: ScaleResult | None = None,
-        refined: float = 0.0,
+        filtered: float = 0.0,
     ) -> Progress:
         works, refining = self.plan.works, self.plan.refining
-        done = sum(works[n + 1 :]) + share * works[n] + refined * refining
+        done = sum(works[n + 1 :]) + share * works[n] + filtered * refining
         # Added up in another order, all of it may round to a little more than the whole.
         done = min(done / (sum(works) + refining), 1.0)
         now = time.perf_counter()
