@@ -89,6 +89,13 @@ def test_other_pictures_show_none(name, sigma):
     assert blockiness((picture + noise)[np.newaxis]) < 1.1
 
 
+def test_a_large_jpeg_is_as_blocky_as_a_part_of_it():
+    noise = np.random.default_rng(0).normal(0, 6, (1200, 1100))
+    image = in_jpeg(60 + 120 * clean_picture(noise.shape) + noise, 50)
+    large = image[np.newaxis].astype(np.float32)
+    assert blockiness(large) == pytest.approx(blockiness(large[:, :800, :800]), rel=0.03)
+
+
 def test_lines_along_one_axis_are_no_blocks():
     noise = np.random.default_rng(0).normal(0, 1, (1, 128, 128))
     noise[:, :, ::8] += 4
