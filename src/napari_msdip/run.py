@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -77,7 +77,7 @@ class Run:
     plan : Plan
         Concrete settings.
     measured : Measured
-        Range and noise.
+        Range and noise to begin with.
     features : callable or None
         phi of eq. 3; None compares pixels.
     should_stop : callable or None
@@ -88,7 +88,7 @@ class Run:
 
     units: Units
     plan: Plan
-    measured: Measured
+    measured: InitVar[Measured]
     features: Callable[[Tensor], Tensor] | None
     should_stop: ShouldStop | None = None
     warm_start: WarmStart | None = None
@@ -98,8 +98,8 @@ class Run:
     _loss: float = field(default=0.0, init=False)
     _noise: RunNoise = field(init=False)
 
-    def __post_init__(self) -> None:
-        self._noise = RunNoise(self.measured, self.units, self.plan)
+    def __post_init__(self, measured: Measured) -> None:
+        self._noise = RunNoise(measured, self.units, self.plan)
 
     def steps(self, *, prepared_in: float = 0.0) -> Generator[Progress, None, Result]:
         """Fit scale after scale, then fuse.
@@ -307,7 +307,7 @@ class Run:
             return 0.0
         if options.fixed_weight is not None:
             return options.fixed_weight
-        normalised = sigma / self.measured.normalisation.gain
+        normalised = sigma / self._noise.measured.normalisation.gain
         adaptive = adaptive_weight(normalised, n, len(self.plan.scales))
         return options.consistency_gain * adaptive
 
@@ -324,7 +324,7 @@ class Run:
             padding=options.padding,
             upsampling=options.upsampling,
             fold=options.fold,
-            bounds=self.measured.bounds if options.bounded else None,
+            bounds=self._noise.measured.bounds if options.bounded else None,
         )
         network = Network(config)
         network.initialise(rng)

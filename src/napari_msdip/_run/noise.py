@@ -84,8 +84,10 @@ class RunNoise:
         """
         seen, result = self._in_image_units(target), self._in_image_units(fitted)
         noise = measure_again(self.model, seen, result, result)
+        if noise is self.model:
+            return None
         fields = self._drawn(noise, (seen.shape[1], seen.shape[2]))
-        if noise is self.model or fields is None:
+        if fields is None:
             return None
         return self._bank(fields, self._normalised(noise, seen))
 
