@@ -190,3 +190,18 @@ def test_fold_makes_the_finest_level_cheaper() -> None:
         )
         network(drawn(1, 3, 64, 64))
     assert seen == [32, 16]
+
+
+@pytest.mark.parametrize("padding", ["reflection", "zeros"])
+def test_only_kernels_that_see_neighbours_copy_their_maps(padding: Any) -> None:
+    depth = 2
+    config = GeneratorConfig(in_channels=2, widths=(8,) * depth, padding=padding)
+    network = Generator(config)
+    network.initialise(torch.Generator().manual_seed(0))
+    with torch.profiler.profile() as profile:
+        network(drawn(1, 2, 32, 32))
+    calls = {event.key: event.count for event in profile.key_averages()}
+    padded = calls.get("aten::reflection_pad2d", 0)
+    wide = [m for m in network.modules() if getattr(m, "kernel_size", None) == (3, 3)]
+    assert len(wide) == 3 * depth
+    assert padded == (len(wide) if padding == "reflection" else 0)

@@ -182,9 +182,9 @@ def _convolution(
     inputs: int, outputs: int, kernel: int, config: GeneratorConfig, stride: int = 1
 ) -> nn.Sequential:
     """Convolution, batch normalisation, leaky ReLU."""
-    mode: Literal["reflect", "zeros"] = (
-        "reflect" if config.padding == "reflection" else "zeros"
-    )
+    # Where a kernel sees no neighbours, reflecting none of them would copy the image.
+    reflects = config.padding == "reflection" and kernel > 1
+    mode: Literal["reflect", "zeros"] = "reflect" if reflects else "zeros"
     return nn.Sequential(
         # The normalisation that follows has a bias of its own.
         _Conv2d(
