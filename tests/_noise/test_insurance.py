@@ -19,7 +19,7 @@ def noisy_share(image: Any) -> float:
 
 
 def test_where_faint_noise_may_be_texture_some_of_it_stays() -> None:
-    assert 0.1 < noisy_share(gravel(2.0)) <= 0.3
+    assert 0.1 < noisy_share(gravel(2.0)) <= 0.4
     assert noisy_share(10 * gravel(2.0)) == pytest.approx(
         noisy_share(gravel(2.0)), abs=0.01
     )
@@ -45,7 +45,7 @@ def test_in_colour_some_of_the_faintest_noise_stays() -> None:
 def test_of_texture_that_passes_for_clear_noise_some_stays(sigma: float) -> None:
     noise = np.random.default_rng(0).normal(0, sigma, (1, 160, 160))
     image = (data.grass()[176:336, 176:336] + noise).astype(np.float32)
-    assert 0.05 < noisy_share(image) <= 0.6
+    assert 0.05 < noisy_share(image) <= 0.7
 
 
 @pytest.mark.parametrize("corner", [(30, 40), (200, 200), (380, 100)])
@@ -55,7 +55,7 @@ def test_where_texture_fills_even_the_flattest_blocks_more_stays(
     rows, columns = (slice(start, start + 112) for start in corner)
     noise = np.random.default_rng(0).normal(0, 6, (1, 112, 112))
     image = (data.grass()[rows, columns] + noise).astype(np.float32)
-    assert 0.45 < noisy_share(image) <= 0.6
+    assert 0.55 < noisy_share(image) <= 0.7
 
 
 def test_of_texture_that_passes_for_noise_in_all_channels_some_stays() -> None:

@@ -14,16 +14,18 @@ __all__ = ["share_to_keep"]
 # Where white noise is faint, even a cautious level may be mostly texture. Error and noise
 # are nearly independent then, so that this much of the noisy image costs little where the
 # level is right, and saves much where it is not: below the first of these shares of the
-# range, or where the estimator for white noise finds so many times as much, or somewhat
-# more while the flattest blocks are very uneven.
-_NOISY_SHARE = 0.3
-_FAINTEST = (0.015, 0.03)
+# range.
+_NOISY_SHARE_OF_FAINTEST = 0.4
+_FAINTEST = (0.018, 0.028)
+# Somewhat less where noise is not faint, but the estimator for white noise finds so many
+# times as much, or somewhat more while the flattest blocks are very uneven.
+_NOISY_SHARE_AT_ODDS = 0.3
 _AT_ODDS = (1.2, 1.4)
 _SLIGHTLY_AT_ODDS = (1.05, 1.1)
 _VERY_UNEVEN_BLOCKS = (0.2, 0.45)
 # Where texture fills even the flattest blocks, which then hold several times the level, are
 # as correlated as texture and yet rough and uneven, the level is a guess at any strength.
-_NOISY_SHARE_AMONG_TEXTURE = 0.6
+_NOISY_SHARE_AMONG_TEXTURE = 0.7
 _LEVELS_OF_BLOCKS = (1.4, 1.8)
 _TEXTURE_CORRELATION = (0.36, 0.44)
 _TEXTURE_ROUGHNESS = (0.66, 0.72)
@@ -31,7 +33,7 @@ _TEXTURE_EXCESS = (0.06, 0.14)
 # Texture that channels share does not pass for noise this faint. But what a picture brought
 # along does, and as nothing tells it from what came later, somewhat less stays.
 _NOISY_SHARE_OF_CHANNELS = 0.25
-_FAINTEST_OF_CHANNELS = (0.012, 0.02)
+_FAINTEST_OF_CHANNELS = (0.016, 0.022)
 
 
 def share_to_keep(
@@ -53,12 +55,12 @@ def share_to_keep(
     Returns
     -------
     float
-        0 to 0.6.
+        0 to 0.7.
     """
     if channels > 1:
         limits, most = _FAINTEST_OF_CHANNELS, _NOISY_SHARE_OF_CHANNELS
     else:
-        limits, most = _FAINTEST, _NOISY_SHARE if doubtful else 0.0
+        limits, most = _FAINTEST, _NOISY_SHARE_OF_FAINTEST if doubtful else 0.0
     faint = most * (1 - _rising(sigma, limits, evidence.contrast))
     at_odds = _at_odds(sigma, evidence) if doubtful else 0.0
     among_texture = _among_texture(sigma, evidence) if channels == 1 else 0.0
@@ -70,7 +72,7 @@ def _at_odds(sigma: float, evidence: Evidence) -> float:
     uneven = min(
         _rising(odds, _SLIGHTLY_AT_ODDS), _rising(evidence.excess, _VERY_UNEVEN_BLOCKS)
     )
-    return _NOISY_SHARE * max(uneven, _rising(odds, _AT_ODDS))
+    return _NOISY_SHARE_AT_ODDS * max(uneven, _rising(odds, _AT_ODDS))
 
 
 def _among_texture(sigma: float, evidence: Evidence) -> float:
