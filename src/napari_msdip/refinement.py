@@ -94,20 +94,17 @@ def refined(
     share, margin = reliance.share, _margin(noise)
     steps = collaborative_filter(noisy, pilot, sigma, noise, share=share, margin=margin)
     first = yield from _part(steps, 0.0, _COLLABORATIVE)
-    found = first
-    each = (1 - _COLLABORATIVE) / len(reliance.guides)
-    for n, guide in enumerate(reliance.guides):
-        steps = bayes_filter(
-            noisy,
-            found,
-            sigma,
-            noise,
-            share=share,
-            margin=margin,
-            mean_share=reliance.mean_share,
-            guide=guide,
-        )
-        found = yield from _part(steps, _COLLABORATIVE + n * each, each)
+    steps = bayes_filter(
+        noisy,
+        first,
+        sigma,
+        noise,
+        share=share,
+        margin=margin,
+        mean_share=reliance.mean_share,
+        guides=reliance.guides,
+    )
+    found = yield from _part(steps, _COLLABORATIVE, 1 - _COLLABORATIVE)
     return torch.lerp(first, found, reliance.bayes_share)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from napari_msdip._refinement import bayes
 from napari_msdip._refinement.bayes import bayes_filter
 
 if TYPE_CHECKING:
+    import pytest
+
     from napari_msdip._noise.model import NoiseModel
 
 
@@ -23,7 +25,7 @@ def filtered(
     pilot: Tensor,
     known: NoiseModel | None = None,
     level: float = SIGMA,
-    **settings: float,
+    **settings: Any,
 ) -> Tensor:
     sigma = torch.full((1, 1, *noisy.shape[-2:]), level)
     known = model(noisy.shape[1]) if known is None else known
@@ -92,6 +94,30 @@ def test_the_covariance_of_a_patch_is_that_of_fields_of_the_noise() -> None:
     rows = cut.transpose(0, 2, 3, 1, 4, 5).reshape(-1, 18)
     found = rows.T @ rows / len(rows)
     np.testing.assert_allclose(bayes._patch_covariance(known, 3), found, atol=0.02)
+
+
+def test_each_pass_goes_on_from_the_one_before() -> None:
+    truth = clean((41, 50), channels=2)
+    noisy, pilot = truth + noise(truth.shape), truth + 0.3 * noise(truth.shape, seed=1)
+    once = filtered(noisy, pilot, guides=(0.25,))
+    both = filtered(noisy, pilot, guides=(0.25, 0.0))
+    assert torch.equal(both, filtered(noisy, once, guides=(0.0,)))
+    assert not torch.equal(both, once)
+
+
+def test_the_covariance_is_made_once_for_all_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sides, made = [], bayes._patch_covariance
+
+    def noting(known: NoiseModel, side: int) -> Any:
+        sides.append(side)
+        return made(known, side)
+
+    monkeypatch.setattr(bayes, "_patch_covariance", noting)
+    truth = clean((32, 32))
+    filtered(truth + noise(truth.shape), truth, guides=(0.25, 0.0))
+    assert sides == [5]
 
 
 def test_noise_that_is_correlated_goes_if_that_is_known() -> None:

@@ -11,6 +11,7 @@ one that was measured: correlated between pixels and channels, its level by plac
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,9 +20,10 @@ import torch
 
 from napari_msdip._noise.model import between_pixels
 from napari_msdip._refinement.similar import PatchGrid
+from napari_msdip.steps import changed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from torch import Tensor
 
@@ -52,9 +54,11 @@ def bayes_filter(
     share: float = 1.0,
     margin: float = 1.0,
     mean_share: float = 0.0,
-    guide: float = 0.5,
+    guides: Sequence[float] = (0.5,),
 ) -> Generator[float, None, Tensor]:
     """Estimate the patches of each group from their covariance in the pilot.
+
+    As often as there are guides; what one pass has found is the pilot of the next.
 
     Parameters
     ----------
@@ -73,8 +77,9 @@ def bayes_filter(
         Factor on the noise's variance; above 1 where that is measured too low.
     mean_share : float
         How much of what is filtered a group's mean takes; the rest is the pilot's.
-    guide : float
-        How much of the noisy image patches are compared by; the rest is the pilot's.
+    guides : sequence of float
+        How much of the noisy image patches are compared by in each pass; the rest is the
+        pilot's.
 
     Yields
     ------
@@ -97,24 +102,43 @@ def bayes_filter(
         channels=noisy.shape[1],
         device=noisy.device,
     )
-    work = _Work(
-        data=grid.fitted(torch.lerp(pilot, noisy, share))[0].flatten(1),
-        pilot=grid.fitted(pilot)[0].flatten(1),
-        variance=margin * grid.fitted(sigma).square().flatten(),
-        whitening=_Whitening.of(noise, grid.side, noisy.device),
-        pixels=grid.pixels(noisy.device),
-        mean_share=mean_share,
-    )
+    variance = margin * grid.fitted(sigma).square().flatten()
+    # Once for all passes: of dozens of channels it takes seconds.
+    whitening = _Whitening.of(noise, grid.side, noisy.device)
+    for n, guide in enumerate(guides):
+        # Without a name, so that each is gone before the next is made.
+        steps = _pass(
+            grid,
+            grid.fitted(torch.lerp(pilot, noisy, guide))[0],
+            _Work(
+                data=grid.fitted(torch.lerp(pilot, noisy, share))[0].flatten(1),
+                pilot=grid.fitted(pilot)[0].flatten(1),
+                variance=variance,
+                whitening=whitening,
+                pixels=grid.pixels(noisy.device),
+                mean_share=mean_share,
+            ),
+        )
+        found = yield from changed(steps, partial(_share_of_all, n, len(guides)))
+        pilot = found[..., :height, :width]
+    return pilot
+
+
+def _share_of_all(n: int, n_passes: int, done: float) -> float:
+    return (n + done) / n_passes
+
+
+def _pass(grid: PatchGrid, guide: Tensor, work: _Work) -> Generator[float, None, Tensor]:
+    """Filter once all groups of patches that are alike in the guide ``(C, H, W)``."""
     total, weights = torch.zeros_like(work.data), torch.zeros_like(work.variance)
-    for done, corners in grid.groups(grid.fitted(torch.lerp(pilot, noisy, guide))[0]):
+    for done, corners in grid.groups(guide):
         members = corners[:, :, None] + work.pixels
         flat = members.flatten()
         for channel, found in enumerate(work.estimated(members)):
             total[channel].index_add_(0, flat, found.flatten())
         weights.index_add_(0, flat, torch.ones_like(flat, dtype=weights.dtype))
         yield done
-    result: Tensor = (total / weights).view(1, -1, grid.height, grid.width)
-    return result[..., :height, :width]
+    return (total / weights).view(1, -1, grid.height, grid.width)
 
 
 @dataclass(frozen=True, eq=False)
