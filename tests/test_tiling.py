@@ -431,6 +431,29 @@ def test_the_whole_image_takes_no_more_than_is_counted(
     assert held < tiling._HELD_BYTES * image.size
 
 
+@pytest.mark.parametrize("dtype", ["int64", "float64"])
+@pytest.mark.parametrize("channels", [None, 3])
+def test_the_widest_pixels_and_channels_unlike_each_other_are_counted(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, channels: int | None
+) -> None:
+    use(monkeypatch, fake_denoise)
+    image = textured(768, 768, channels).astype(dtype)
+    axis = None
+    if channels:
+        axis = -1
+        image[..., 0] //= 50
+    steps = iter_denoise_fitting(image, OPTIONS, channel_axis=axis, tile=192)
+    tracemalloc.start()
+    try:
+        next(steps)
+        tracemalloc.reset_peak()
+        drive(steps)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert held < tiling._HELD_BYTES * image.size
+
+
 def test_a_tile_may_be_as_dark_as_it_likes() -> None:
     image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
     image[:40] *= 1e-20

@@ -434,7 +434,8 @@ def restored(
         means stay.
     """
     dtype = result_dtype(layout.dtype, output_dtype)
-    # In float32 an offset would take away the digits that it kept.
+    # In float32 an offset would take away the digits that it kept. One copy, which all
+    # that follows changes, as a whole image may hardly leave room for another.
     values = values.astype(np.float64)
     for channel, mapping in zip(values, layout.maps, strict=False):
         channel[:] = mapping.invert(channel)
@@ -443,10 +444,12 @@ def restored(
         limits = np.iinfo(dtype.name)
         # The largest 64-bit integers have no float of their own; stay below them.
         high = np.nextafter(float(limits.max), 0) if limits.bits > 53 else limits.max
-        values = rounded(np.clip(values, limits.min, high))
+        values = rounded(np.clip(values, limits.min, high, out=values))
     else:
-        values = np.clip(values, np.finfo(dtype).min, np.finfo(dtype).max)
-    return as_image(values.astype(dtype), layout.channel_axis)
+        np.clip(values, np.finfo(dtype).min, np.finfo(dtype).max, out=values)
+    # By the same name, so that the wide values are gone before axes are moved.
+    values = values.astype(dtype)
+    return as_image(values, layout.channel_axis)
 
 
 def whole_blocks(plane: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:

@@ -64,7 +64,9 @@ _WHOLE_SHARE = 0.7
 _TILE_SHARE = 0.25
 # Bytes for each pixel and channel of the whole image, however small the tiles, and on top
 # of those while its noise is measured, which in larger images is done on a part of them.
-_HELD_BYTES = 60
+# Images of at most 32 bits hold up to 41, but a plan does not tell those of 64 bits from
+# them, whose result and preview, and the image made of the tiles, are twice as wide.
+_HELD_BYTES = 56
 _MEASURING_BYTES = 90
 _MOST_MEASURED = 2**24
 # However much is free, more in one piece is no better, and others need memory, too.
