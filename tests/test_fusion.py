@@ -307,6 +307,10 @@ def test_ensemble_of_noisy_scales_is_less_noisy_than_the_finest():
         ({"window": 4}, ValueError, "window must be odd .* 4"),
         ({"window": -1}, ValueError, "window must be odd .* -1"),
         ({"window": 2.5}, TypeError, "window must be an integer, got 2.5"),
+        ({"window": True}, TypeError, "window must be an integer, got True"),
+        ({"sigma_spatial": True}, TypeError, "sigma_spatial must be a number, got True"),
+        ({"sigma_range": np.True_}, TypeError, "sigma_range must be a number, got .*True"),
+        ({"sigma_range": 10**400}, ValueError, "sigma_range must be finite"),
     ],
 )
 def test_wrong_arguments_are_named(changes, error, message):
@@ -355,6 +359,7 @@ def test_wrong_scales_and_weights_are_named(scales, options, message):
         (5, "weights must be a sequence of numbers or None, got 5"),
         ("12", r"weights\[0\] must be a number, got '1'"),
         ([1, "x"], r"weights\[1\] must be a number, got 'x'"),
+        ([True, 1], r"weights\[0\] must be a number, got True"),
     ],
 )
 def test_weights_that_are_no_numbers_are_refused(weights, message):

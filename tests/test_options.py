@@ -70,7 +70,7 @@ def test_numbers_are_finite(option: Option, value: float) -> None:
 
 
 @named(NUMBERS)
-@pytest.mark.parametrize("value", ["many", True, [3], np.ones(2)])
+@pytest.mark.parametrize("value", ["many", True, np.True_, np.array(True), [3], np.ones(2)])
 def test_numbers_are_numbers(option: Option, value: Any) -> None:
     with pytest.raises(TypeError, match=rf"^{option.name}="):
         Options(**valued(option, value))

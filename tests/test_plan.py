@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -217,6 +219,45 @@ def test_options_may_be_given_by_a_presets_name() -> None:
 def test_what_is_too_small_is_refused_before_its_pyramid(shape: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="too small"):
         resolve(Options(), shape, 1.0)
+
+
+@pytest.mark.parametrize("sigma", [-5, -1e-9, math.nan, math.inf, 10**400])
+def test_a_noise_level_is_finite_and_not_negative(sigma: float) -> None:
+    with pytest.raises(ValueError, match=f"^sigma={sigma}: .* from 0 on"):
+        resolve(CPU, (64, 64), sigma)
+    assert resolve(CPU, (64, 64), 0).sigma == 0
+
+
+@pytest.mark.parametrize("sigma", [True, np.True_, "3", None, [1.0], np.ones(2)])
+def test_a_noise_level_is_a_number(sigma: Any) -> None:
+    with pytest.raises(TypeError, match=r"^sigma must be a number, got "):
+        resolve(CPU, (64, 64), sigma)
+
+
+@pytest.mark.parametrize("channels", [True, 2.5, math.nan, "3", None])
+def test_channels_are_a_whole_number(channels: Any) -> None:
+    with pytest.raises(TypeError, match=f"^channels={channels!r}: give a whole number"):
+        resolve(CPU, (64, 64), 1.0, channels=channels)
+
+
+@pytest.mark.parametrize("side", [64.0, math.nan, True, "64", None])
+def test_sides_are_whole_numbers(side: Any) -> None:
+    for shape in ((side, 64), (64, side)):
+        with pytest.raises(TypeError, match=r"^shape=.*: give whole numbers"):
+            resolve(CPU, shape, 1.0)
+
+
+@pytest.mark.parametrize("shape", [64, (64,), (3, 64, 64), None])
+def test_an_image_has_two_sides(shape: Any) -> None:
+    with pytest.raises(ValueError, match=r"^shape=.*: give height and width"):
+        resolve(CPU, shape, 1.0)
+
+
+def test_numpy_numbers_become_plain_ones() -> None:
+    size = np.array([64, 80])
+    plan = resolve(CPU, size, np.float32(2), channels=np.int64(3))
+    assert plan == resolve(CPU, (64, 80), 2.0, channels=3)
+    assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
 def test_an_image_has_channels() -> None:

@@ -8,12 +8,12 @@ the ensemble that averages the scales pair by pair with it, the finest last.
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from napari_msdip.arguments import number, whole_number
 from napari_msdip.pixels import as_image, as_planes, checked_array, robust_range
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _finer_shares(weights: Sequence[float] | None, n_scales: int) -> list[float]
         return [0.5] * (n_scales - 1)
     if not hasattr(weights, "__iter__"):
         raise TypeError(f"weights must be a sequence of numbers or None, got {weights!r}")
-    values = [_number(weight, f"weights[{n}]") for n, weight in enumerate(weights)]
+    values = [number(weight, f"weights[{n}]") for n, weight in enumerate(weights)]
     if len(values) != n_scales:
         raise ValueError(
             f"weights must hold one number for each of the {n_scales} scales, got "
@@ -219,7 +219,9 @@ class _Kernel:
     def checked(cls, sigma_spatial: float, sigma_range: float, window: int) -> Self:
         spatial = _positive(sigma_spatial, "sigma_spatial")
         ranged = _positive(sigma_range, "sigma_range")
-        size = _integer(window, "window")
+        size = whole_number(window)
+        if size is None:
+            raise TypeError(f"window must be an integer, got {window!r}")
         if size < 1 or size % 2 == 0:
             raise ValueError(f"window must be odd and at least 1, got {size}")
         # Squares of smaller numbers have no room, and choose the same pixels.
@@ -328,23 +330,10 @@ def _interpolated(planes: Array, size: int, axis: int) -> Array:
 
 
 def _positive(value: float, name: str) -> float:
-    number = _number(value, name)
-    if not (math.isfinite(number) and number > 0):
+    given = number(value, name)
+    if not (math.isfinite(given) and given > 0):
         raise ValueError(f"{name} must be finite and greater than 0, got {value}")
-    return number
-
-
-def _number(value: float, name: str) -> float:
-    if not hasattr(value, "__float__") or np.ndim(value):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value)
-
-
-def _integer(value: int, name: str) -> int:
-    try:
-        return operator.index(value)
-    except TypeError as error:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from error
+    return given
 
 
 def _checked_planes(

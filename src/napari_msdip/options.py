@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from napari_msdip.arguments import is_boolean
+
 __all__ = [
     "LEAST_RATE",
     "PRESETS",
@@ -604,7 +606,7 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _checked_number(option: Option, value: Any) -> float | int:
-    if isinstance(value, bool) or _is_sequence(value) or not hasattr(value, "__float__"):
+    if is_boolean(value) or _is_sequence(value) or not hasattr(value, "__float__"):
         raise TypeError(f"{option.name}={value!r}: give a number")
     try:
         number = float(value)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_msdip import devices
 from napari_msdip._fit.crops import CROP_SIDE, FINAL_PASSES, PASS_WORK, STEPS_PER_PASS
+from napari_msdip.arguments import number, whole_number
 from napari_msdip.generator import usable_depth
 from napari_msdip.options import Options, as_options
 from napari_msdip.pixels import SMALLEST_SIDE
@@ -188,21 +190,18 @@ def resolve(
     Raises
     ------
     TypeError
-        If the options are none.
+        If the options are none, the shape or the number of channels is not of whole
+        numbers, or the noise level is no number.
     ValueError
-        If there is no such preset or no channel, the image is too small, the device is
-        not there, or the options leave the generator no input.
+        If there is no such preset or no channel, the image is too small or not of two
+        sides, the noise level is negative or not finite, the device is not there, or the
+        options leave the generator no input.
     WeightsNotFoundError
         If the options name a weight file that is not there, needed or not.
     """
     options = as_options(options)
-    if min(shape) < SMALLEST_SIDE:
-        raise ValueError(
-            f"image of {shape[0]}×{shape[1]} pixels is too small; Y and X must be at "
-            f"least {SMALLEST_SIDE} px"
-        )
-    if channels < 1:
-        raise ValueError(f"channels={channels!r}: give at least 1")
+    shape, channels = _checked_shape(shape), _checked_channels(channels)
+    sigma = _checked_sigma(sigma)
     if options.vgg_weights is not None:
         check_weight_file(options.vgg_weights)
     if not (options.code_channels or options.recorruption or options.guidance):
@@ -229,6 +228,36 @@ def resolve(
         seed=options.seed,
         sigma=sigma,
     )
+
+
+def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    if not hasattr(shape, "__len__") or len(shape) != 2:
+        raise ValueError(f"shape={shape!r}: give height and width in pixels")
+    height, width = (whole_number(side) for side in shape)
+    if height is None or width is None:
+        raise TypeError(f"shape={shape!r}: give whole numbers of pixels")
+    if min(height, width) < SMALLEST_SIDE:
+        raise ValueError(
+            f"image of {height}×{width} pixels is too small; Y and X must be at least "
+            f"{SMALLEST_SIDE} px"
+        )
+    return height, width
+
+
+def _checked_channels(channels: int) -> int:
+    count = whole_number(channels)
+    if count is None:
+        raise TypeError(f"channels={channels!r}: give a whole number")
+    if count < 1:
+        raise ValueError(f"channels={channels!r}: give at least 1")
+    return count
+
+
+def _checked_sigma(sigma: float) -> float:
+    level = number(sigma, "sigma")
+    if not (math.isfinite(level) and level >= 0):
+        raise ValueError(f"sigma={sigma!r}: give a finite number from 0 on")
+    return level
 
 
 def scale_plans(options: Options, shape: tuple[int, int]) -> tuple[ScalePlan, ...]:

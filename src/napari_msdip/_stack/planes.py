@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from napari_msdip.arguments import whole_number
 from napari_msdip.pixels import as_array, check_not_empty, checked_axis
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def select(planes: slice | Sequence[int] | None, n_planes: int) -> tuple[int, ..
         if planes.step == 0:
             raise ValueError(f"planes={planes!r}: the step cannot be 0")
         if any(
-            bound is not None and _whole(bound) is None
+            bound is not None and whole_number(bound) is None
             for bound in (planes.start, planes.stop, planes.step)
         ):
             raise TypeError(f"planes={planes!r}: give whole numbers or None in the slice")
@@ -196,7 +196,7 @@ def _iterable(planes: Any) -> Any:
 
 
 def _plane_index(index: Any, n_planes: int) -> int:
-    number = _whole(index)
+    number = whole_number(index)
     if number is None:
         raise TypeError(f"planes: {index!r} is no plane index; give whole numbers")
     if not -n_planes <= number < n_planes:
@@ -205,17 +205,6 @@ def _plane_index(index: Any, n_planes: int) -> int:
             f"0 to {n_planes - 1}"
         )
     return number % n_planes
-
-
-def _whole(value: Any) -> int | None:
-    """Return a whole number as int, None for anything else."""
-    if isinstance(value, (bool, np.bool_)):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        # NumPy arrays have __index__ whatever their shape.
-        return None
 
 
 def chunked(planes: Sequence[int], row_length: int, size: int) -> list[list[int]]:
