@@ -236,6 +236,14 @@ def limited_threads(threads: int) -> Iterator[None]:
 
     The count is that of the thread, and of those that use PyTorch for the first time
     meanwhile. A generator may be gone on with in another: never suspend one inside.
+
+    Notes
+    -----
+    Such a thread keeps for its own the count that it began with, and nothing tells that
+    from one that its owner has set. So where runs with different counts begin in new
+    threads at a time, each computes with its own, but PyTorch may go on with one of these
+    counts after the last. To remember the count before the first, and have all go back to
+    that, would undo what the owner of another thread has set.
     """
     before = torch.get_num_threads()
     if before == threads:
