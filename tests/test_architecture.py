@@ -114,6 +114,17 @@ def test_front_ends_are_imported_by_front_ends_only(part: str) -> None:
     assert users <= set(FRONT_ENDS)
 
 
+def test_front_ends_know_the_engine_by_its_front_doors() -> None:
+    front_ends = [name for name in MODULES if name.partition(".")[0] in FRONT_ENDS]
+    inner = {
+        (module, name)
+        for module in front_ends
+        for name in imported(module)
+        if re.match(r"_\w+\.", name) and name.partition(".")[0] not in FRONT_ENDS
+    }
+    assert not inner
+
+
 def test_engine_loads_no_gui() -> None:
     engine = [name for name in MODULES if name.partition(".")[0] not in FRONT_ENDS]
     loaded = loaded_by(*(f"napari_msdip.{name}" for name in engine))

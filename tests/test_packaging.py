@@ -36,7 +36,15 @@ def loaded_by(*modules: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("module", ["napari_msdip", "napari_msdip._cli.program"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "napari_msdip",
+        "napari_msdip._cli.program",
+        "napari_msdip.planes",
+        "napari_msdip.stores",
+    ],
+)
 def test_import_is_light(module: str) -> None:
     assert loaded_by(module).isdisjoint(HEAVY)
 

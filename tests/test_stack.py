@@ -24,8 +24,8 @@ from tests.samples import TINY
 
 from napari_msdip import Options, Progress, Status, piece, tiling
 from napari_msdip._stack.journal import JOURNAL
-from napari_msdip._stack.planes import PlaneLayout, chunked, select
 from napari_msdip._stack.zarr_sink import ZarrOut, ZarrSink
+from napari_msdip.planes import PlaneLayout, chunked, select
 from napari_msdip.seeds import plane_seed
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 from napari_msdip.steps import drive

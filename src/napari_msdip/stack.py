@@ -24,7 +24,13 @@ from napari_msdip._stack.job import (
 )
 from napari_msdip._stack.overlap import refuse_overwritten_input, shared
 from napari_msdip._stack.plane import iter_plane, warm_starts_for, words
-from napari_msdip._stack.planes import (
+from napari_msdip._stack.sinks import open_sink
+from napari_msdip._stack.zarr_sink import ZarrOut
+from napari_msdip.events import Progress, StackResult, Status
+from napari_msdip.options import as_options
+from napari_msdip.pixels import SMALLEST_SIDE, result_dtype
+from napari_msdip.plan import Plan
+from napari_msdip.planes import (
     PlaneLayout,
     digest,
     open_stack,
@@ -32,12 +38,6 @@ from napari_msdip._stack.planes import (
     select,
     spread,
 )
-from napari_msdip._stack.sinks import open_sink
-from napari_msdip._stack.zarr_sink import ZarrOut
-from napari_msdip.events import Progress, StackResult, Status
-from napari_msdip.options import as_options
-from napari_msdip.pixels import SMALLEST_SIDE, result_dtype
-from napari_msdip.plan import Plan
 from napari_msdip.seeds import plane_seed
 from napari_msdip.steps import changed, check_callable, drive
 

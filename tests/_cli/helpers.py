@@ -16,7 +16,6 @@ from tests.fakes import fake_denoise
 
 from napari_msdip import io, piece
 from napari_msdip._cli.engine import Engine
-from napari_msdip._stack.planes import PlaneLayout, read_plane, select
 from napari_msdip.cli import main
 from napari_msdip.events import (
     Progress,
@@ -27,6 +26,7 @@ from napari_msdip.events import (
     StopReason,
 )
 from napari_msdip.plan import Plan, ScalePlan
+from napari_msdip.planes import PlaneLayout, read_plane, select
 from napari_msdip.stack import denoise_stack
 
 if TYPE_CHECKING:

@@ -9,14 +9,13 @@ import pytest
 import tifffile
 from tests._cli.helpers import FakeEngine, RealStacks, run, unloaded
 
-from napari_msdip import io
+from napari_msdip import io, planes
 from napari_msdip._cli import made
-from napari_msdip._stack import planes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_msdip._stack.planes import PlaneLayout
+    from napari_msdip.planes import PlaneLayout
 
 
 def test_resume_skips_what_is_there(fake: FakeEngine, folder: Path, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ import zarr
 
 from napari_msdip import Options, Progress, Status, io, tiling
 from napari_msdip._stack import plane
-from napari_msdip._stack.planes import PlaneLayout
 from napari_msdip._stack.zarr_planes import ZarrWriter
 from napari_msdip._stack.zarr_sink import ZarrSink
+from napari_msdip.planes import PlaneLayout
 from napari_msdip.seeds import plane_seed
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
 

@@ -22,13 +22,11 @@ from napari_msdip._cli.tasks import in_short, prepare
 from napari_msdip._cli.words import in_flags
 from napari_msdip._judgement import in_words, judgement, undecided
 from napari_msdip._numbers import duration
-from napari_msdip._stack.durable import sync_description
-from napari_msdip._stack.notes import is_unfit, noting_copy
-from napari_msdip._stack.planes import PlaneLayout, read_plane
-from napari_msdip._stack.zarr_sink import ZarrOut
 from napari_msdip.events import Status, endings
 from napari_msdip.io import FileError
+from napari_msdip.planes import PlaneLayout, read_plane
 from napari_msdip.steps import drive
+from napari_msdip.stores import ZarrOut, describe, is_unfit, noting_copy
 
 if TYPE_CHECKING:
     import argparse
@@ -282,8 +280,7 @@ class _Run:
         if task.target.suffix.lower() == ".zarr":
             if task.store != task.target:
                 stored = metadata.reordered(io.ngff_order(metadata.axes))
-                io.annotate_zarr(task.store, stored, name=io.split_suffix(task.target)[0])
-                sync_description(task.store)
+                describe(task.store, stored, name=io.split_suffix(task.target)[0])
                 io.name_finished(task.store, task.target, overwrite=overwrite)
             return
         provenance = result.provenance()

@@ -11,9 +11,9 @@ from napari_msdip._cli.exits import UsageError
 from napari_msdip._cli.names import called_as_preview, previews_of, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip._cli.words import in_flags
-from napari_msdip._stack.journal import JOURNAL, told_in
-from napari_msdip._stack.planes import PlaneLayout, digest, read_plane, select, spread
 from napari_msdip.events import Status
+from napari_msdip.planes import PlaneLayout, digest, read_plane, select, spread
+from napari_msdip.stores import begun_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,13 +58,13 @@ def _fingerprint(source: Source, layout: PlaneLayout, plane: int) -> str:
 
 def recorded(target: Path) -> dict[str, Any]:
     """Return what a result says it was made of, nothing if it does not."""
-    journal = target / "0" / JOURNAL
-    if not journal.exists():
-        return dict(io.read_provenance(target))
     try:
-        return {**told_in(journal), "axis names": io.stored_names(target)}
+        begun = begun_with(target)
+        if begun is not None:
+            return {**begun, "axis names": io.stored_names(target)}
     except (IndexError, KeyError, TypeError, ValueError):
         return {}
+    return dict(io.read_provenance(target))
 
 
 def told(path: Path) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from napari_msdip._cli.made import inputs_of
 from napari_msdip._cli.parts import Parts
 from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
 from napari_msdip._cli.words import in_flags
-from napari_msdip._stack.planes import read_plane, select
 from napari_msdip.options import Options
+from napari_msdip.planes import read_plane, select
 
 if TYPE_CHECKING:
     import argparse
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from napari_msdip._cli.console import Console
     from napari_msdip._cli.engine import Engine
-    from napari_msdip._stack.planes import PlaneLayout
     from napari_msdip.io import Source
+    from napari_msdip.planes import PlaneLayout
 
 __all__ = ["estimate_noise"]
 

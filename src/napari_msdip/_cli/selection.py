@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from napari_msdip._cli.exits import UsageError
-from napari_msdip._stack.planes import PlaneLayout, select
 from napari_msdip.io import FileError
 from napari_msdip.pixels import SMALLEST_SIDE
+from napari_msdip.planes import PlaneLayout, select
 
 if TYPE_CHECKING:
     from pathlib import Path

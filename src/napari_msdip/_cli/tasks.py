@@ -21,10 +21,10 @@ from napari_msdip._cli.selection import (
     parse_planes,
 )
 from napari_msdip._cli.words import in_flags
-from napari_msdip._stack.notes import Leftover
-from napari_msdip._stack.planes import PlaneLayout
 from napari_msdip.io import FileError
 from napari_msdip.pixels import result_dtype
+from napari_msdip.planes import PlaneLayout
+from napari_msdip.stores import Leftover
 
 if TYPE_CHECKING:
     import argparse

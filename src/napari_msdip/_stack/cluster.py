@@ -43,16 +43,16 @@ from napari_msdip._stack.plane import (
     warm_starts_for,
     words,
 )
-from napari_msdip._stack.planes import digest, in_memory, read_plane, spread
 from napari_msdip._stack.zarr_sink import ZarrSink
 from napari_msdip.events import Progress, Status
+from napari_msdip.planes import digest, in_memory, read_plane, spread
 from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     from napari_msdip import tiling
-    from napari_msdip._stack.planes import PlaneLayout
     from napari_msdip._stack.zarr_planes import ZarrWriter
     from napari_msdip.options import Options
+    from napari_msdip.planes import PlaneLayout
 
 __all__ = ["run", "survey"]
 

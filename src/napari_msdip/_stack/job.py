@@ -13,17 +13,17 @@ import numpy.typing as npt
 
 from napari_msdip import devices, tiling
 from napari_msdip._stack.plane import Outcome, PlaneTask, words
-from napari_msdip._stack.planes import chunked
 from napari_msdip.events import Progress
 from napari_msdip.plan import Plan, resolve
+from napari_msdip.planes import chunked
 from napari_msdip.seeds import plane_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
-    from napari_msdip._stack.planes import PlaneLayout
     from napari_msdip._stack.sinks import Sink
     from napari_msdip.options import Options
+    from napari_msdip.planes import PlaneLayout
 
 __all__ = [
     "Job",

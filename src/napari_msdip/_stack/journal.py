@@ -15,8 +15,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_msdip._stack.planes import spread
 from napari_msdip.io import sync_directory
+from napari_msdip.planes import spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from napari_msdip import tiling
 from napari_msdip._stack.notes import UNFIT
-from napari_msdip._stack.planes import digest
 from napari_msdip.events import Progress, Status
 from napari_msdip.pixels import checked_image
+from napari_msdip.planes import digest
 from napari_msdip.steps import changed
 
 if TYPE_CHECKING:

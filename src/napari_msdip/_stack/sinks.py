@@ -13,7 +13,7 @@ from napari_msdip._stack.zarr_sink import ZarrOut, ZarrSink
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_msdip._stack.planes import PlaneLayout
+    from napari_msdip.planes import PlaneLayout
 
 __all__ = ["ArraySink", "Sink", "open_sink"]
 

@@ -19,7 +19,7 @@ from napari_msdip.io import sync_directory, sync_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_msdip._stack.planes import PlaneLayout
+    from napari_msdip.planes import PlaneLayout
 
 __all__ = ["Reordered", "ZarrWriter", "open_array"]
 

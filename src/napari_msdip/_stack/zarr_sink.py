@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from napari_msdip._stack.planes import PlaneLayout
+    from napari_msdip.planes import PlaneLayout
 
 __all__ = ["ZarrOut", "ZarrSink"]
 

@@ -1,4 +1,4 @@
-"""Which planes a stack has, how to read one, and the seed of each."""
+"""Which planes a stack has, and how to read one."""
 
 from __future__ import annotations
 
