@@ -501,6 +501,17 @@ def test_texture_does_not_pass_for_resampled_noise(sigma: float) -> None:
     assert rms(model.sigma_map(image)) == pytest.approx(sigma, rel=0.15)
 
 
+@pytest.mark.parametrize("sigma", [4.0, 10.0])
+def test_texture_hardly_adds_to_the_level_of_resampled_noise(sigma: float) -> None:
+    white = np.random.default_rng(0).normal(size=(160, 160))
+    noise = registered(white, 0.3, order=1, mode="wrap")
+    image = data.brick()[:160, -160:] + sigma * noise / noise.std()
+    image = image[np.newaxis].astype(np.float32)
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+    assert not model.is_white
+    assert rms(model.sigma_map(image)) == pytest.approx(sigma, rel=0.2)
+
+
 def test_clear_noise_over_texture_keeps_its_level() -> None:
     image = gravel(25.0)
     sigma = estimate_sigma(image, channel_axis=0)

@@ -31,7 +31,7 @@ from napari_msdip._noise.channels import channel_covariance, told_apart, white_c
 from napari_msdip._noise.filter_bank import FILTER_BLOCK
 from napari_msdip._noise.filtered import Filtered, filtered
 from napari_msdip._noise.gains import local_gains
-from napari_msdip._noise.insurance import share_to_keep
+from napari_msdip._noise.insurance import share_of_resampled, share_to_keep
 from napari_msdip._noise.kind import (
     Evidence,
     Kind,
@@ -43,7 +43,7 @@ from napari_msdip._noise.model import NoiseModel, uncorrelated
 from napari_msdip.noise import cautious_sigma, estimate_sigma
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["measure_noise"]
 
@@ -253,12 +253,20 @@ def _resampled(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
     level = seen.evidence.level
     if seen.is_calm:
         level = _beyond_the_calm(seen.model, seen, blocks, seen.simulated).overall(planar)
+    white = sigma / _share_seen(estimate_sigma, correlation)
     # Texture adds to the level of blocks; of skewed noise the estimator finds less.
-    sigma = math.sqrt(level * sigma / _seen_as_white(correlation))
+    sigma = math.sqrt(level * white)
+    # And it adds to both, but hardly to the highest frequencies.
+    highest = seen.evidence.highest / _share_seen(_highest, correlation)
+    sigma = float(np.clip(highest, _LEAST_CAUTIOUS * sigma, sigma))
+    share = 0.0
+    if not seen.is_calm:
+        odds = level / white if white else 1.0
+        share = share_of_resampled(seen.evidence, odds, len(planar))
     fine = levels.with_fine_levels(seen.model, blocks)
     steady = dataclasses.replace(fine, sigmas=levels.steadied(fine.sigmas))
     noise = _scaled(steady, steady.overall(planar), sigma, correlation, channels)
-    return dataclasses.replace(noise, asymmetry=levels.asymmetry(blocks))
+    return dataclasses.replace(noise, asymmetry=levels.asymmetry(blocks), noisy_share=share)
 
 
 def _behind_a_filter(found: Filtered, seen: _Sight, planar: Planar) -> NoiseModel:
@@ -308,10 +316,14 @@ def _unbiased(found: Array, side: int) -> Array:
     return corrected
 
 
-def _seen_as_white(correlation: Array) -> float:
-    """Share of the level of noise that the estimator for white noise finds."""
+def _share_seen(estimator: Callable[[Planar], float], correlation: Array) -> float:
+    """Share of the level of noise that an estimator for white noise finds."""
     fields = simulated_fields(NoiseModel.unit(correlation))
-    return float(np.mean([estimate_sigma(field[0]) / field.std() for field in fields]))
+    return float(np.mean([estimator(field[0]) / field.std() for field in fields]))
+
+
+def _highest(plane: Planar) -> float:
+    return cautious_sigma(plane[np.newaxis])
 
 
 def _may_be_texture(evidence: Evidence) -> bool:

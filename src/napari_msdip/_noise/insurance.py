@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from napari_msdip._noise.kind import Evidence
 
-__all__ = ["share_to_keep"]
+__all__ = ["share_of_resampled", "share_to_keep"]
 
 # Where white noise is faint, even a cautious level may be mostly texture. Error and noise
 # are nearly independent then, so that this much of the noisy image costs little where the
@@ -34,6 +35,11 @@ _TEXTURE_EXCESS = (0.06, 0.14)
 # along does, and as nothing tells it from what came later, somewhat less stays.
 _NOISY_SHARE_OF_CHANNELS = 0.25
 _FAINTEST_OF_CHANNELS = (0.016, 0.022)
+# Of noise that was resampled the level is a guess where blocks are uneven within, or where
+# they and the estimator for white noise disagree, unless channels tell texture from it.
+_NOISY_SHARE_OF_RESAMPLED = 0.5
+_UNEVEN_WITHIN = (1.05, 1.25)
+_DISAGREEMENT = (1.06, 1.17)
 
 
 def share_to_keep(
@@ -65,6 +71,30 @@ def share_to_keep(
     at_odds = _at_odds(sigma, evidence) if doubtful else 0.0
     among_texture = _among_texture(sigma, evidence) if channels == 1 else 0.0
     return max(faint, at_odds, among_texture)
+
+
+def share_of_resampled(evidence: Evidence, odds: float, channels: int) -> float:
+    """Return the share of a noisy image to keep whose noise was resampled.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        What the flattest blocks show.
+    odds : float
+        Level of the blocks over what the estimator for white noise finds of it.
+    channels : int
+        How many the image has.
+
+    Returns
+    -------
+    float
+        0 to 0.5.
+    """
+    if channels > 1:
+        return 0.0
+    uneven = _rising(evidence.unevenness, _UNEVEN_WITHIN)
+    disagreement = max(odds, 1 / odds) if odds else math.inf
+    return _NOISY_SHARE_OF_RESAMPLED * max(uneven, _rising(disagreement, _DISAGREEMENT))
 
 
 def _at_odds(sigma: float, evidence: Evidence) -> float:
