@@ -561,6 +561,31 @@ def test_one_channel_beside_a_constant_one_is_denoised_like_gray(level: float) -
     np.testing.assert_array_equal(found[0], denoise(gray, TINY).image)
 
 
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_gray_that_is_saved_as_rgb_is_denoised_like_gray(dtype: str, axis: int) -> None:
+    gray = noisy_picture(SHAPE, high=200, dtype=dtype)
+    alone = denoise(gray, TINY)
+    result, steps = run(np.stack([gray] * 3, axis), channel_axis=axis)
+    assert result.plan.channels == 3
+    assert result.sigma == alone.sigma
+    shown = [step.finished_scale for step in steps if step.finished_scale is not None]
+    for image, expected in [
+        (result.image, alone.image),
+        *((scale.image, alone.scales[scale.scale].image) for scale in shown),
+    ]:
+        np.testing.assert_array_equal(image, np.stack([expected] * 3, axis))
+
+
+def test_a_channel_that_repeats_another_changes_no_other() -> None:
+    two = noisy_picture(SHAPE, 2, high=200, dtype="uint8")
+    first, second, empty = two[..., 0], two[..., 1], np.zeros(SHAPE, np.uint8)
+    noisy = np.stack([empty, first, second, first, empty])
+    found = denoise(noisy, TINY, channel_axis=0).image
+    alone = np.moveaxis(denoise(two, TINY, channel_axis=-1).image, -1, 0)
+    np.testing.assert_array_equal(found, [empty, alone[0], alone[1], alone[0], empty])
+
+
 def test_previews_hold_constant_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_PREVIEW_SECONDS", 0.0)
     noisy = noisy_picture(SHAPE, 3)

@@ -69,8 +69,8 @@ def iter_denoise_part(
     """Denoise an image, or a tile with what all tiles of its image share.
 
     Parameters are those of :func:`napari_msdip.denoise`; no channel of the whole image is
-    constant. ``shared`` is given with a tile, ``warm_start`` comes from an image of the
-    same size and options.
+    constant or repeats another. ``shared`` is given with a tile, ``warm_start`` comes
+    from an image of the same size and options.
     """
     started = time.perf_counter()
     ready = Prepared.of(image, channel_axis, options, is_part=shared is not None)
@@ -90,7 +90,7 @@ def iter_denoise_part(
 def with_constants(
     steps: Generator[Progress, None, Result], constants: Constants
 ) -> Generator[Progress, None, Result]:
-    """Put constant channels back into all that a run without them shows."""
+    """Put channels that were left out back into all that a run without them shows."""
     if not constants.found:
         return (yield from steps)
     result = yield from changed(steps, partial(_progress_with, constants))

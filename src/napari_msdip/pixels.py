@@ -123,7 +123,10 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Constants:
-    """The constant channels of an image, which are better left out than denoised.
+    """The channels of an image that are better left out than denoised.
+
+    Those that are constant, and those that repeat another, as in a gray picture saved as
+    RGB: noise that channels share entirely passes for structure in part.
 
     Attributes
     ----------
@@ -132,45 +135,77 @@ class Constants:
     values : ndarray
         ``(C,)``: one value of every channel.
     varying : tuple of bool
-        Which channels are not constant; where all are, none is left out.
+        Which channels are not constant; where none is, all are taken for such.
+    like : tuple of int
+        For every channel the first one with the same pixels, which may be itself.
     """
 
     channel_axis: int | None
     values: Array
     varying: tuple[bool, ...]
+    like: tuple[int, ...]
 
     @classmethod
     def of(cls, array: Array, channel_axis: int | None) -> Constants:
-        """Find the constant channels of an image."""
+        """Find the channels of an image that are constant or repeat another."""
         planes = as_planes(array, channel_axis)
         # One axis at a time: over both, NumPy takes tens of times as long where three
         # channels come last, and an image is looked through at every door that it passes.
-        varying = planes.min(axis=1).min(axis=1) < planes.max(axis=1).max(axis=1)
+        low, high = planes.min(axis=1).min(axis=1), planes.max(axis=1).max(axis=1)
+        varying = low < high
+        like = _first_alike(planes, low, high) if varying.any() else range(len(planes))
         varying |= not varying.any()
-        return cls(channel_axis, planes[:, 0, 0].copy(), tuple(varying.tolist()))
+        values = planes[:, 0, 0].copy()
+        return cls(channel_axis, values, tuple(varying.tolist()), tuple(like))
+
+    @property
+    def kept(self) -> tuple[bool, ...]:
+        """Which channels are to be denoised."""
+        channels = enumerate(zip(self.varying, self.like, strict=True))
+        return tuple(varies and like == n for n, (varies, like) in channels)
 
     @property
     def found(self) -> bool:
         """Whether there is any to leave out."""
-        return not all(self.varying)
+        return not all(self.kept)
 
     def left_out(self, array: Array) -> Array:
         """Return the image without them."""
         if not self.found:
             return array
-        return np.compress(self.varying, array, axis=self.channel_axis)
+        return np.compress(self.kept, array, axis=self.channel_axis)
 
     def put_back(self, array: Array) -> Array:
         """Return an image of any size without them, with them."""
         if self.channel_axis is None or not self.found:
             return array
-        varying = np.array(self.varying)
+        varying, kept = np.array(self.varying), np.array(self.kept)
         others = as_planes(array, self.channel_axis)
         planes = np.empty((len(varying), *others.shape[1:]), array.dtype)
-        planes[varying] = others
+        planes[kept] = others
+        planes[varying] = planes[np.array(self.like)[varying]]
         constant = self.values[~varying].astype(array.dtype)
         planes[~varying] = constant[:, np.newaxis, np.newaxis]
         return as_image(planes, self.channel_axis)
+
+
+def _first_alike(planes: Array, low: Array, high: Array) -> list[int]:
+    """Return for every plane the number of the first one with the same pixels.
+
+    ``low`` and ``high`` are their least and largest values, which hardly two share.
+    """
+
+    def repeats(number: int, other: int) -> bool:
+        limits_alike = low[number] == low[other] and high[number] == high[other]
+        # A row first, as a photograph's channels often share black and white.
+        return (
+            limits_alike
+            and np.array_equal(planes[number, 0], planes[other, 0])
+            and np.array_equal(planes[number], planes[other])
+        )
+
+    numbers = range(len(planes))
+    return [next(n for n in numbers if n == own or repeats(own, n)) for own in numbers]
 
 
 def robust_range(values: Array, axis: tuple[int, ...] | None = None) -> Array:

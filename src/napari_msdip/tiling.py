@@ -373,7 +373,7 @@ def _attempt(
     def warm_start_of(side: int | None, number: int) -> WarmStart | None:
         if warm_starts is None:
             return None
-        return warm_starts.setdefault((constants.varying, side, number), WarmStart())
+        return warm_starts.setdefault((constants.kept, side, number), WarmStart())
 
     if tile is None or tile >= max(_extent(image, channel_axis)[:2]):
         steps = piece.iter_denoise_part(
