@@ -28,7 +28,6 @@ from napari_msdip._stack.zarr_sink import ZarrOut, ZarrSink
 from napari_msdip.planes import PlaneLayout, chunked, select
 from napari_msdip.seeds import plane_seed
 from napari_msdip.stack import denoise_stack, iter_denoise_stack
-from napari_msdip.steps import drive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -742,18 +741,26 @@ def test_a_run_that_finished_no_plane_leaves_the_options_open(
     assert json.loads(first)["options"] == OPTIONS.to_dict()
 
 
-def test_a_run_that_goes_on_unseen_leaves_the_store_to_the_next(tmp_path: Path) -> None:
-    stack = random_stack(2, 16, 18)
-    out = tmp_path / "o.zarr"
+@pytest.mark.parametrize("taken", ["begun anew", "finished"])
+def test_a_run_that_loses_its_store_ends_and_leaves_it_as_it_is(
+    tmp_path: Path, taken: str
+) -> None:
+    stack = random_stack(3, 16, 18)
+    out, final = tmp_path / "o.zarr", tmp_path / "final.zarr"
     unseen = iter_denoise_stack(stack, OPTIONS.replace(seed=7), out=out)
-    next(unseen)
+    steps = [next(unseen)]
     expected = denoise_stack(stack, OPTIONS, out=out).image[:]
+    if taken == "finished":
+        out.rename(final)
+        out = final
 
-    result = drive(unseen)
+    with pytest.raises(OSError, match=r"out: another run has begun .* let one at a time"):
+        steps.extend(unseen)
 
-    assert result.pending == (0, 1)
-    assert "another run has begun" in result.failed[0]
-    np.testing.assert_array_equal(result.image[:], expected)
+    assert {step.plane for step in steps} == {0}
+    kept = zarr.open_group(out, mode="r")
+    assert kept.attrs["napari_msdip"]["failed"] == {}
+    np.testing.assert_array_equal(kept["0"][:], expected)
     # Planes of the same run are the same, whoever writes them.
     resumed = denoise_stack(stack, OPTIONS, out=out)
     assert not resumed.failed

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from napari_msdip import devices, tiling
 from napari_msdip._stack.plane import Outcome, PlaneTask, words
+from napari_msdip._stack.zarr_planes import StoreLost
 from napari_msdip.events import Progress
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.planes import chunked
@@ -283,11 +284,19 @@ def settle(job: Job, position: int, outcome: Outcome) -> Outcome:
 
 
 def put(write: Callable[[int, Array], None], position: int, outcome: Outcome) -> Outcome:
-    """Write a plane; where that fails, the outcome says so."""
+    """Write a plane; where that fails, the outcome says so.
+
+    Raises
+    ------
+    StoreLost
+        If no other plane can be written either, so that all work on them is in vain.
+    """
     if outcome.image is None:
         return outcome
     try:
         write(position, outcome.image)
+    except StoreLost:
+        raise
     except OSError as error:
         return _unwritten(outcome, error)
     return outcome

@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
     from napari_msdip.planes import PlaneLayout
 
-__all__ = ["Reordered", "ZarrWriter", "open_array"]
+__all__ = ["Reordered", "StoreLost", "ZarrWriter", "open_array"]
 
 Array = npt.NDArray[Any]
+
+
+class StoreLost(OSError):
+    """The store belongs to another run, or is gone: no further plane can go there."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,17 @@ class ZarrWriter:
 
         Raises
         ------
+        StoreLost
+            If another run has begun the store anew, or it is gone.
         OSError
-            If that fails, or another run has begun the store anew.
+            If writing fails.
         """
         # A worker goes on when its caller is killed, and does not know of the next one.
-        if begun_by(Path(self.path) / JOURNAL) != self.run:
-            raise OSError(f"another run has begun {self.path} anew")
+        if not self._is_own():
+            raise StoreLost(
+                f"out: another run has begun {self.path} anew, or has finished with it, so "
+                "this one ends; let one at a time write there"
+            )
         array = open_array(self.path)
         key = self.layout.key(position)
         stored = tuple(key[axis] for axis in self.order)
@@ -73,6 +82,12 @@ class ZarrWriter:
             sweep(folder)
         array[stored] = plane.transpose(np.argsort(_kept(key, self.order)).argsort())
         self._sync(files)
+
+    def _is_own(self) -> bool:
+        try:
+            return begun_by(Path(self.path) / JOURNAL) == self.run
+        except FileNotFoundError:
+            return False
 
     def _files(self, array: Any, key: tuple[int | slice, ...]) -> list[Path]:
         grid = (
