@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import imagecodecs
@@ -33,6 +34,34 @@ TINY = Options(
     iterations=3,
     coarsest_iterations=3,
 )
+
+
+class Labelled:
+    """An array as xarray.DataArray shows it: axes have names, and dask may be inside."""
+
+    def __init__(self, held: Any) -> None:
+        self.variable = SimpleNamespace(_data=held)
+        self.data = held
+        self.shape, self.dtype, self.ndim = held.shape, held.dtype, held.ndim
+        self.dims = tuple(f"dim_{axis}" for axis in range(held.ndim))
+
+    def __getitem__(self, key: Any) -> Labelled:
+        return Labelled(self.data[key])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array(self.data, dtype=dtype)
+
+    def __dask_graph__(self) -> Any:
+        inner = getattr(self.data, "__dask_graph__", None)
+        return None if inner is None else inner()
+
+    def compute(self) -> Labelled:
+        return Labelled(np.asarray(self.data))
+
+    def transpose(self, *names: str) -> Labelled:
+        if any(name not in self.dims for name in names):
+            raise ValueError(f"Dimensions {names} do not exist")
+        return Labelled(self.data.transpose([self.dims.index(name) for name in names]))
 
 
 def clean_picture(shape: tuple[int, int], channels: int | None = None) -> Floats:

@@ -28,6 +28,7 @@ __all__ = [
     "result_dtype",
     "robust_range",
     "whole_blocks",
+    "without_labels",
 ]
 
 Array = npt.NDArray[Any]
@@ -251,6 +252,17 @@ def as_array(image: Any, name: str) -> Array:
             f"give {name}.filled(value), with a value like those around them"
         )
     return np.asarray(array)
+
+
+def without_labels(array: Any) -> Any:
+    """Return what an xarray.DataArray holds in memory or from dask.
+
+    It transposes by names, and does not show which memory is its own. One that is still
+    in a file stays as it is, as it would be read whole; so does any other array.
+    """
+    held = getattr(getattr(array, "variable", None), "_data", None)
+    known = isinstance(held, np.ndarray) or hasattr(held, "__dask_graph__")
+    return held if known else array
 
 
 def checked_array(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip.arguments import whole_number
-from napari_msdip.pixels import as_array, check_not_empty, checked_axis
+from napari_msdip.pixels import as_array, check_not_empty, checked_axis, without_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -273,6 +273,7 @@ def open_stack(stack: Any) -> Any:
         raise TypeError(f"stack: dtype {dtype} cannot be denoised; give integers or floats")
     if isinstance(source, np.ma.MaskedArray):
         return as_array(source, "stack")
+    source = without_labels(source)
     if any(size != size for size in source.shape):
         raise ValueError(
             f"stack: shape {source.shape} is not known; call compute_chunk_sizes() on the "

@@ -6,6 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from tests.samples import Labelled
 
 from napari_msdip._layer.axes import guess_axes, parse_axes, transposed
 
@@ -83,7 +84,13 @@ def test_planes_of_a_box_are_flat_indices_in_c_order():
     assert parse_axes("YX", (8, 9)).planes(()) == [0]
 
 
-@pytest.mark.parametrize("wrap", [np.asarray, da.asarray, zarr.array])
+def labelled_dask(data):
+    return Labelled(da.asarray(data))
+
+
+@pytest.mark.parametrize(
+    "wrap", [np.asarray, da.asarray, zarr.array, Labelled, labelled_dask]
+)
 def test_any_array_is_transposed_without_reading_it_all(wrap):
     data = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     moved = transposed(wrap(data), (2, 0, 1))

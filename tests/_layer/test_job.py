@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import zarr
 from napari.layers import Image
+from tests.samples import Labelled
 
 import napari_msdip
 from napari_msdip import devices
@@ -45,7 +46,7 @@ def finish(job, engine):
             return end.value
 
 
-@pytest.mark.parametrize("wrap", [np.asarray, da.asarray, zarr.array])
+@pytest.mark.parametrize("wrap", [np.asarray, da.asarray, zarr.array, Labelled])
 @pytest.mark.parametrize(
     ("letters", "shape", "box"),
     [

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import zarr
 from tests._stack.helpers import OPTIONS, random_stack
+from tests.samples import Labelled
 
 from napari_msdip.stack import denoise_stack
 
@@ -82,6 +83,17 @@ def test_lazy_views_of_the_output_are_refused(tmp_path: Path, kind: str) -> None
     np.testing.assert_array_equal(out[:], stack)
     denoise_stack(source, OPTIONS, out=np.zeros_like(stack))
     tiff.close()
+
+
+def test_an_array_with_labels_is_known_for_what_it_holds() -> None:
+    stack = random_stack(4, 16, 18)
+    expected = denoise_stack(stack, OPTIONS).image
+    for held in (stack, da.from_array(stack, chunks=(1, 16, 18))):
+        out = np.zeros_like(stack)
+        denoise_stack(Labelled(held), OPTIONS, out=out)
+        np.testing.assert_array_equal(out, expected)
+    with pytest.raises(ValueError, match="out: shares memory with the stack"):
+        denoise_stack(Labelled(stack), OPTIONS, out=stack[::-1])
 
 
 @pytest.mark.parametrize("mapped", [False, True])

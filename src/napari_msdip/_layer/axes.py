@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip.pixels import SMALLEST_SIDE
+from napari_msdip.pixels import SMALLEST_SIDE, without_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ __all__ = [
     "Axes",
     "Box",
     "as_box",
+    "can_transpose",
     "check_size",
     "guess_axes",
     "parse_axes",
@@ -263,9 +264,18 @@ def transposed(data: Any, order: Sequence[int]) -> Any:
     """
     if tuple(order) == tuple(range(len(data.shape))):
         return data
-    if not hasattr(data, "transpose"):
-        # zarr arrays cannot be transposed in place; dask reads them chunk by chunk.
+    data = without_labels(data)
+    if not can_transpose(data):
+        # Not in place; dask reads them chunk by chunk.
         from dask.array import from_array
 
         data = from_array(data)
     return data.transpose(tuple(order))
+
+
+def can_transpose(data: Any) -> bool:
+    """Return whether an array-like transposes its axes by their numbers.
+
+    zarr's arrays do not at all, and xarray's by the names of their dimensions.
+    """
+    return hasattr(data, "transpose") and not hasattr(data, "dims")

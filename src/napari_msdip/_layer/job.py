@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip._judgement import in_words, judgement, undecided
-from napari_msdip._layer.axes import Box, as_box, check_size, transposed
+from napari_msdip._layer.axes import Box, as_box, can_transpose, check_size, transposed
 from napari_msdip._numbers import memory
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
-from napari_msdip.pixels import result_dtype
+from napari_msdip.pixels import result_dtype, without_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -445,7 +445,10 @@ class Job:
         order = self.source.axes.order
         code = self.data_code
         if order != tuple(range(len(order))):
-            if not hasattr(self.data, "transpose"):
+            held = without_labels(self.data)
+            if held is not self.data:
+                code += ".data"
+            if not can_transpose(held):
                 code = f"da.from_array({code})"
             code += f".transpose({order})"
         return code + ("[..., :3]" if self.has_alpha else "")

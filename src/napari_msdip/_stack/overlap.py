@@ -52,10 +52,10 @@ def refuse_overwritten_input(job: Job) -> None:
 
 def _held(source: Any) -> Iterator[Any]:
     """Yield the arrays that a stack is read from: of one from dask those in its graph."""
-    if not hasattr(source, "__dask_graph__"):
+    graph = source.__dask_graph__() if hasattr(source, "__dask_graph__") else None
+    if graph is None:
         yield source
         return
-    graph = source.__dask_graph__()
     for layer in getattr(graph, "layers", {"": graph}).values():
         # A task for every block would be made of these first, and there may be millions.
         blockwise = getattr(layer, "indices", None)
