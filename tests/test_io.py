@@ -536,6 +536,16 @@ class TestImageJTiff:
         assert after.flavour == "ome"
         assert after.scale == pytest.approx({"X": 0.1, "Y": 0.2, "Z": 0.5, "T": 2.5})
 
+    @pytest.mark.filterwarnings("error:.*nonconformant")
+    def test_bigtiff_is_ome(self, imagej_file: Path, tmp_path: Path) -> None:
+        copy(imagej_file, tmp_path / "out.btf")
+        with tifffile.TiffFile(tmp_path / "out.btf") as tif:
+            assert (tif.is_bigtiff, tif.is_imagej, tif.is_ome) == (True, False, True)
+        before, after = metadata_of(imagej_file), metadata_of(tmp_path / "out.btf")
+        assert (after.axes, after.units) == (before.axes, before.units)
+        assert after.scale == pytest.approx(before.scale)
+        np.testing.assert_array_equal(read(tmp_path / "out.btf"), read(imagej_file))
+
 
 class TestPlainTiff:
     def test_keeps_resolution_and_description(self, tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def save_tiff(
     """Write a TIFF in the dialect of its source where possible; see :func:`save_image`.
 
     ``.ome.tif`` is always OME. ImageJ holds 8- and 16-bit integers and float32 up
-    to 4 GB, OME no 64-bit integers: what a dialect cannot hold is written in the
-    next more general one (ImageJ, OME, plain).
+    to 4 GB and no BigTIFF (``.btf``), OME no 64-bit integers: what a dialect cannot
+    hold is written in the next more general one (ImageJ, OME, plain).
     """
     import tifffile
 
@@ -83,7 +83,7 @@ def save_tiff(
             _pages(data, source_axes),
             shape=shape,
             dtype=data.dtype,
-            bigtiff=path.suffix.lower() == ".btf" or data.nbytes > _CLASSIC_TIFF_LIMIT,
+            bigtiff=_is_big(path) or data.nbytes > _CLASSIC_TIFF_LIMIT,
             **arguments,
         )
 
@@ -132,6 +132,10 @@ def _is_named_ome(path: Path) -> bool:
     return split_suffix(path)[1].lower().startswith(".ome")
 
 
+def _is_big(path: Path) -> bool:
+    return path.suffix.lower() == ".btf"
+
+
 def _ome_can(axes: str, dtype: np.dtype[Any]) -> bool:
     return dtype.str[1:] in _OME_DTYPES and set(axes) <= set("TZCYXS")
 
@@ -147,7 +151,9 @@ def _dialect(path: Path, metadata: Metadata, dtype: np.dtype[Any], nbytes: int) 
         kind in _IMAGEJ_DTYPES
         and ("S" not in metadata.axes or (metadata.axes[-1] == "S" and kind == "u1"))
         and metadata.axes in _subsequences("TZCYXS")
+        # ImageJ knows no BigTIFF.
         and nbytes < _CLASSIC_TIFF_LIMIT
+        and not _is_big(path)
     )
     return "imagej" if metadata.flavour == "imagej" and imagej_can else "ome"
 
