@@ -787,6 +787,28 @@ class TestWhatIsLeftOut:
 
         assert read(tmp_path / "out.tif").shape == (30, 34)
 
+    @pytest.mark.parametrize("ending", ["ome.zarr", "tif"])
+    def test_is_told_where_the_format_has_no_place_for_it(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        ending: str,
+    ) -> None:
+        image = np.arange(20 * 24 * 4, dtype=np.uint16).reshape(20, 24, 4)
+        kind = {"photometric": "rgb", "extrasamples": ["unassalpha"]}
+        turned = [(274, 3, 1, 6, False)]
+        tifffile.imwrite(tmp_path / "in.tif", image, **kind, extratags=turned)
+        out = tmp_path / f"out.{ending}"
+        expected = []
+        if ending == "ome.zarr":
+            expected = ["has opacity, an orientation, which its result will be without"]
+
+        for _ in range(2):
+            words = ["denoise", tmp_path / "in.tif", "-o", out, "--json", "--resume"]
+            assert run(fake, *words) == 0
+            assert self.told(capsys)[0][1] == expected
+
     def test_frames_that_were_saved_one_by_one_are_all_denoised(
         self, fake: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -145,7 +145,7 @@ def _skip(
         return _failed(path, target, error, console)
     if source.left_out:
         console.note(f"{path}: {in_short(source.left_out)}")
-    notes = map(in_flags, source.notes)
+    notes = map(in_flags, (*source.notes, *io.lost_in(target, source)))
     return report_on(path, target, "skipped", notes=notes, left_out=source.left_out)
 
 
@@ -199,6 +199,7 @@ def _plan(
         made = result_dtype(dtype, options.output_dtype)
         shape = None if is_stack else source.data.shape
         io.check_format(target, metadata_of(source, planes, layout).axes, made, shape)
+        notes = (*source.notes, *io.lost_in(target, source))
     return Task(
         source=path,
         target=target,
@@ -207,7 +208,7 @@ def _plan(
         channel_axis=channel_axis,
         planes=planes,
         is_stack=is_stack,
-        notes=tuple(map(in_flags, source.notes)),
+        notes=tuple(map(in_flags, notes)),
         image=parsed.image,
         left_out=source.left_out,
     )

@@ -18,6 +18,7 @@ from napari_msdip.io._metadata import (
     FileError,
     Metadata,
     Source,
+    lost,
     reading,
     unit_notes,
     writing,
@@ -71,6 +72,7 @@ __all__ = [
     "check_output",
     "discard",
     "expand",
+    "lost_in",
     "name_finished",
     "ngff_names",
     "ngff_order",
@@ -181,6 +183,25 @@ def check_format(
         check_png(path, axes, dtype, shape)
     elif suffix in TIFF:
         check_tiff(path, axes, dtype)
+
+
+def lost_in(path: Path, source: Source) -> list[str]:
+    """Return what a person should know of what a format has no place for, if anything.
+
+    Parameters
+    ----------
+    path : Path
+        Where the image goes; its ending names the format.
+    source : Source
+        The image.
+    """
+    if path.suffix.lower() != ".zarr":
+        return []
+    had = {
+        "opacity": source.alpha is not None,
+        "an orientation": "orientation" in source.metadata.extra,
+    }
+    return lost([name for name, present in had.items() if present])
 
 
 def save_image(
