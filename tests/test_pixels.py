@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 
 from napari_msdip import (
     assess,
@@ -127,6 +128,14 @@ def test_integers_are_rounded_and_clipped(dtype: str) -> None:
     found = restored(values, layout)
     assert found.dtype == dtype
     assert found.tolist() == [[limits.min, 1, 2, limits.max]]
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.ones(20, 30, requires_grad=True), torch.ones(20, 30).bfloat16()]
+)
+def test_what_numpy_cannot_read_is_refused_by_its_name(tensor: Any) -> None:
+    with pytest.raises(TypeError, match=r"image: a Tensor .* give a NumPy array"):
+        checked_image(tensor, None)
 
 
 def test_masked_pixels_are_no_picture() -> None:

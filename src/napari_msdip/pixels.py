@@ -23,6 +23,7 @@ __all__ = [
     "checked_array",
     "checked_axis",
     "checked_image",
+    "dtype_of",
     "equalised",
     "restored",
     "result_dtype",
@@ -233,7 +234,7 @@ def as_image(planes: Array, channel_axis: int | None) -> Array:
 def as_array(image: Any, name: str) -> Array:
     """Return an image as an array, or raise ValueError if its rows differ in length.
 
-    Or TypeError if some of it is masked, which arrays do not keep.
+    Or TypeError if some of it is masked, which arrays do not keep, or NumPy cannot read it.
     """
     if hasattr(image, "__dask_graph__"):
         # Converted by NumPy, it would lose its mask.
@@ -245,6 +246,12 @@ def as_array(image: Any, name: str) -> Array:
             f"{name}: a {type(image).__name__} of unequal parts is no array; give rows of "
             "equal length"
         ) from error
+    except (TypeError, RuntimeError) as error:
+        # Tensors of a GPU, with a gradient or of a type of their own.
+        raise TypeError(
+            f"{name}: a {type(image).__name__} that NumPy cannot read ({error}); give a "
+            "NumPy array"
+        ) from error
     if np.ma.is_masked(array):
         masked = np.count_nonzero(np.ma.getmaskarray(array))
         raise TypeError(
@@ -252,6 +259,18 @@ def as_array(image: Any, name: str) -> Array:
             f"give {name}.filled(value), with a value like those around them"
         )
     return np.asarray(array)
+
+
+def dtype_of(array: Any, name: str) -> np.dtype[Any]:
+    """Return an array's dtype, or raise TypeError if it is none of NumPy's."""
+    try:
+        dtype: np.dtype[Any] = np.dtype(array.dtype)
+    except TypeError as error:
+        raise TypeError(
+            f"{name}: dtype {array.dtype} of a {type(array).__name__} is none of NumPy's; "
+            f"give a NumPy array, such as {name}.numpy() of a tensor"
+        ) from error
+    return dtype
 
 
 def without_labels(array: Any) -> Any:

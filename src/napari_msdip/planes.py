@@ -13,7 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip.arguments import whole_number
-from napari_msdip.pixels import as_array, check_not_empty, checked_axis, without_labels
+from napari_msdip.pixels import (
+    as_array,
+    check_not_empty,
+    checked_axis,
+    dtype_of,
+    without_labels,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,13 +268,7 @@ def open_stack(stack: Any) -> Any:
     source = stack
     if not _is_array(source):
         source = _finest(_open_zarr(source))
-    try:
-        dtype = np.dtype(source.dtype)
-    except TypeError as error:
-        raise TypeError(
-            f"stack: dtype {source.dtype} of a {type(source).__name__} is none of NumPy's; "
-            "give a NumPy array, such as stack.numpy() of a tensor"
-        ) from error
+    dtype = dtype_of(source, "stack")
     if dtype.kind not in "iuf":
         raise TypeError(f"stack: dtype {dtype} cannot be denoised; give integers or floats")
     if isinstance(source, np.ma.MaskedArray):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 import zarr
 from napari.layers import Image
 from tests.samples import Labelled
@@ -178,6 +179,17 @@ def test_masks_are_refused_in_words_before_the_run(engine, n_planes):
         job.image()
     with pytest.raises(TypeError, match="bool values: choose one with integers"):
         finish(job, engine)
+
+
+def test_masked_pixels_are_refused_in_words():
+    data = np.ma.masked_equal(np.arange(72).reshape(8, 9), 5)
+    with pytest.raises(TypeError, match=r"layer.data: 1 of 72 pixels are masked"):
+        job_on(data, "YX").image()
+
+
+def test_a_type_that_numpy_does_not_know_is_refused_by_its_name():
+    with pytest.raises(TypeError, match=r"layer.data: dtype torch.float32 of a Tensor"):
+        job_on(torch.ones(8, 9), "YX")
 
 
 def test_pixels_that_are_no_numbers_are_refused_alike_by_forecast_and_run(engine):

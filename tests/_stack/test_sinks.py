@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 import zarr
 from tests._stack.helpers import OPTIONS, random_stack
 
@@ -39,6 +40,7 @@ def test_output_may_have_another_byte_order(order: str, other: str) -> None:
         (np.zeros((2, 16, 18), "uint8"), ValueError, "dtype"),
         (np.zeros((3, 16, 18), "uint16"), ValueError, "shape"),
         (3.5, TypeError, "out"),
+        (torch.zeros(2, 16, 18), TypeError, "out: dtype torch.float32 of a Tensor"),
         ("s3://bucket/out.zarr", ValueError, "remote"),
         (f"{__file__}/out.zarr", OSError, "out: cannot write here"),
         (np.broadcast_to(np.uint16(0), (2, 16, 18)), ValueError, "out: .* read-only"),

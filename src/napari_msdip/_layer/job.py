@@ -17,7 +17,7 @@ from napari_msdip._layer.axes import Box, as_box, can_transpose, check_size, tra
 from napari_msdip._numbers import memory
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
-from napari_msdip.pixels import result_dtype, without_labels
+from napari_msdip.pixels import as_array, dtype_of, result_dtype, without_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -111,6 +111,8 @@ class Job:
 
     Raises
     ------
+    TypeError
+        If the data are of a type that NumPy does not know.
     ValueError
         If planes are too small, or napari cannot show the result as it shows the layer.
     """
@@ -128,7 +130,7 @@ class Job:
         Here, as the engine speaks of ``channel_axis``, which nobody gave.
         """
         check_size(self.source.axes)
-        integers = np.dtype(self.data.dtype).kind in "iu"
+        integers = dtype_of(self.data, "layer.data").kind in "iu"
         if self.source.rgb and integers and self._result_dtype.kind == "f":
             raise ValueError(
                 f"output_dtype={self.options.output_dtype!r}: napari takes colours in "
@@ -178,7 +180,7 @@ class Job:
         """
         check_dtype(self.data, "The layer")
         self._check_image_room()
-        image = np.asarray(self.data[self._first_plane(slice(None, 3))])
+        image = as_array(self.data[self._first_plane(slice(None, 3))], "layer.data")
         check_finite(image, "The image")
         return image
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip._stack.zarr_sink import ZarrOut, ZarrSink
+from napari_msdip.pixels import dtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,7 +125,7 @@ def open_sink(
             "path of a zarr store, or None"
         )
     # Another byte order holds the same values.
-    native = np.dtype(out.dtype).newbyteorder("=")
+    native = dtype_of(out, "out").newbyteorder("=")
     if tuple(out.shape) != layout.shape or native != dtype.newbyteorder("="):
         raise ValueError(
             f"out: has shape {tuple(out.shape)} and dtype {out.dtype}, but the result "
