@@ -317,6 +317,20 @@ class TestOmeTiff:
             assert "seed" in tif.ome_metadata
 
 
+@pytest.mark.parametrize(("size", "n_notes"), [("0", 0), ("-1", 2)])
+def test_what_is_no_distance_is_no_pixel_size(
+    tmp_path: Path, size: str, n_notes: int
+) -> None:
+    about = {"axes": "ZYX", "PhysicalSizeX": 0.1, "PhysicalSizeZ": size}
+    path, about["TimeIncrement"] = tmp_path / "in.ome.tif", size
+    tifffile.imwrite(
+        path, pixels(3, 20, 24), ome=True, photometric="minisblack", metadata=about
+    )
+    with io.open_image(path) as source:
+        assert source.metadata.scale == {"X": 0.1}
+        assert sum("no distance" in note for note in source.notes) == n_notes
+
+
 class TestImageJTiff:
     def test_reads_sizes_and_units(self, imagej_file: Path) -> None:
         found = metadata_of(imagej_file)
@@ -535,6 +549,16 @@ class TestImageJTiff:
         after = metadata_of(tmp_path / "out.tif")
         assert after.flavour == "ome"
         assert after.scale == pytest.approx({"X": 0.1, "Y": 0.2, "Z": 0.5, "T": 2.5})
+
+    def test_no_pixel_size_is_made_up(self, tmp_path: Path) -> None:
+        about = {"unit": "um", "axes": "ZYX", "spacing": 0.5}
+        stack = pixels(3, 20, 24)
+        tifffile.imwrite(
+            tmp_path / "in.tif", stack, imagej=True, resolution=(0, 0), metadata=about
+        )
+        copy(tmp_path / "in.tif", tmp_path / "out.tif")
+        for name in ("in.tif", "out.tif"):
+            assert metadata_of(tmp_path / name).scale == {"Z": 0.5}
 
     @pytest.mark.filterwarnings("error:.*nonconformant")
     def test_bigtiff_is_ome(self, imagej_file: Path, tmp_path: Path) -> None:

@@ -130,7 +130,10 @@ def _ome_metadata(
     units: dict[str, str] = {}
     for axis, key in OME_SIZES.items():
         size = _number(pixels.attrib, key, notes)
-        if size is not None:
+        if size is not None and size < 0:
+            notes.append(f"{key} is {size:g}, which is no distance, and is ignored")
+        # Zero is what programs write that do not know it.
+        elif size:
             scale[axis] = size
             default = "s" if axis == "T" else "µm"
             units[axis] = as_unit(pixels.attrib.get(f"{key}Unit", default))

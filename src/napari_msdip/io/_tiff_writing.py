@@ -230,6 +230,9 @@ def _imagej_arguments(metadata: Metadata, provenance: Mapping[str, Any]) -> dict
             described.setdefault("unit", _escaped(metadata.units["X"]))
         arguments["resolution"] = (1 / metadata.scale["X"], 1 / metadata.scale["Y"])
         arguments["resolutionunit"] = "NONE"
+    elif "unit" in described:
+        # Left out, it would be written as one pixel a unit.
+        arguments["resolution"] = (0, 0)
     return arguments
 
 
