@@ -104,8 +104,9 @@ def test_of_resampled_noise_whose_level_is_a_guess_some_stays(odds: float) -> No
     uneven = dataclasses.replace(RESAMPLED, unevenness=1.4)
     assert share_of_resampled(RESAMPLED, odds, 1) == share_of_resampled(uneven, 1.0, 1)
     assert 0.3 < share_of_resampled(RESAMPLED, odds, 1) <= 0.5
-    # Channels tell texture from it.
+    # Channels tell texture from it, and so does a level that rises like photons'.
     assert share_of_resampled(uneven, odds, 3) == 0
+    assert share_of_resampled(dataclasses.replace(uneven, rise=1.0), odds, 1) == 0
 
 
 def test_of_resampled_noise_over_texture_some_stays() -> None:

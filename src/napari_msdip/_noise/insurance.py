@@ -36,7 +36,8 @@ _TEXTURE_EXCESS = (0.06, 0.14)
 _NOISY_SHARE_OF_CHANNELS = 0.25
 _FAINTEST_OF_CHANNELS = (0.016, 0.022)
 # Of noise that was resampled the level is a guess where blocks are uneven within, or where
-# they and the estimator for white noise disagree, unless channels tell texture from it.
+# they and the estimator for white noise disagree. Channels tell texture from it, though,
+# and texture's level seldom rises with the intensity as photons' does.
 _NOISY_SHARE_OF_RESAMPLED = 0.5
 _UNEVEN_WITHIN = (1.05, 1.25)
 _DISAGREEMENT = (1.06, 1.17)
@@ -90,7 +91,7 @@ def share_of_resampled(evidence: Evidence, odds: float, channels: int) -> float:
     float
         0 to 0.5.
     """
-    if channels > 1:
+    if channels > 1 or evidence.rises_like_photons:
         return 0.0
     uneven = _rising(evidence.unevenness, _UNEVEN_WITHIN)
     disagreement = max(odds, 1 / odds) if odds else math.inf
