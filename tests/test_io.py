@@ -1342,6 +1342,22 @@ class TestZarr:
         assert (found.axes, found.origin) == ("QQYX", {})
         assert found.scale == {"Y": 0.5, "X": 0.5}
 
+    @pytest.mark.parametrize("unknown", [0.0, -1.0])
+    def test_what_is_no_distance_is_unknown(self, tmp_path: Path, unknown: float) -> None:
+        group = zarr.create_group(tmp_path / "in.zarr")
+        group.create_array("0", shape=(2, 20, 24), dtype="uint8")
+        scale = {"type": "scale", "scale": [unknown, 0.5, 0.5]}
+        multiscale = {
+            "axes": [{"name": name, "unit": "micrometer"} for name in "zyx"],
+            "datasets": [{"path": "0", "coordinateTransformations": [scale]}],
+        }
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
+
+        found = metadata_of(tmp_path / "in.zarr")
+
+        assert found.scale == {"Y": 0.5, "X": 0.5}
+        assert set(found.units) == {"Y", "X"}
+
     def test_version_two(self, tmp_path: Path) -> None:
         group = zarr.create_group(tmp_path / "in.zarr", zarr_format=2)
         group.create_array("0", shape=(2, 20, 24), dtype="uint8")

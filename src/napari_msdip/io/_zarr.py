@@ -135,8 +135,8 @@ def _ngff_metadata(
             shifts = shifts + np.asarray(transform["translation"], dtype=float)
     scale, units = {}, {}
     for letter, axis, factor in zip(axes, declared, factors, strict=True):
-        if axes.count(letter) > 1:
-            # What holds for one of them does not for the other.
+        if axes.count(letter) > 1 or not factor > 0:
+            # What holds for one of them does not for the other; zero is no distance.
             continue
         if axis.get("unit"):
             units[letter] = as_unit(axis["unit"])
