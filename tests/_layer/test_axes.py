@@ -60,6 +60,11 @@ def test_letters_may_be_typed_in_lower_case():
     assert parse_axes(" zyx ", (3, 8, 9)).letters == "ZYX"
 
 
+def test_axes_that_are_no_letters_are_named() -> None:
+    with pytest.raises(TypeError, match=r"axes must be letters .* got 5"):
+        parse_axes(5, (3, 8, 9))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("letters", ["TZYX", "YTXZ", "XZTY", "TZXY"])
 def test_restored_undoes_the_order(letters):
     data = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)

@@ -145,9 +145,13 @@ def parse_axes(letters: str, shape: Sequence[int], *, rgb: bool = False) -> Axes
 
     Raises
     ------
+    TypeError
+        If they are no letters.
     ValueError
         If the letters do not describe such an array.
     """
+    if not isinstance(letters, str):
+        raise TypeError(f"axes must be letters such as 'ZYX', got {letters!r}")
     word = letters.strip().upper()
     if len(word) != len(shape) or not word.isalpha():
         raise ValueError(
