@@ -32,16 +32,31 @@ def test_where_faint_noise_may_be_texture_some_of_it_stays() -> None:
     assert noisy_share(drawn[np.newaxis].astype(np.float32)) == 0
 
 
-def test_in_colour_some_of_the_faintest_noise_stays() -> None:
-    def colour(sigma: float) -> Any:
-        noise = np.random.default_rng(0).normal(0, sigma, (3, 200, 200))
-        return (data.gravel()[:200, :200] + noise).astype(np.float32)
+def colour(sigma: float, own: Any = 0.0) -> Any:
+    """A texture that channels share under noise, and noise that it brought along."""
+    rng = np.random.default_rng(0)
+    own, added = rng.normal(0, 1, (2, 3, 200, 200)) * np.stack([own * HILL, sigma * FLAT])
+    return (data.gravel()[:200, :200] + own + added).astype(np.float32)
 
-    assert 0.1 < noisy_share(colour(2.0)) <= 0.25
-    assert noisy_share(10 * colour(2.0)) == pytest.approx(
-        noisy_share(colour(2.0)), abs=0.01
+
+FLAT = np.ones((3, 200, 200))
+HILL = FLAT * np.linspace(0, 2, 200)
+
+
+def test_in_colour_noise_stays_that_the_picture_brought_along() -> None:
+    assert 0.5 < noisy_share(colour(1.0, own=2.0)) <= 0.6
+    assert noisy_share(10 * colour(1.0, own=2.0)) == pytest.approx(
+        noisy_share(colour(1.0, own=2.0)), abs=0.01
     )
-    assert noisy_share(colour(5.0)) == 0
+    # What was added is the same everywhere, and clear noise goes whatever it is.
+    assert noisy_share(colour(2.0)) < 0.1
+    assert noisy_share(colour(8.0, own=8.0)) < 0.2
+
+
+def test_in_colour_noise_that_rises_like_photons_hardly_stays() -> None:
+    ramp = np.broadcast_to(np.linspace(200, 4000, 200), (3, 200, 200))
+    image = np.random.default_rng(0).poisson(ramp).astype(np.float32)
+    assert 0 < noisy_share(image) <= 0.25
 
 
 @pytest.mark.parametrize("sigma", [5.0, 10.0])

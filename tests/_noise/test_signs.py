@@ -6,9 +6,16 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 from tests.samples import clean_picture, in_jpeg
 
-from napari_msdip._noise.blocks import cut_blocks
+from napari_msdip._noise.blocks import LEVEL_BLOCK, cut_blocks
 from napari_msdip._noise.model import NoiseModel
-from napari_msdip._noise.signs import blockiness, bulge, divergence, rise, roughness
+from napari_msdip._noise.signs import (
+    blockiness,
+    bulge,
+    divergence,
+    rise,
+    roughness,
+    variety,
+)
 
 
 def model(intensities, sigmas):
@@ -106,3 +113,35 @@ def test_too_few_blocks_tell_nothing():
     small = in_jpeg(np.random.default_rng(0).normal(128, 6, (40, 160)), 50)
     assert blockiness(small[np.newaxis].astype(np.float32)) == 1
     assert blockiness(np.full((3, 128, 128), 7.0, np.float32)) == 1
+
+
+def variety_of(image):
+    return variety(cut_blocks(image.astype(np.float32), LEVEL_BLOCK))
+
+
+@pytest.mark.parametrize("channels", [2, 3, 5])
+def test_variety_of_noise_that_is_the_same_everywhere_is_one(channels):
+    noise = np.random.default_rng(0).normal(0, 3, (channels, 200, 200))
+    assert variety_of(noise) == pytest.approx(1, abs=0.05)
+    # Channels share this texture, so that it is in none of their differences.
+    texture = data.grass()[:200, :200]
+    assert variety_of(texture + noise) == pytest.approx(variety_of(noise), abs=0.01)
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_variety_tells_noise_that_differs_from_place_to_place(channel):
+    rng = np.random.default_rng(0)
+    image = rng.normal(0, 2, (3, 200, 200))
+    image[channel] += np.linspace(0, 6, 200) * rng.normal(size=(200, 200))
+    assert variety_of(image) > 1.3
+    assert variety_of(10 * image - 300) == pytest.approx(variety_of(image), rel=1e-3)
+
+
+def test_variety_looks_beside_what_is_clipped():
+    noise = np.random.default_rng(0).normal(0, 3, (3, 200, 200))
+    noise[:, :, :90] -= 7
+    assert variety_of(np.maximum(noise, -5)) == pytest.approx(1, abs=0.06)
+
+
+def test_too_few_blocks_tell_of_no_variety():
+    assert variety_of(np.random.default_rng(0).normal(0, 3, (3, 24, 24))) == 1

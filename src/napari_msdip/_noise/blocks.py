@@ -24,6 +24,7 @@ __all__ = [
     "cut_blocks",
     "energies",
     "flattest",
+    "highest",
     "least",
     "less_trend",
     "simulated_fields",
@@ -127,9 +128,15 @@ def energies(blocks: Blocks) -> tuple[Array, Array]:
     side = blocks.side
     cut = blocks.residuals.reshape(*blocks.residuals.shape[:2], side, side)
     powers = np.square(dctn(cut, axes=(2, 3), norm="ortho")).mean(axis=1)
-    order = np.add.outer(np.arange(side), np.arange(side))
-    high = order >= _HIGHEST * order.max()
+    high = highest(side)
     return powers[:, ~high].mean(axis=1), powers[:, high].mean(axis=1)
+
+
+def highest(side: int) -> npt.NDArray[np.bool_]:
+    """Return which frequencies of the cosine transform of a block are the highest."""
+    order = np.add.outer(np.arange(side), np.arange(side))
+    found: npt.NDArray[np.bool_] = order >= _HIGHEST * order.max()
+    return found
 
 
 def flattest(blocks: Blocks, share: float) -> list[npt.NDArray[np.intp]]:

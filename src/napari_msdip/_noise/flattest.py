@@ -108,7 +108,7 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     if kind is Kind.CORRELATED:
         return _correlated(seen, planar, fine)
     if kind is Kind.WHITE:
-        white = _white_by_intensity(seen, planar)
+        white = _white_by_intensity(seen, planar, fine)
         return dataclasses.replace(white, gains=local_gains(planar, white))
     return _resampled(seen, planar, fine)
 
@@ -227,7 +227,7 @@ def _beyond_the_calm(
     return levels.carried(found, fine, most, seen.fine.means)
 
 
-def _white_by_intensity(seen: _Sight, planar: Planar) -> NoiseModel:
+def _white_by_intensity(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
     evidence = seen.evidence
     doubtful = _may_be_texture(evidence)
     sigma = _with_caution(evidence) if doubtful else evidence.white
@@ -243,7 +243,8 @@ def _white_by_intensity(seen: _Sight, planar: Planar) -> NoiseModel:
     level = steady.overall(planar)
     sigma = float(np.clip(level, _LEAST_CAUTIOUS * sigma, sigma))
     noise = _scaled(steady, level, sigma, uncorrelated(_REACH), channels)
-    share = share_to_keep(sigma, evidence, len(planar), doubtful=doubtful)
+    variety = signs.variety(blocks) if len(planar) > 1 else None
+    share = share_to_keep(sigma, evidence, variety, doubtful=doubtful)
     return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
 
 

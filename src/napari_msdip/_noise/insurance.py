@@ -32,7 +32,11 @@ _TEXTURE_CORRELATION = (0.36, 0.44)
 _TEXTURE_ROUGHNESS = (0.66, 0.72)
 _TEXTURE_EXCESS = (0.06, 0.14)
 # Texture that channels share does not pass for noise this faint. But what a picture brought
-# along does, and as nothing tells it from what came later, somewhat less stays.
+# along does, which differs from place to place more than what came later.
+_NOISY_SHARE_OF_OWN = 0.6
+_FAINT_OF_OWN = (0.022, 0.03)
+_VARIETY_OF_OWN = (1.03, 1.2)
+# As photons' noise does, too, somewhat less stays where it may be that.
 _NOISY_SHARE_OF_CHANNELS = 0.25
 _FAINTEST_OF_CHANNELS = (0.016, 0.022)
 # Of noise that was resampled the level is a guess where blocks are uneven within, or where
@@ -44,7 +48,7 @@ _DISAGREEMENT = (1.06, 1.17)
 
 
 def share_to_keep(
-    sigma: float, evidence: Evidence, channels: int, *, doubtful: bool
+    sigma: float, evidence: Evidence, variety: float | None, *, doubtful: bool
 ) -> float:
     """Return the share of the noisy image that a result had better keep.
 
@@ -54,8 +58,8 @@ def share_to_keep(
         Level of white noise that counts, in the image's units.
     evidence : Evidence
         What the flattest blocks show.
-    channels : int
-        How many the image has.
+    variety : float or None
+        How far apart the noise of blocks is, of an image of several channels.
     doubtful : bool
         Whether texture may have passed for white noise, or have added to it.
 
@@ -64,13 +68,16 @@ def share_to_keep(
     float
         0 to 0.7.
     """
-    if channels > 1:
+    if variety is None:
+        limits, most = _FAINTEST, _NOISY_SHARE_OF_FAINTEST if doubtful else 0.0
+    elif evidence.rises_like_photons:
         limits, most = _FAINTEST_OF_CHANNELS, _NOISY_SHARE_OF_CHANNELS
     else:
-        limits, most = _FAINTEST, _NOISY_SHARE_OF_FAINTEST if doubtful else 0.0
+        limits = _FAINT_OF_OWN
+        most = _NOISY_SHARE_OF_OWN * _rising(variety, _VARIETY_OF_OWN)
     faint = most * (1 - _rising(sigma, limits, evidence.contrast))
     at_odds = _at_odds(sigma, evidence) if doubtful else 0.0
-    among_texture = _among_texture(sigma, evidence) if channels == 1 else 0.0
+    among_texture = _among_texture(sigma, evidence) if variety is None else 0.0
     return max(faint, at_odds, among_texture)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
+from scipy.stats import chi2, spearmanr
 
 from napari_msdip._noise.blocks import (
     LEAST_LEVELS,
@@ -16,6 +17,7 @@ from napari_msdip._noise.blocks import (
     cut_blocks,
     energies,
     flattest,
+    highest,
     least,
     less_trend,
     simulated_fields,
@@ -37,6 +39,7 @@ __all__ = [
     "skewness",
     "step",
     "unevenness",
+    "variety",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -53,6 +56,12 @@ _GAUSSIAN_KURTOSIS = 3.0
 _CALMEST = 0.25
 # The share of the intensities at either end of their levels.
 _ENDS = 0.25
+# Up to which share of clipped values blocks show how strong their noise is, how many of
+# them must be there, and which quantiles of its strength are compared: the quiet half, as
+# edges of colour are in the other.
+_HARDLY_CLIPPED = 0.02
+_ENOUGH = 64
+_QUIET, _TYPICAL = 0.1, 0.5
 # Pixels from border to border of the blocks that JPEG compresses, how many there must be in
 # a row, up to which quantile differences tell of noise rather than edges, and how many
 # standard errors count.
@@ -191,6 +200,49 @@ def divergence(blocks: Blocks) -> float:
         for values in (levels, highest)
     )
     return math.sqrt(grown / explained) if explained > 0 else 1.0
+
+
+def variety(blocks: Blocks) -> float:
+    """Return how many times as far apart the noise of blocks is as chance makes it.
+
+    Energies of the highest frequencies of differences of channels, which share texture:
+    that of the typical block over that of the quietest, the difference that has most. What
+    was added to a picture is the same everywhere; what it brought along, from a sensor, a
+    scanner or a JPEG, is not.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        All of an image of several channels.
+
+    Returns
+    -------
+    float
+        About 1 for noise that is the same everywhere, and if blocks are too few to tell.
+    """
+    blocks = blocks.of(np.flatnonzero(blocks.clipped < _HARDLY_CLIPPED))
+    if len(blocks.means) < _ENOUGH:
+        return 1.0
+    count = np.count_nonzero(highest(blocks.side))
+    by_chance = chi2.ppf(_TYPICAL, count) / chi2.ppf(_QUIET, count)
+    found = [_over_quiet(energies(each)[1]) for each in _differences(blocks)]
+    return float(max(found) / by_chance)
+
+
+def _over_quiet(strengths: Array) -> float:
+    quiet, typical = np.quantile(strengths, (_QUIET, _TYPICAL))
+    return float(typical / quiet) if quiet else math.inf
+
+
+def _differences(blocks: Blocks) -> list[Blocks]:
+    """Return the second channel less the first, and the third less their mean."""
+    residuals = blocks.residuals
+    found = []
+    for number in range(1, min(residuals.shape[1], 3)):
+        others = residuals[:, :number].mean(axis=1, keepdims=True)
+        difference = residuals[:, number : number + 1] - others
+        found.append(replace(blocks, residuals=difference))
+    return found
 
 
 def calmest(blocks: Blocks) -> Blocks:
