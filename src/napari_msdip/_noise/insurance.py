@@ -35,7 +35,7 @@ _TEXTURE_EXCESS = (0.06, 0.14)
 # along does, which differs from place to place more than what came later.
 _NOISY_SHARE_OF_OWN = 0.6
 _FAINT_OF_OWN = (0.022, 0.03)
-_VARIETY_OF_OWN = (1.03, 1.2)
+_VARIETY_OF_OWN = (1.0, 1.15)
 # As photons' noise does, too, somewhat less stays where it may be that.
 _NOISY_SHARE_OF_CHANNELS = 0.25
 _FAINTEST_OF_CHANNELS = (0.016, 0.022)

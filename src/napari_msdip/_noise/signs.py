@@ -62,6 +62,8 @@ _ENDS = 0.25
 _HARDLY_CLIPPED = 0.02
 _ENOUGH = 64
 _QUIET, _TYPICAL = 0.1, 0.5
+# What few blocks of such noise seldom exceed, times the root of their number.
+_BY_CHANCE = 2.0
 # Pixels from border to border of the blocks that JPEG compresses, how many there must be in
 # a row, up to which quantile differences tell of noise rather than edges, and how many
 # standard errors count.
@@ -203,7 +205,7 @@ def divergence(blocks: Blocks) -> float:
 
 
 def variety(blocks: Blocks) -> float:
-    """Return how many times as far apart the noise of blocks is as chance makes it.
+    """Return how many times as far apart the noise of blocks surely is as by chance.
 
     Energies of the highest frequencies of differences of channels, which share texture:
     that of the typical block over that of the quietest, the difference that has most. What
@@ -218,7 +220,7 @@ def variety(blocks: Blocks) -> float:
     Returns
     -------
     float
-        About 1 for noise that is the same everywhere, and if blocks are too few to tell.
+        1 for noise that is the same everywhere, and if blocks are too few to tell.
     """
     blocks = blocks.of(np.flatnonzero(blocks.clipped < _HARDLY_CLIPPED))
     if len(blocks.means) < _ENOUGH:
@@ -226,7 +228,8 @@ def variety(blocks: Blocks) -> float:
     count = np.count_nonzero(highest(blocks.side))
     by_chance = chi2.ppf(_TYPICAL, count) / chi2.ppf(_QUIET, count)
     found = [_over_quiet(energies(each)[1]) for each in _differences(blocks)]
-    return float(max(found) / by_chance)
+    surely = max(found) / by_chance - _BY_CHANCE / math.sqrt(len(blocks.means))
+    return float(max(surely, 1.0))
 
 
 def _over_quiet(strengths: Array) -> float:
