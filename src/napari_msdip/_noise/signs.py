@@ -57,10 +57,11 @@ _CALMEST = 0.25
 # The share of the intensities at either end of their levels.
 _ENDS = 0.25
 # Up to which share of clipped values blocks show how strong their noise is, how many of
-# them must be there, and which quantiles of its strength are compared: the quiet half, as
-# edges of colour are in the other.
+# them must be there, how many are more than enough, and which quantiles of its strength are
+# compared: the quiet half, as edges of colour are in the other.
 _HARDLY_CLIPPED = 0.02
 _ENOUGH = 64
+_PLENTY = 2**14
 _QUIET, _TYPICAL = 0.1, 0.5
 # What few blocks of such noise seldom exceed, times the root of their number.
 _BY_CHANCE = 2.0
@@ -222,9 +223,10 @@ def variety(blocks: Blocks) -> float:
     float
         1 for noise that is the same everywhere, and if blocks are too few to tell.
     """
-    blocks = blocks.of(np.flatnonzero(blocks.clipped < _HARDLY_CLIPPED))
-    if len(blocks.means) < _ENOUGH:
+    kept = np.flatnonzero(blocks.clipped < _HARDLY_CLIPPED)
+    if len(kept) < _ENOUGH:
         return 1.0
+    blocks = blocks.of(kept[:: 1 + len(kept) // _PLENTY])
     count = np.count_nonzero(highest(blocks.side))
     by_chance = chi2.ppf(_TYPICAL, count) / chi2.ppf(_QUIET, count)
     found = [_over_quiet(energies(each)[1]) for each in _differences(blocks)]
