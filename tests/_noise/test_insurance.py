@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, shift
 from skimage import data
+from tests._noise.test_kind import REGISTERED
 from tests.samples import clean_picture, gravel
 
 from napari_msdip._noise.flattest import measure_noise
 from napari_msdip._noise.insurance import share_of_resampled
-from napari_msdip._noise.kind import Evidence
 from napari_msdip.noise import estimate_sigma
 
 
@@ -91,34 +91,16 @@ def test_of_noise_among_structure_none_stays(sigma: float) -> None:
     assert noisy_share(image.astype(np.float32)) == 0
 
 
-RESAMPLED = Evidence(
-    correlation=0.36,
-    anisotropy=0.0,
-    level=10.0,
-    white=6.0,
-    highest=3.0,
-    excess=0.0,
-    unevenness=1.0,
-    roughness=0.85,
-    skewness=0.0,
-    rise=0.0,
-    bulge=1.0,
-    divergence=1.0,
-    contrast=200.0,
-    step=1.0,
-)
-
-
 def test_of_resampled_noise_none_stays_where_all_agree() -> None:
-    assert share_of_resampled(RESAMPLED, 1.03, 1) == 0
-    assert share_of_resampled(RESAMPLED, 0.97, 1) == 0
+    assert share_of_resampled(REGISTERED, 1.03, 1) == 0
+    assert share_of_resampled(REGISTERED, 0.97, 1) == 0
 
 
 @pytest.mark.parametrize("odds", [0.8, 1.25])
 def test_of_resampled_noise_whose_level_is_a_guess_some_stays(odds: float) -> None:
-    uneven = dataclasses.replace(RESAMPLED, unevenness=1.4)
-    assert share_of_resampled(RESAMPLED, odds, 1) == share_of_resampled(uneven, 1.0, 1)
-    assert 0.3 < share_of_resampled(RESAMPLED, odds, 1) <= 0.5
+    uneven = dataclasses.replace(REGISTERED, unevenness=1.4)
+    assert share_of_resampled(REGISTERED, odds, 1) == share_of_resampled(uneven, 1.0, 1)
+    assert 0.3 < share_of_resampled(REGISTERED, odds, 1) <= 0.5
     # Channels tell texture from it, and so does a level that rises like photons'.
     assert share_of_resampled(uneven, odds, 3) == 0
     assert share_of_resampled(dataclasses.replace(uneven, rise=1.0), odds, 1) == 0

@@ -254,11 +254,12 @@ def _resampled(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
     level = seen.evidence.level
     if seen.is_calm:
         level = _beyond_the_calm(seen.model, seen, blocks, seen.simulated).overall(planar)
-    white = sigma / _share_seen(estimate_sigma, correlation)
+    fields = simulated_fields(NoiseModel.unit(correlation))
+    white = sigma / _share_seen(estimate_sigma, fields)
     # Texture adds to the level of blocks; of skewed noise the estimator finds less.
     sigma = math.sqrt(level * white)
     # And it adds to both, but hardly to the highest frequencies.
-    highest = seen.evidence.highest / _share_seen(_highest, correlation)
+    highest = seen.evidence.highest / _share_seen(_highest, fields)
     sigma = float(np.clip(highest, _LEAST_CAUTIOUS * sigma, sigma))
     share = 0.0
     if not seen.is_calm:
@@ -317,9 +318,8 @@ def _unbiased(found: Array, side: int) -> Array:
     return corrected
 
 
-def _share_seen(estimator: Callable[[Planar], float], correlation: Array) -> float:
-    """Share of the level of noise that an estimator for white noise finds."""
-    fields = simulated_fields(NoiseModel.unit(correlation))
+def _share_seen(estimator: Callable[[Planar], float], fields: Planar) -> float:
+    """Share of the level of ``(K, 1, Y, X)`` that an estimator for white noise finds."""
     return float(np.mean([estimator(field[0]) / field.std() for field in fields]))
 
 
