@@ -12,6 +12,7 @@ from napari_msdip._noise.filtered import Filtered
 from napari_msdip._noise.kind import (
     Evidence,
     Kind,
+    is_clear_behind,
     kind_among_spots,
     kind_behind,
     kind_of_noise,
@@ -301,6 +302,29 @@ def test_a_likely_filter_needs_the_word_of_flat_blocks_or_of_photons() -> None:
     assert kind_behind(BLURRED, Kind.WHITE, REGISTERED) is Kind.WHITE
     near = dataclasses.replace(BLURRED, departure=0.2)
     assert kind_behind(near, Kind.RESAMPLED, REGISTERED) is Kind.RESAMPLED
+
+
+UNEVEN = dataclasses.replace(REGISTERED, rise=0.95, excess=0.3)
+EVEN = dataclasses.replace(UNEVEN, excess=0.05)
+BARELY = dataclasses.replace(BLURRED, departure=0.7, unevenness=0.42)
+
+
+@pytest.mark.parametrize("behind", [BLURRED, BARELY], ids=["near white", "barely even"])
+def test_white_noise_over_texture_looks_like_noise_behind_a_filter(
+    behind: Filtered,
+) -> None:
+    assert kind_behind(behind, Kind.WHITE, UNEVEN) is Kind.WHITE
+    assert kind_behind(behind, Kind.WHITE, EVEN) is Kind.FILTERED
+    even = dataclasses.replace(behind, departure=0.7, unevenness=0.3)
+    assert kind_behind(even, Kind.WHITE, UNEVEN) is Kind.FILTERED
+
+
+def test_a_clear_filter_is_less_clear_where_texture_looks_like_one() -> None:
+    assert is_clear_behind(BARELY, EVEN)
+    assert not is_clear_behind(BARELY, UNEVEN)
+    # Neither texture nor white noise looks like a mean, or departs this far.
+    for change in ({"rival": 0.3}, {"departure": 1.5, "unevenness": 0.47}):
+        assert is_clear_behind(dataclasses.replace(BARELY, **change), UNEVEN)
 
 
 IN_JPEG = dataclasses.replace(

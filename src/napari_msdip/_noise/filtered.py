@@ -56,6 +56,7 @@ _LESS_GROWTH = 1.2
 _MOST_APART = 0.15
 # Noise is the more uneven, the fewer frequencies a filter leaves: more by the departure.
 _MOST_UNEVEN = (0.4, 0.06)
+_BARELY = 0.05
 _CLEAR_DEPARTURE = 0.4
 # Nothing but means and medians falls and rises again like them: of the misfit of the
 # nearest other filter.
@@ -133,11 +134,20 @@ class Filtered:
     @property
     def is_likely(self) -> bool:
         """Whether noise went through the filter, or else texture looks like that."""
-        at_none, by_departure = _MOST_UNEVEN
-        even = self.unevenness < at_none + by_departure * self.departure
+        even = self.unevenness < self._most_uneven
         apart = self.departure > _LEAST_DEPARTURE
         most = _MOST_GROWTH if self.is_close else _LESS_GROWTH
         return self.fits and self.growth < most and even and apart
+
+    @property
+    def is_barely_even(self) -> bool:
+        """Whether blocks differ nearly as much as only texture's do."""
+        return self.unevenness > self._most_uneven - _BARELY
+
+    @property
+    def _most_uneven(self) -> float:
+        at_none, by_departure = _MOST_UNEVEN
+        return at_none + by_departure * self.departure
 
     @property
     def is_clear(self) -> bool:

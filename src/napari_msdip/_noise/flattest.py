@@ -35,6 +35,7 @@ from napari_msdip._noise.insurance import share_of_resampled, share_to_keep
 from napari_msdip._noise.kind import (
     Evidence,
     Kind,
+    is_clear_behind,
     kind_among_spots,
     kind_behind,
     kind_of_noise,
@@ -94,7 +95,7 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     }
     first = _Sight.of(planar, whole, wide, fine)
     behind = filtered(wide, whole["step"], first.model.axes)
-    if behind is not None and behind.is_clear:
+    if behind is not None and is_clear_behind(behind, first.evidence):
         return _behind_a_filter(behind, first, planar)
     kind, seen = _judged(first, planar, whole)
     if behind is not None:

@@ -22,7 +22,14 @@ from napari_msdip.noise import estimate_sigma
 if TYPE_CHECKING:
     from napari_msdip._noise.filtered import Filtered
 
-__all__ = ["Evidence", "Kind", "kind_among_spots", "kind_behind", "kind_of_noise"]
+__all__ = [
+    "Evidence",
+    "Kind",
+    "is_clear_behind",
+    "kind_among_spots",
+    "kind_behind",
+    "kind_of_noise",
+]
 
 Planar = npt.NDArray[np.float32]
 
@@ -74,6 +81,10 @@ _STEADY = 0.9
 _NETWORKED = 1.4
 _STRONG = 0.05
 _DENSE = 0.2
+# Texture makes white noise depart from white noise no farther than this; if there is little
+# of it, not that far.
+_FAR_FROM_WHITE = 1.3
+_NEAR_WHITE, _SOMEWHAT_DENSE = 0.38, 0.09
 # Soft structure is nearly all trend, even within a block; noise is not. Nor is noise ever
 # so many times as strong at middle intensities as at both ends, as edges are.
 _SOFT = 0.28
@@ -294,6 +305,19 @@ def kind_among_spots(kind: Kind, calm: Evidence, planar: Planar) -> Kind:
     return Kind.WHITE if calm.skewness > _SPOTTED_ALL_OVER else kind
 
 
+def is_clear_behind(behind: Filtered, evidence: Evidence) -> bool:
+    """Whether the highest frequencies alone tell the filter that noise went through.
+
+    Parameters
+    ----------
+    behind : Filtered
+        The filter that is nearest.
+    evidence : Evidence
+        What flat blocks show.
+    """
+    return behind.is_clear and not _is_texture_throughout(behind, evidence)
+
+
 def kind_behind(behind: Filtered, kind: Kind, evidence: Evidence) -> Kind:
     """Weigh what the highest frequencies tell besides.
 
@@ -315,8 +339,17 @@ def kind_behind(behind: Filtered, kind: Kind, evidence: Evidence) -> Kind:
         told = behind.fits and not (vague and evidence.has_even_blocks)
         return Kind.FILTERED if told else kind
     photons = kind is Kind.WHITE and evidence.rises_like_photons
-    likely = behind.is_likely and (kind is Kind.RESAMPLED or photons)
-    return Kind.FILTERED if likely else kind
+    likely = behind.is_likely and not _is_texture_throughout(behind, evidence)
+    return Kind.FILTERED if likely and (kind is Kind.RESAMPLED or photons) else kind
+
+
+def _is_texture_throughout(behind: Filtered, evidence: Evidence) -> bool:
+    """Whether white noise may be all there is, as texture makes a filter of it."""
+    if behind.is_unmistakable or behind.departure > _FAR_FROM_WHITE:
+        return False
+    if behind.departure < _NEAR_WHITE and evidence.excess > _SOMEWHAT_DENSE:
+        return True
+    return behind.is_barely_even and evidence.excess > _DENSE
 
 
 def _is_strong(evidence: Evidence) -> bool:
