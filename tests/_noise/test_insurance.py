@@ -44,7 +44,9 @@ HILL = FLAT * np.linspace(0, 2, 200)
 
 
 def test_in_colour_noise_stays_that_the_picture_brought_along() -> None:
-    assert 0.5 < noisy_share(colour(1.0, own=2.0)) <= 0.6
+    assert 0.5 < noisy_share(colour(1.0, own=1.0)) < 0.7
+    # The less that is of both noises, the more of them stays.
+    assert 0.7 < noisy_share(colour(1.0, own=2.0)) <= 0.85
     assert noisy_share(10 * colour(1.0, own=2.0)) == pytest.approx(
         noisy_share(colour(1.0, own=2.0)), abs=0.01
     )
@@ -74,6 +76,15 @@ def test_where_texture_fills_even_the_flattest_blocks_more_stays(
     noise = np.random.default_rng(0).normal(0, 6, (1, 112, 112))
     image = (data.grass()[rows, columns] + noise).astype(np.float32)
     assert 0.55 < noisy_share(image) <= 0.7
+
+
+@pytest.mark.parametrize(("name", "sigma"), [("camera", 2.0), ("grass", 2.0)])
+def test_where_texture_explains_levels_and_highest_frequencies_more_stays(
+    name: str, sigma: float
+) -> None:
+    noise = np.random.default_rng(0).normal(0, sigma, (1, 160, 160))
+    image = (getattr(data, name)()[352:, 352:] + noise).astype(np.float32)
+    assert 0.45 < noisy_share(image) <= 0.7
 
 
 def test_of_texture_that_passes_for_noise_in_all_channels_some_stays() -> None:

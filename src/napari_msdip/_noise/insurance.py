@@ -31,11 +31,20 @@ _LEVELS_OF_BLOCKS = (1.4, 1.8)
 _TEXTURE_CORRELATION = (0.36, 0.44)
 _TEXTURE_ROUGHNESS = (0.66, 0.72)
 _TEXTURE_EXCESS = (0.06, 0.14)
+# Or where levels and the highest frequencies differ alike between intensities, and blocks
+# are so uneven that noise explains neither, or both are strongest where it is dark, as
+# noise seldom is. Not where noise is strong: what texture adds to it matters little.
+_SLIGHTLY_HIGHER_LEVELS_OF_BLOCKS = (1.2, 1.35)
+_DIVERGENCE = (1.03, 1.12)
+_DENSE_EXCESS = (0.16, 0.24)
+_STRONGEST_IN_THE_DARK = (0.85, 0.95)
+_STRONG = (0.075, 0.095)
 # Texture that channels share does not pass for noise this faint. But what a picture brought
-# along does, which differs from place to place more than what came later.
-_NOISY_SHARE_OF_OWN = 0.6
+# along does, which differs from place to place more than what came later: the more so, the
+# less that is of both.
+_VARIETY_OF_OWN = (1.0, 1.15, 1.25, 1.5)
+_NOISY_SHARES_OF_OWN = (0.0, 0.6, 0.6, 0.85)
 _FAINT_OF_OWN = (0.022, 0.03)
-_VARIETY_OF_OWN = (1.0, 1.15)
 # As photons' noise does, too, somewhat less stays where it may be that.
 _NOISY_SHARE_OF_CHANNELS = 0.25
 _FAINTEST_OF_CHANNELS = (0.016, 0.022)
@@ -59,14 +68,14 @@ def share_to_keep(
     evidence : Evidence
         What the flattest blocks show.
     variety : float or None
-        How far apart the noise of blocks is, of an image of several channels.
+        How far apart the noise of blocks is; None if the image has one channel.
     doubtful : bool
         Whether texture may have passed for white noise, or have added to it.
 
     Returns
     -------
     float
-        0 to 0.7.
+        0 to 0.85.
     """
     if variety is None:
         limits, most = _FAINTEST, _NOISY_SHARE_OF_FAINTEST if doubtful else 0.0
@@ -74,7 +83,7 @@ def share_to_keep(
         limits, most = _FAINTEST_OF_CHANNELS, _NOISY_SHARE_OF_CHANNELS
     else:
         limits = _FAINT_OF_OWN
-        most = _NOISY_SHARE_OF_OWN * _rising(variety, _VARIETY_OF_OWN)
+        most = float(np.interp(variety, _VARIETY_OF_OWN, _NOISY_SHARES_OF_OWN))
     faint = most * (1 - _rising(sigma, limits, evidence.contrast))
     at_odds = _at_odds(sigma, evidence) if doubtful else 0.0
     among_texture = _among_texture(sigma, evidence) if variety is None else 0.0
@@ -115,12 +124,22 @@ def _at_odds(sigma: float, evidence: Evidence) -> float:
 
 def _among_texture(sigma: float, evidence: Evidence) -> float:
     levels_of_blocks = evidence.level / sigma if sigma else 0.0
-    return _NOISY_SHARE_AMONG_TEXTURE * min(
+    correlated = min(
         _rising(levels_of_blocks, _LEVELS_OF_BLOCKS),
         _rising(evidence.correlation, _TEXTURE_CORRELATION),
-        _rising(evidence.roughness, _TEXTURE_ROUGHNESS),
         _rising(evidence.excess, _TEXTURE_EXCESS),
     )
+    alike = min(
+        _rising(levels_of_blocks, _SLIGHTLY_HIGHER_LEVELS_OF_BLOCKS),
+        1 - _rising(evidence.divergence, _DIVERGENCE),
+        1 - _rising(sigma, _STRONG, evidence.contrast),
+        max(
+            _rising(evidence.excess, _DENSE_EXCESS),
+            _rising(-evidence.rise, _STRONGEST_IN_THE_DARK),
+        ),
+    )
+    rough = _rising(evidence.roughness, _TEXTURE_ROUGHNESS)
+    return _NOISY_SHARE_AMONG_TEXTURE * min(max(correlated, alike), rough)
 
 
 def _rising(value: float, limits: tuple[float, float], unit: float = 1.0) -> float:
