@@ -37,7 +37,7 @@ _TEXTURE_EXCESS = (0.06, 0.14)
 _SLIGHTLY_HIGHER_LEVELS_OF_BLOCKS = (1.2, 1.35)
 _DIVERGENCE = (1.03, 1.12)
 _DENSE_EXCESS = (0.16, 0.24)
-_STRONGEST_IN_THE_DARK = (0.85, 0.95)
+_STRONGEST_IN_THE_DARK = (0.7, 0.88)
 _STRONG = (0.075, 0.095)
 # Texture that channels share does not pass for noise this faint. But what a picture brought
 # along does, which differs from place to place more than what came later: the more so, the
