@@ -31,14 +31,15 @@ _LEVELS_OF_BLOCKS = (1.4, 1.8)
 _TEXTURE_CORRELATION = (0.36, 0.44)
 _TEXTURE_ROUGHNESS = (0.66, 0.72)
 _TEXTURE_EXCESS = (0.06, 0.14)
-# Or where levels and the highest frequencies differ alike between intensities, and blocks
-# are so uneven that noise explains neither, or both are strongest where it is dark, as
-# noise seldom is. Not where noise is strong: what texture adds to it matters little.
-_SLIGHTLY_HIGHER_LEVELS_OF_BLOCKS = (1.2, 1.35)
-_DIVERGENCE = (1.03, 1.12)
+# Or where levels and the highest frequencies differ alike between intensities; somewhat
+# less alike, if blocks are so uneven that noise explains neither, or both are strongest
+# where it is dark, as noise seldom is. Not where noise is strong: texture matters little.
+_HIGHER_LEVELS_OF_BLOCKS = (1.25, 1.4)
+_DIVERGENCE = (1.0, 1.08)
+_LESS_ALIKE = 0.05
 _DENSE_EXCESS = (0.16, 0.24)
 _STRONGEST_IN_THE_DARK = (0.7, 0.88)
-_STRONG = (0.075, 0.095)
+_STRONG = (0.065, 0.08)
 # Texture that channels share does not pass for noise this faint. But what a picture brought
 # along does, which differs from place to place more than what came later: the more so, the
 # less that is of both.
@@ -129,14 +130,14 @@ def _among_texture(sigma: float, evidence: Evidence) -> float:
         _rising(evidence.correlation, _TEXTURE_CORRELATION),
         _rising(evidence.excess, _TEXTURE_EXCESS),
     )
+    dense_or_dark = max(
+        _rising(evidence.excess, _DENSE_EXCESS),
+        _rising(-evidence.rise, _STRONGEST_IN_THE_DARK),
+    )
     alike = min(
-        _rising(levels_of_blocks, _SLIGHTLY_HIGHER_LEVELS_OF_BLOCKS),
-        1 - _rising(evidence.divergence, _DIVERGENCE),
+        _rising(levels_of_blocks, _HIGHER_LEVELS_OF_BLOCKS),
+        1 - _rising(evidence.divergence - _LESS_ALIKE * dense_or_dark, _DIVERGENCE),
         1 - _rising(sigma, _STRONG, evidence.contrast),
-        max(
-            _rising(evidence.excess, _DENSE_EXCESS),
-            _rising(-evidence.rise, _STRONGEST_IN_THE_DARK),
-        ),
     )
     rough = _rising(evidence.roughness, _TEXTURE_ROUGHNESS)
     return _NOISY_SHARE_AMONG_TEXTURE * min(max(correlated, alike), rough)
