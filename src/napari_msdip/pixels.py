@@ -255,8 +255,8 @@ def as_array(image: Any, name: str) -> Array:
     if np.ma.is_masked(array):
         masked = np.count_nonzero(np.ma.getmaskarray(array))
         raise TypeError(
-            f"{name}: {masked} of {array.size} pixels are masked; "
-            f"give {name}.filled(value), with a value like those around them"
+            f"{name}: {masked} of {array.size} pixels are masked; fill them first, for "
+            "example with numpy.ma.filled, with a value like those around them"
         )
     return np.asarray(array)
 
