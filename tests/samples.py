@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import imagecodecs
 import numpy as np
@@ -39,9 +38,11 @@ TINY = Options(
 class Labelled:
     """An array as xarray.DataArray shows it: axes have names, and dask may be inside."""
 
+    coords: ClassVar[dict[str, Any]] = {}
+
     def __init__(self, held: Any) -> None:
-        self.variable = SimpleNamespace(_data=held)
         self.data = held
+        self.chunks = getattr(held, "chunks", None)
         self.shape, self.dtype, self.ndim = held.shape, held.dtype, held.ndim
         self.dims = tuple(f"dim_{axis}" for axis in range(held.ndim))
 
@@ -50,6 +51,10 @@ class Labelled:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return np.array(self.data, dtype=dtype)
+
+    @property
+    def values(self) -> Any:
+        return np.asarray(self.data)
 
     def __dask_graph__(self) -> Any:
         inner = getattr(self.data, "__dask_graph__", None)
@@ -62,6 +67,13 @@ class Labelled:
         if any(name not in self.dims for name in names):
             raise ValueError(f"Dimensions {names} do not exist")
         return Labelled(self.data.transpose([self.dims.index(name) for name in names]))
+
+
+class LabelledFile(Labelled):
+    """The same while the pixels are still in a file: each time they are read anew."""
+
+    def __getitem__(self, key: Any) -> Labelled:
+        return Labelled(self.data[key].copy())
 
 
 def clean_picture(shape: tuple[int, int], channels: int | None = None) -> Floats:

@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import torch
+from tests.samples import Labelled, LabelledFile
 
 from napari_msdip import (
     assess,
@@ -27,6 +28,7 @@ from napari_msdip.pixels import (
     restored,
     result_dtype,
     whole_blocks,
+    without_labels,
 )
 
 if TYPE_CHECKING:
@@ -136,6 +138,15 @@ def test_integers_are_rounded_and_clipped(dtype: str) -> None:
 def test_what_numpy_cannot_read_is_refused_by_its_name(tensor: Any) -> None:
     with pytest.raises(TypeError, match=r"image: a Tensor .* give a NumPy array"):
         checked_image(tensor, None)
+
+
+def test_labels_are_taken_off_what_need_not_be_read_for_that() -> None:
+    pixels = counted((20, 30))
+    for held in (pixels, da.from_array(pixels)):
+        assert without_labels(Labelled(held)) is held
+    in_file = LabelledFile(pixels)
+    for array in (in_file, pixels):
+        assert without_labels(array) is array
 
 
 def test_masked_pixels_are_no_picture() -> None:

@@ -279,9 +279,15 @@ def without_labels(array: Any) -> Any:
     It transposes by names, and does not show which memory is its own. One that is still
     in a file stays as it is, as it would be read whole; so does any other array.
     """
-    held = getattr(getattr(array, "variable", None), "_data", None)
-    known = isinstance(held, np.ndarray) or hasattr(held, "__dask_graph__")
-    return held if known else array
+    if not hasattr(array, "coords"):
+        return array
+    return array.data if array.chunks is not None or _is_in_memory(array) else array
+
+
+def _is_in_memory(labelled: Any) -> bool:
+    """Whether an xarray.DataArray gives the same memory each time that it is read."""
+    corner = (slice(1),) * labelled.ndim
+    return np.shares_memory(labelled[corner].values, labelled[corner].values)
 
 
 def checked_array(

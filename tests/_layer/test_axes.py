@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
-from tests.samples import Labelled
+from tests.samples import Labelled, LabelledFile
 
 from napari_msdip._layer.axes import guess_axes, parse_axes, transposed
 
@@ -94,7 +94,7 @@ def labelled_dask(data):
 
 
 @pytest.mark.parametrize(
-    "wrap", [np.asarray, da.asarray, zarr.array, Labelled, labelled_dask]
+    "wrap", [np.asarray, da.asarray, zarr.array, Labelled, LabelledFile, labelled_dask]
 )
 def test_any_array_is_transposed_without_reading_it_all(wrap):
     data = np.arange(2 * 3 * 4).reshape(2, 3, 4)
