@@ -798,6 +798,26 @@ class TestPlainTiff:
 
         np.testing.assert_array_equal(read(tmp_path / "out.png"), ~image)
 
+    @pytest.mark.parametrize(
+        ("look", "told"),
+        [
+            ({"photometric": "miniswhite"}, ["zero shown as white"]),
+            ({"colormap": np.zeros((3, 256), np.uint16)}, ["a palette"]),
+            ({}, []),
+        ],
+    )
+    def test_what_omezarr_would_show_otherwise_is_told(
+        self, tmp_path: Path, look: dict, told: list[str]
+    ) -> None:
+        tifffile.imwrite(tmp_path / "in.tif", pixels(20, 24, dtype="uint8"), **look)
+
+        with io.open_image(tmp_path / "in.tif") as source:
+            lost = io.lost_in(tmp_path / "out.ome.zarr", source)
+            assert not io.lost_in(tmp_path / "out.tif", source)
+
+        wanted = [f"has {each}, which its result will be without" for each in told]
+        assert lost == wanted
+
     def test_palette_does_not_fit_fractions(self, tmp_path: Path) -> None:
         palette = np.zeros((3, 256), np.uint16)
         tifffile.imwrite(

@@ -197,9 +197,12 @@ def lost_in(path: Path, source: Source) -> list[str]:
     """
     if path.suffix.lower() != ".zarr":
         return []
+    extra = source.metadata.extra
     had = {
         "opacity": source.alpha is not None,
-        "an orientation": "orientation" in source.metadata.extra,
+        "an orientation": "orientation" in extra,
+        "zero shown as white": extra.get("photometric") == "miniswhite",
+        "a palette": "colormap" in extra,
     }
     return lost([name for name, present in had.items() if present])
 
