@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,11 +17,13 @@ import zarr
 from tests._cli.helpers import FakeEngine, RealStacks, metadata_of, read, run, unloaded
 from tests.fakes import fake_denoise
 
-from napari_msdip import io, piece
+from napari_msdip import io, piece, stack
 from napari_msdip._cli import denoise, noise, selection, tasks
+from napari_msdip._stack import zarr_sink
 from napari_msdip.options import Options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -573,6 +576,65 @@ class TestKilled(RealStacks):
             read(tmp_path / name), read(tmp_path / f"whole-{name}")
         )
         assert sorted(os.listdir(tmp_path)) == sorted(["in.tif", name, f"whole-{name}"])
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
+@pytest.mark.parametrize("begun", [False, True])
+class TestTwoRunsAtOnce(RealStacks):
+    POINTS: ClassVar = {
+        "before": (denoise._Run, "_refuse_if_done"),
+        "within": (denoise._Run, "_show"),
+        "at the end": (zarr_sink.ZarrSink, "finish"),
+        "after": (denoise._Run, "_settle"),
+    }
+
+    @pytest.mark.parametrize("point", POINTS)
+    def test_the_later_one_says_that_another_was_there(
+        self,
+        fake: FakeEngine,
+        tmp_path: Path,
+        name: str,
+        begun: bool,
+        point: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        self.write(tmp_path)
+        if begun:
+            with pytest.raises(Killed), monkeypatch.context() as patch:
+                patch.setattr(stack, "settle", dying_after(2))
+                self.denoise(fake, tmp_path, name)
+        others = iter([partial(self.denoise, fake, tmp_path, name, "--resume")])
+        owner, method = self.POINTS[point]
+        go_on = getattr(owner, method)
+
+        def after_the_other(*arguments: Any, **settings: Any) -> Any:
+            for other in others:
+                assert other() == 0
+                capsys.readouterr()
+            return go_on(*arguments, **settings)
+
+        monkeypatch.setattr(owner, method, after_the_other)
+
+        assert self.denoise(fake, tmp_path, name, "--resume") == 1
+
+        told = json.loads(capsys.readouterr().out)["files"][0]["error"]
+        assert "another run has" in told
+        assert "does not exist" not in told
+        assert sorted(os.listdir(tmp_path)) == ["in.tif", name]
+        assert read(tmp_path / name).shape == self.stack().shape
+
+
+def dying_after(count: int) -> Callable[..., Any]:
+    """Return what settles so many planes, and is killed then."""
+    left, settle = iter(range(count)), stack.settle
+
+    def settling(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise Killed
+        return settle(*arguments)
+
+    return settling
 
 
 class TestKilledWhileCopied(RealStacks):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,7 @@ class _Run:
         for note in task.notes:
             self.console.note(f"{task.source}: {note}")
         try:
+            self._refuse_if_done()
             with io.open_image(task.source, axes=task.axes, image=task.image) as source:
                 report = self._stack(source) if task.is_stack else self._image(source)
             if task.left_out:
@@ -141,6 +143,20 @@ class _Run:
             self.console.error(text, error)
             report = self._report(task.target, "failed", error=text)
         return report
+
+    def _refuse_if_done(self) -> None:
+        """Refuse what another run has done since this one looked what there is to do."""
+        task = self.task
+        if task.left is not None and not task.left.store.exists():
+            raise self._taken()
+        if os.path.lexists(task.target) and not (self.parsed.overwrite or task.left):
+            raise FileError(f"{task.target}: exists by now, so another run has made it")
+
+    def _taken(self) -> FileError:
+        return FileError(
+            f"{self.task.store}: is gone, so another run has finished with it; let one at "
+            "a time write there"
+        )
 
     def _report(self, target: Path, status: str, **rest: Any) -> dict[str, Any]:
         return self.task.report(target, status, **rest)
@@ -263,7 +279,11 @@ class _Run:
         if completed:
             try:
                 self._settle(result, source, metadata)
-            except FileError as error:
+            except Exception as error:
+                if not task.store.exists():
+                    raise self._taken() from error
+                if not isinstance(error, FileError):
+                    raise
                 raise FileError(
                     f"{error}; the finished planes are kept in {task.store}, and --resume "
                     "goes on with them"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,11 +70,7 @@ class ZarrWriter:
             If writing fails.
         """
         # A worker goes on when its caller is killed, and does not know of the next one.
-        if not self._is_own():
-            raise StoreLost(
-                f"out: another run has begun {self.path} anew, or has finished with it, so "
-                "this one ends; let one at a time write there"
-            )
+        self.check_own()
         array = open_array(self.path)
         key = self.layout.key(position)
         stored = tuple(key[axis] for axis in self.order)
@@ -83,11 +80,15 @@ class ZarrWriter:
         array[stored] = plane.transpose(np.argsort(_kept(key, self.order)).argsort())
         self._sync(files)
 
-    def _is_own(self) -> bool:
-        try:
-            return begun_by(Path(self.path) / JOURNAL) == self.run
-        except FileNotFoundError:
-            return False
+    def check_own(self) -> None:
+        """Raise StoreLost unless the store is there and still of this run."""
+        with suppress(FileNotFoundError):
+            if begun_by(Path(self.path) / JOURNAL) == self.run:
+                return
+        raise StoreLost(
+            f"out: another run has begun {self.path} anew, or has finished with it, so "
+            "this one ends; let one at a time write there"
+        )
 
     def _files(self, array: Any, key: tuple[int | slice, ...]) -> list[Path]:
         grid = (

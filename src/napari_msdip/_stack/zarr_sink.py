@@ -163,6 +163,7 @@ class ZarrSink:
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Store how the planes came about in the group's attributes."""
+        self.writer.check_own()
         note_outcome(self._root, provenance)
 
 
