@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tests._cli.helpers import FakeEngine, run, unloaded
@@ -32,6 +32,19 @@ def test_writes_everything_and_says_so(
     said = capsys.readouterr().out
     assert all(name in said for name in names)
     assert "How far to trust it: safe: It is." in said
+
+
+def test_a_judgement_that_fails_does_not_cost_the_result(
+    fake: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(*arguments: Any, **settings: Any) -> None:
+        raise MemoryError("no room to look")
+
+    fake.assess = failing
+    assert run(fake, "demo", "-o", tmp_path / "demo") == 0
+
+    assert "denoised.tif" in os.listdir(tmp_path / "demo")
+    assert "no room to look" in capsys.readouterr().out
 
 
 def test_overwrites_nothing(fake: FakeEngine, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from napari_msdip._cli.engine import ready
 from napari_msdip._cli.exits import Exit, refusing
 from napari_msdip._cli.flags import options_from
 from napari_msdip._cli.names import scale_path, scales_of
-from napari_msdip._judgement import in_words, judgement
+from napari_msdip._judgement import in_words, judged
 from napari_msdip._numbers import duration
 from napari_msdip.events import Status
 from napari_msdip.io import Metadata
@@ -75,7 +75,8 @@ def run_demo(
     with stop.listening():
         steps = engine.iter_denoise(noisy, options, channel_axis=-1, should_stop=stop)
         result = drive(steps, show)
-    quality = engine.assess(
+    quality = judged(
+        engine.assess,
         noisy,
         result.image,
         channel_axis=-1,
@@ -102,7 +103,7 @@ def _write(
     targets: dict[str, Path],
     noisy: npt.NDArray[Any],
     result: Result,
-    quality: Any,
+    quality: dict[str, str],
     *,
     overwrite: bool,
 ) -> list[Path]:
@@ -128,7 +129,7 @@ def _write(
         io.discard(path)
     picture = side_by_side(noisy, result.image)
     io.save_image(targets["side-by-side.png"], picture, metadata, overwrite=overwrite)
-    report = provenance | {"quality": judgement(quality)}
+    report = provenance | {"quality": quality}
     with io.replacing(targets["report.json"], overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps(report, indent=2))
     return scales
@@ -137,7 +138,7 @@ def _write(
 def _explain(
     console: Console,
     result: Result,
-    quality: Any,
+    quality: dict[str, str],
     targets: dict[str, Path],
     scales: list[Path],
 ) -> None:
@@ -154,7 +155,7 @@ def _explain(
         f"fitted {len(result.scales)} scales ({sizes} pixels) in {steps} steps."
     )
     console.say(f"It took {duration(result.seconds)} ({where}).")
-    console.say(f"How far to trust it: {in_words(judgement(quality))}")
+    console.say(f"How far to trust it: {in_words(quality)}")
     console.say("Look first at:")
     console.say(f"  {targets['side-by-side.png']}   noisy, denoised, and what was removed")
     console.say("and then at:")

@@ -21,7 +21,7 @@ from napari_msdip._cli.names import free_name, scale_path, scales_of
 from napari_msdip._cli.selection import metadata_of
 from napari_msdip._cli.tasks import in_short, prepare
 from napari_msdip._cli.words import in_flags
-from napari_msdip._judgement import in_words, judgement, undecided
+from napari_msdip._judgement import in_words, judged
 from napari_msdip._numbers import duration
 from napari_msdip.events import Status, endings
 from napari_msdip.io import FileError
@@ -353,16 +353,13 @@ class _Run:
         return {"plane": plane, **quality}
 
     def _judge(self, noisy: Any, denoised: Any, channel_axis: int | None) -> dict[str, str]:
-        try:
-            report = self.engine.assess(
-                noisy,
-                denoised,
-                channel_axis=channel_axis,
-                hot_pixels_removed=self.options.remove_hot_pixels,
-            )
-            return judgement(report)
-        except Exception as error:
-            return undecided(error)
+        return judged(
+            self.engine.assess,
+            noisy,
+            denoised,
+            channel_axis=channel_axis,
+            hot_pixels_removed=self.options.remove_hot_pixels,
+        )
 
     def _stack_report(
         self, source: Source, result: StackResult, *, completed: bool

@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip._judgement import in_words, judgement, undecided
+from napari_msdip._judgement import in_words, judged
 from napari_msdip._layer.axes import Box, as_box, can_transpose, check_size, transposed
 from napari_msdip._numbers import memory
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
@@ -255,7 +255,15 @@ class Job:
         )
         if result.status is not Status.COMPLETED:
             return self._single(result, {})
-        return self._single(result, self._judged(engine, image, result.image))
+        judgement = judged(
+            engine.assess,
+            image,
+            result.image,
+            channel_axis=channel_axis,
+            hot_pixels_removed=self.options.remove_hot_pixels,
+            on_error=_log_error,
+        )
+        return self._single(result, judgement)
 
     def python(self, *, cancelled: bool = False) -> str:
         """Return Python code that computes the same result on the same machine.
@@ -312,7 +320,7 @@ class Job:
         )
         return self._several(result, buffer)
 
-    def _single(self, result: Result, judged: dict[str, str]) -> Finished:
+    def _single(self, result: Result, judgement: dict[str, str]) -> Finished:
         image = result.image
         if self.has_alpha:
             opacity = self.data[self._first_plane(slice(3, None))]
@@ -325,26 +333,9 @@ class Job:
             n_done=int(bool(result.scales) or result.status is Status.COMPLETED),
             failed={},
             seconds=result.seconds,
-            provenance=self._provenance(result.provenance() | judged),
-            judgement=in_words(judged) if judged else "",
+            provenance=self._provenance(result.provenance() | judgement),
+            judgement=in_words(judgement) if judgement else "",
         )
-
-    def _judged(self, engine: Engine, noisy: Array, denoised: Array) -> dict[str, str]:
-        """Return how far to trust a result.
-
-        A judgement that fails, in want of memory for instance, must not cost the result.
-        """
-        try:
-            report = engine.assess(
-                noisy,
-                denoised,
-                channel_axis=self.source.axes.channel_axis,
-                hot_pixels_removed=self.options.remove_hot_pixels,
-            )
-            return judgement(report)
-        except Exception as error:
-            _log.error("%s", "".join(traceback.format_exception(error)))
-            return undecided(error)
 
     def _several(self, result: StackResult, buffer: Array) -> Finished:
         pending = set(result.pending)
@@ -393,7 +384,7 @@ class Job:
             try:
                 planes[place] = self.data[self._plane([int(n) for n in index])]
             except Exception as error:
-                _log.error("%s", "".join(traceback.format_exception(error)))
+                _log_error(error)
                 unread[number] = f"{type(error).__name__}: {error}"
         return unread
 
@@ -491,6 +482,11 @@ def check_finite(image: Array, name: str) -> None:
             "in napari's console for example with "
             "layer.data = np.nan_to_num(layer.data, posinf=0, neginf=0)"
         )
+
+
+def _log_error(error: Exception) -> None:
+    """Log an error as text, since it would keep alive what its frames hold."""
+    _log.error("%s", "".join(traceback.format_exception(error)))
 
 
 def options_code(options: Options) -> str:
