@@ -98,11 +98,11 @@ def labelled_dask(data):
 )
 def test_any_array_is_transposed_without_reading_it_all(wrap):
     data = np.arange(2 * 3 * 4).reshape(2, 3, 4)
-    moved = transposed(wrap(data), (2, 0, 1))
+    moved = transposed(wrap(data), parse_axes("YXZ", data.shape))
     assert moved.shape == (4, 2, 3)
     np.testing.assert_array_equal(np.asarray(moved[1]), data[..., 1])
 
 
 def test_an_array_already_in_order_is_passed_through():
     data = zarr.array(np.zeros((2, 3)))
-    assert transposed(data, (0, 1)) is data
+    assert transposed(data, parse_axes("YX", data.shape)) is data

@@ -172,6 +172,36 @@ def test_a_plane_that_cannot_be_read_does_not_cost_the_finished_ones(engine):
     assert set(finished.failed) == {4, 5}
 
 
+class Counted:
+    """A file's pixels, which counts those that are read."""
+
+    def __init__(self, pixels):
+        self.pixels, self.read = pixels, 0
+        self.shape, self.dtype, self.ndim = pixels.shape, pixels.dtype, pixels.ndim
+
+    def __getitem__(self, key):
+        found = self.pixels[key]
+        self.read += found.size
+        return found
+
+
+@pytest.mark.parametrize(
+    ("letters", "shape", "rgb"),
+    [
+        ("ZYX", (50, 8, 9), False),
+        ("YXZ", (8, 9, 50), False),
+        ("ZYXC", (50, 8, 9, 4), True),
+        ("YXZC", (8, 9, 50, 4), True),
+    ],
+)
+def test_of_a_file_only_the_planes_of_the_box_are_read(engine, letters, shape, rgb):
+    data = Counted(np.zeros(shape, np.uint8))
+    job = job_on(data, letters, ((1, 3),), rgb=rgb)
+    data.read = 0
+    finish(job, engine)
+    assert data.read < 3 * data.pixels.size // 50
+
+
 @pytest.mark.parametrize("n_planes", [1, 2])
 def test_masks_are_refused_in_words_before_the_run(engine, n_planes):
     job = job_on(np.zeros((n_planes, 8, 9), bool), "ZYX")

@@ -20,9 +20,10 @@ __all__ = [
     "Axes",
     "Box",
     "as_box",
-    "can_transpose",
     "check_size",
     "guess_axes",
+    "is_lazy",
+    "lazy",
     "parse_axes",
     "transposed",
 ]
@@ -256,30 +257,37 @@ def as_box(image: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
     return image.reshape((1,) * len(box) + image.shape)
 
 
-def transposed(data: Any, order: Sequence[int]) -> Any:
-    """Transpose an array-like without reading it.
+def transposed(data: Any, axes: Axes) -> Any:
+    """Bring the plane axes of an array-like to the front, without reading it.
 
     Parameters
     ----------
     data : array-like
         numpy, dask, zarr or anything else with a shape, dtype and indexing.
-    order : sequence of int
-        Axis order wanted.
+    axes : Axes
+        Its axes.
     """
-    if tuple(order) == tuple(range(len(data.shape))):
+    if axes.order == tuple(range(len(axes.shape))):
         return data
+    return lazy(data, axes).transpose(axes.order)
+
+
+def lazy(data: Any, axes: Axes) -> Any:
+    """Return an array-like as one whose axes and parts can be taken without reading it."""
     data = without_labels(data)
-    if not can_transpose(data):
-        # Not in place; dask reads them chunk by chunk.
-        from dask.array import from_array
+    if is_lazy(data):
+        return data
+    from dask.array import from_array
 
-        data = from_array(data)
-    return data.transpose(tuple(order))
+    # A block is read as a whole, whatever is taken of it.
+    blocks = [1 if n in axes.plane_axes else -1 for n in range(len(axes.shape))]
+    return from_array(data, chunks=blocks)
 
 
-def can_transpose(data: Any) -> bool:
+def is_lazy(data: Any) -> bool:
     """Return whether an array-like transposes its axes by their numbers.
 
-    zarr's arrays do not at all, and xarray's by the names of their dimensions.
+    zarr's arrays do not at all, and read what is taken of them; xarray's do by the names
+    of their dimensions.
     """
     return hasattr(data, "transpose") and not hasattr(data, "dims")

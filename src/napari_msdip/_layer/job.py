@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip._judgement import in_words, judged
-from napari_msdip._layer.axes import Box, as_box, can_transpose, check_size, transposed
+from napari_msdip._layer.axes import Box, as_box, check_size, is_lazy, lazy, transposed
 from napari_msdip._numbers import memory
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.options import PRESETS, Options
@@ -306,10 +306,10 @@ class Job:
         check_dtype(self.data, "The layer")
         axes = self.source.axes
         flat = buffer.reshape(self.n_planes, *buffer.shape[len(self.box) :])
-        stack = transposed(self.data, axes.order)
+        stack = transposed(self.data, axes)
         if self.has_alpha:
-            flat[..., 3:] = np.asarray(self._alpha()).reshape(flat[..., 3:].shape)
-            flat, stack = flat[..., :3], stack[..., :3]
+            flat[..., 3:] = self._alpha().reshape(flat[..., 3:].shape)
+            flat, stack = flat[..., :3], lazy(stack, axes)[..., :3]
         result = yield from engine.iter_denoise_stack(
             stack,
             self.options,
@@ -417,13 +417,13 @@ class Job:
             index[axis] = n
         return tuple(index)
 
-    def _alpha(self) -> Any:
+    def _alpha(self) -> Array:
         axes = self.source.axes
         index: list[slice] = [slice(None)] * len(axes.shape)
         for axis, extent in zip(axes.plane_axes, self.box, strict=True):
             index[axis] = slice(*extent)
         index[-1] = slice(3, None)
-        return transposed(np.asarray(self.data[tuple(index)]), axes.order)
+        return np.asarray(self.data[tuple(index)]).transpose(axes.order)
 
     def _image_code(self) -> str:
         index = self._first_plane(slice(None, 3))
@@ -436,13 +436,14 @@ class Job:
 
     def _stack_code(self) -> str:
         order = self.source.axes.order
-        code = self.data_code
-        if order != tuple(range(len(order))):
+        code, is_moved = self.data_code, order != tuple(range(len(order)))
+        if is_moved or self.has_alpha:
             held = without_labels(self.data)
             if held is not self.data:
                 code += ".data"
-            if not can_transpose(held):
+            if not is_lazy(held):
                 code = f"da.from_array({code})"
+        if is_moved:
             code += f".transpose({order})"
         return code + ("[..., :3]" if self.has_alpha else "")
 
