@@ -1,4 +1,4 @@
-"""A job reads the right pixels, and the Python it writes computes the same result."""
+"""A job reads the right pixels, and tells what came of them."""
 
 from __future__ import annotations
 
@@ -10,41 +10,17 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from napari.layers import Image
+from tests._layer.helpers import finish, job_on
 from tests.samples import Labelled
 
-import napari_msdip
 from napari_msdip import devices
 from napari_msdip._layer import text
 from napari_msdip._layer.axes import parse_axes
 from napari_msdip._layer.forecast import forecast
-from napari_msdip._layer.job import Job, options_code
-from napari_msdip._layer.layers import Source
-from napari_msdip.options import PRESETS, Options
+from napari_msdip.options import Options
 from napari_msdip.seeds import plane_seed
 
 RANDOM = np.random.default_rng(0)
-
-
-def job_on(data, letters, box=None, options=None, **layer_settings):
-    layer = Image(data, name="cells", **layer_settings)
-    axes = parse_axes(letters, data.shape, rgb=layer.rgb)
-    return Job(
-        data=data,
-        source=Source.of(layer, axes),
-        box=axes.whole() if box is None else box,
-        options=options or Options(),
-        data_code="viewer.layers['cells'].data",
-    )
-
-
-def finish(job, engine):
-    steps = job.run(engine, job.buffer(), lambda: False)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 @pytest.mark.parametrize("wrap", [np.asarray, da.asarray, zarr.array, Labelled])
@@ -361,52 +337,3 @@ def test_provenance_is_plain_json(engine):
         assert provenance["options"] == Options().to_dict()
         assert provenance["status"] == "completed"
         assert provenance["versions"]
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_options_are_written_as_the_nearest_preset(preset):
-    options = Options.preset(preset).replace(seed=9, threads=2)
-    code = options_code(options)
-    assert eval(code, {"Options": Options}) == options
-    assert len(code) < 80
-
-
-@pytest.mark.parametrize("wrap", [np.asarray, da.asarray, zarr.array])
-@pytest.mark.parametrize(
-    ("letters", "shape", "box", "rgb"),
-    [
-        ("YX", (8, 9), (), False),
-        ("YXC", (8, 9, 3), (), True),
-        ("YXC", (8, 9, 4), (), True),
-        ("ZYX", (5, 8, 9), ((3, 4),), False),
-        ("ZYX", (5, 8, 9), ((1, 4),), False),
-        ("TZYX", (2, 3, 8, 9), ((0, 2), (1, 2)), False),
-        ("YXZ", (8, 9, 4), ((1, 3),), False),
-        ("ZYXC", (3, 8, 9, 4), ((0, 2),), True),
-    ],
-)
-def test_the_python_of_a_job_asks_for_the_same_pixels_and_options(
-    engine, monkeypatch, wrap, letters, shape, box, rgb
-):
-    data = RANDOM.integers(0, 255, shape).astype(np.uint8)
-    job = job_on(wrap(data), letters, box, Options(seed=4), rgb=rgb)
-    finished = finish(job, engine)
-    asked = {}
-
-    def denoise(image, options, *, channel_axis=None):
-        asked["image"] = engine.denoised(np.asarray(image))
-        asked["options"] = options
-
-    def denoise_stack(stack, options, *, channel_axis=None, planes):
-        n_plane_axes = len(stack.shape) - len(job.source.axes.image_axes)
-        flat = np.asarray(stack).reshape(-1, *stack.shape[n_plane_axes:])
-        asked["image"] = engine.denoised(flat[planes])
-        asked["options"] = options
-
-    monkeypatch.setitem(vars(napari_msdip), "denoise", denoise)
-    monkeypatch.setitem(vars(napari_msdip), "denoise_stack", denoise_stack)
-    layers = {"cells": SimpleNamespace(data=job.data)}
-    exec(job.python(), {"viewer": SimpleNamespace(layers=layers)})
-    planes = finished.planes[..., :3] if job.has_alpha else finished.planes
-    np.testing.assert_array_equal(asked["image"].reshape(planes.shape), planes)
-    assert asked["options"] == engine.calls[0]["options"]

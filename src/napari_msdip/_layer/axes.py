@@ -5,6 +5,7 @@ Pure array geometry: no Qt, no napari.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ class Axes:
     @property
     def n_planes(self) -> int:
         """Number of planes, 1 for a single image."""
-        return int(np.prod(self.plane_shape, dtype=np.int64))
+        return math.prod(self.plane_shape)
 
     @property
     def channels(self) -> int:

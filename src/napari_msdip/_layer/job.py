@@ -13,17 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip._judgement import in_words, judged
-from napari_msdip._layer.axes import Box, as_box, check_size, is_lazy, lazy, transposed
+from napari_msdip._layer.axes import Box, as_box, check_size, lazy, transposed
+from napari_msdip._layer.code import as_python
 from napari_msdip._numbers import memory
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
-from napari_msdip.options import PRESETS, Options
-from napari_msdip.pixels import as_array, dtype_of, result_dtype, without_labels
+from napari_msdip.pixels import as_array, dtype_of, result_dtype
+from napari_msdip.seeds import plane_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from napari_msdip._layer.engine import Engine
     from napari_msdip._layer.layers import Source
+    from napari_msdip.options import Options
 
 __all__ = [
     "DRAFT",
@@ -32,7 +34,6 @@ __all__ = [
     "check_dtype",
     "check_finite",
     "draft_provenance",
-    "options_code",
     "scale_provenance",
 ]
 
@@ -45,8 +46,6 @@ _log = logging.getLogger(__name__)
 
 _MEASURING_BYTES = 15
 """Memory that looking through an image takes for each value: far less than denoising."""
-
-_IMPORTS = {"np.": "import numpy as np", "da.": "import dask.array as da"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class Job:
     @property
     def n_planes(self) -> int:
         """Number of planes to denoise."""
-        return int(np.prod(self.source.axes.box_shape(self.box), dtype=np.int64))
+        return math.prod(self.source.axes.box_shape(self.box))
 
     @property
     def has_alpha(self) -> bool:
@@ -168,6 +167,17 @@ class Job:
     def _result_dtype(self) -> np.dtype[Any]:
         return result_dtype(self.data.dtype, self.options.output_dtype)
 
+    @property
+    def plane_options(self) -> Options:
+        """Options with the seed that the first plane has in the whole stack."""
+        first = self.source.axes.planes(self.box)[0]
+        return self.options.replace(seed=plane_seed(self.options.seed, first))
+
+    def first_plane(self, colours: slice = slice(None, 3)) -> tuple[int | slice, ...]:
+        """Return the index of the first plane in the data, without opacity."""
+        index = self._plane([start for start, _ in self.box])
+        return (*index[:-1], colours) if self.has_alpha else index
+
     def image(self) -> Array:
         """Read the first plane of the box, without opacity.
 
@@ -180,7 +190,7 @@ class Job:
         """
         check_dtype(self.data, "The layer")
         self._check_image_room()
-        image = as_array(self.data[self._first_plane(slice(None, 3))], "layer.data")
+        image = as_array(self.data[self.first_plane()], "layer.data")
         check_finite(image, "The image")
         return image
 
@@ -251,7 +261,7 @@ class Job:
             return (yield from self._run_stack(engine, buffer, should_stop))
         image, channel_axis = self.image(), self.source.axes.channel_axis
         result = yield from engine.iter_denoise(
-            image, self._plane_options(), channel_axis=channel_axis, should_stop=should_stop
+            image, self.plane_options, channel_axis=channel_axis, should_stop=should_stop
         )
         if result.status is not Status.COMPLETED:
             return self._single(result, {})
@@ -264,41 +274,6 @@ class Job:
             on_error=_log_error,
         )
         return self._single(result, judgement)
-
-    def python(self, *, cancelled: bool = False) -> str:
-        """Return Python code that computes the same result on the same machine.
-
-        Another one may choose another precision, or tiles for want of memory.
-
-        Parameters
-        ----------
-        cancelled : bool
-            Whether the run was cancelled, so that the code computes a better result.
-        """
-        axes = self.source.axes
-        channel = "" if axes.channel_axis is None else f", channel_axis={axes.channel_axis}"
-        if self.n_planes == 1:
-            options = options_code(self._plane_options())
-            data = self._image_code()
-            lines = (
-                "from napari_msdip import Options, denoise",
-                "",
-                f"image = {data}",
-                f"result = denoise(image, {options}{channel})",
-            )
-        else:
-            options = options_code(self.options)
-            planes = _planes_code(axes.planes(self.box))
-            data = self._stack_code()
-            lines = (
-                "from napari_msdip import Options, denoise_stack",
-                "",
-                f"stack = {data}",
-                f"result = denoise_stack(stack, {options}{channel}, planes={planes})",
-            )
-        imports = [line for alias, line in _IMPORTS.items() if alias in data]
-        note = ("# The run was cancelled; this call goes on to the end.",)
-        return "\n".join((*(note if cancelled else ()), *imports, *lines, ""))
 
     def _run_stack(
         self, engine: Engine, buffer: Array, should_stop: Callable[[], bool]
@@ -323,7 +298,7 @@ class Job:
     def _single(self, result: Result, judgement: dict[str, str]) -> Finished:
         image = result.image
         if self.has_alpha:
-            opacity = self.data[self._first_plane(slice(3, None))]
+            opacity = self.data[self.first_plane(slice(3, None))]
             image = np.concatenate([image, np.asarray(opacity, dtype=image.dtype)], axis=-1)
         return Finished(
             planes=as_box(image, self.box),
@@ -389,26 +364,14 @@ class Job:
         return unread
 
     def _provenance(self, outcome: Mapping[str, Any]) -> dict[str, Any]:
+        cancelled = outcome["status"] == Status.CANCELLED.value
         return {
             "role": "result",
             **_origin(self, self.box),
             **outcome,
             "options": self.options.to_dict(),
-            "python": self.python(cancelled=outcome["status"] == Status.CANCELLED.value),
+            "python": as_python(self, cancelled=cancelled),
         }
-
-    def _plane_options(self) -> Options:
-        """Return the options with the seed that this plane has in the whole stack."""
-        (plane,) = self.source.axes.planes(self.box)
-        if plane == 0:
-            return self.options
-        from napari_msdip.seeds import plane_seed
-
-        return self.options.replace(seed=plane_seed(self.options.seed, plane))
-
-    def _first_plane(self, colours: slice) -> tuple[int | slice, ...]:
-        index = self._plane([start for start, _ in self.box])
-        return (*index[:-1], colours) if self.has_alpha else index
 
     def _plane(self, position: Sequence[int]) -> tuple[int | slice, ...]:
         """Return the index of a plane in the data, opacity included."""
@@ -424,28 +387,6 @@ class Job:
             index[axis] = slice(*extent)
         index[-1] = slice(3, None)
         return np.asarray(self.data[tuple(index)]).transpose(axes.order)
-
-    def _image_code(self) -> str:
-        index = self._first_plane(slice(None, 3))
-        code = self.data_code
-        if any(part != slice(None) for part in index):
-            code += f"[{', '.join(_index_code(part) for part in index)}]"
-        if isinstance(self.data, np.ndarray):
-            return code
-        return f"np.asarray({code})"
-
-    def _stack_code(self) -> str:
-        order = self.source.axes.order
-        code, is_moved = self.data_code, order != tuple(range(len(order)))
-        if is_moved or self.has_alpha:
-            held = without_labels(self.data)
-            if held is not self.data:
-                code += ".data"
-            if not is_lazy(held):
-                code = f"da.from_array({code})"
-        if is_moved:
-            code += f".transpose({order})"
-        return code + ("[..., :3]" if self.has_alpha else "")
 
 
 def check_dtype(data: Any, name: str) -> None:
@@ -490,24 +431,6 @@ def _log_error(error: Exception) -> None:
     _log.error("%s", "".join(traceback.format_exception(error)))
 
 
-def options_code(options: Options) -> str:
-    """Return Python code for options, as the closest preset and what differs."""
-    changes = {
-        name: {
-            key: value
-            for key, value in vars(options).items()
-            if value != getattr(Options.preset(name), key)
-        }
-        for name in PRESETS
-    }
-    nearest = min(PRESETS, key=lambda name: len(changes[name]))
-    arguments = ", ".join(f"{key}={value!r}" for key, value in changes[nearest].items())
-    if nearest == PRESETS[0]:
-        return f"Options({arguments})"
-    preset = f"Options.preset({nearest!r})"
-    return f"{preset}.replace({arguments})" if arguments else preset
-
-
 def scale_provenance(job: Job, result: ScaleResult) -> dict[str, Any]:
     """Return how one scale came about, as plain JSON types."""
     return {"role": "scale", **_origin(job, job.box), **result.to_dict()}
@@ -531,16 +454,3 @@ def _origin(job: Job, box: Box) -> dict[str, Any]:
         "axes": job.source.axes.letters,
         "box": [list(extent) for extent in box],
     }
-
-
-def _planes_code(planes: Sequence[int]) -> str:
-    first, last = planes[0], planes[-1]
-    if list(planes) == list(range(first, last + 1)):
-        return f"slice({first}, {last + 1})"
-    return repr(list(planes))
-
-
-def _index_code(part: int | slice) -> str:
-    if isinstance(part, int):
-        return str(part)
-    return ":" if part == slice(None) else f":{part.stop}"
