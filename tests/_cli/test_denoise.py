@@ -18,7 +18,7 @@ from tests._cli.helpers import FakeEngine, RealStacks, metadata_of, read, run, u
 from tests.fakes import fake_denoise
 
 from napari_msdip import io, piece, stack
-from napari_msdip._cli import denoise, noise, selection, tasks
+from napari_msdip._cli import denoise, selection
 from napari_msdip._stack import zarr_sink
 from napari_msdip.options import Options
 
@@ -966,8 +966,7 @@ class TestManyFiles:
                 raise IndexError("of an odd reader")
             return layout_of(source, wanted)
 
-        for module in (tasks, noise):
-            monkeypatch.setattr(module, "layout_of", breaking)
+        monkeypatch.setattr(selection, "layout_of", breaking)
         if command == "noise":
             out, words = [], []
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests._cli.helpers import FakeEngine, run, unloaded
 
-from napari_msdip._cli import tasks
+from napari_msdip._cli import selection
 from napari_msdip.cli import main
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class TestAborted:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setattr(tasks, "layout_of", lambda *_: signal.raise_signal(number))
+        monkeypatch.setattr(selection, "layout_of", lambda *_: signal.raise_signal(number))
 
         assert unloaded("denoise", image_file, "-o", tmp_path / "o.tif", "--json") == 130
 

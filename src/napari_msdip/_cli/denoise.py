@@ -25,7 +25,7 @@ from napari_msdip._judgement import in_words, judged
 from napari_msdip._numbers import duration
 from napari_msdip.events import Status, endings
 from napari_msdip.io import FileError
-from napari_msdip.planes import PlaneLayout, read_plane
+from napari_msdip.planes import read_plane
 from napari_msdip.steps import drive
 from napari_msdip.stores import ZarrOut, describe, is_unfit, noting_copy
 
@@ -134,7 +134,7 @@ class _Run:
             self.console.note(f"{task.source}: {note}")
         try:
             self._refuse_if_done()
-            with io.open_image(task.source, axes=task.axes, image=task.image) as source:
+            with task.opened() as source:
                 report = self._stack(source) if task.is_stack else self._image(source)
             if task.left_out:
                 self.console.say(f"  {in_short(task.left_out)}")
@@ -177,7 +177,8 @@ class _Run:
         with io.reading(source.path):
             image = np.asarray(source.data)
         image = image.astype(image.dtype.newbyteorder("="), copy=False)
-        axis = self.task.channel_axis
+        layout = self.task.layout
+        axis = layout.channel_axis
         steps = self.engine.iter_denoise(
             image, self.options, channel_axis=axis, should_stop=self.stop
         )
@@ -187,7 +188,6 @@ class _Run:
             self.console.say(f"{source.path}: cancelled before there was anything to keep")
             return self._report(self.task.target, _NOT_BEGUN)
         target = self.task.target if completed else free_name(self.task.target)
-        layout = PlaneLayout.of(image.shape, axis)
         made = made_of(source, layout, [0], self.options)
         if completed:
             # Before: a kill in between must not leave it beside a result of another run.
@@ -254,8 +254,8 @@ class _Run:
 
     def _stack(self, source: Source) -> dict[str, Any]:
         task = self.task
-        layout = PlaneLayout.of(source.data.shape, task.channel_axis)
-        metadata = metadata_of(source, task.planes, layout)
+        planes = task.selection.planes
+        metadata = metadata_of(source, planes, task.layout)
         if self.parsed.save_scales:
             self.console.note(f"{source.path}: is a stack, so no scales are saved")
         interim = task.target.suffix.lower() != ".zarr"
@@ -265,8 +265,8 @@ class _Run:
         result = self.engine.denoise_stack(
             source.data,
             self.options,
-            channel_axis=task.channel_axis,
-            planes=task.planes,
+            channel_axis=task.layout.channel_axis,
+            planes=planes,
             out=ZarrOut(task.store, metadata, interim=interim, reordered=True),
             on_progress=self._show,
             should_stop=self.stop,
@@ -275,7 +275,7 @@ class _Run:
         completed = result.status is Status.COMPLETED and not result.pending
         if completed and len(result.failed) == len(result.planes):
             self._refuse_copy(result)
-        quality = self._judge_plane(source, layout, result)
+        quality = self._judge_plane(source, result)
         if completed:
             try:
                 self._settle(result, source, metadata)
@@ -306,10 +306,9 @@ class _Run:
         provenance = result.provenance()
         failed = provenance["failed"]
         if not task.is_copied(failed):
-            layout = PlaneLayout.of(source.data.shape, task.channel_axis)
             done = [plane for plane in result.planes if plane not in result.failed]
             plan = {"plan of the last plane": provenance.pop("plan")}
-            made = made_of(source, layout, done, self.options)
+            made = made_of(source, task.layout, done, self.options)
             with noting_copy(task.store, task.target.name, failed):
                 io.save_image(
                     task.target,
@@ -331,16 +330,14 @@ class _Run:
             f"denoised (plane {plane}: {in_flags(reason)})"
         )
 
-    def _judge_plane(
-        self, source: Source, layout: PlaneLayout, result: StackResult
-    ) -> dict[str, Any] | None:
+    def _judge_plane(self, source: Source, result: StackResult) -> dict[str, Any] | None:
         """Compare the middle one of the denoised planes with its input."""
         untouched = {*result.pending, *result.failed}
         done = [plane for plane in result.planes if plane not in untouched]
         if not done:
             return None
-        plane = done[len(done) // 2]
-        if self.task.planes is None:
+        plane, layout = done[len(done) // 2], self.task.layout
+        if self.task.selection.planes is None:
             position, denoised_layout = plane, layout
         else:
             position = result.planes.index(plane)

@@ -12,7 +12,7 @@ from napari_msdip._cli.engine import loaded
 from napari_msdip._cli.exits import Exit, abort, message, naming, refusing
 from napari_msdip._cli.made import inputs_of
 from napari_msdip._cli.parts import Parts
-from napari_msdip._cli.selection import check_planes, layout_of, parse_planes
+from napari_msdip._cli.selection import Selection
 from napari_msdip._cli.words import in_flags
 from napari_msdip.options import Options
 from napari_msdip.planes import read_plane, select
@@ -39,10 +39,10 @@ def estimate_noise(
     """Estimate the noise level of every input."""
     with refusing():
         paths = inputs_of(parsed.inputs, console.note)
-    planes = parse_planes(parsed.planes)
+    selection = Selection.of(parsed)
     reports: list[dict[str, Any]] = []
     try:
-        _add_reports(reports, paths, parsed, planes, loaded(load), console)
+        _add_reports(reports, paths, selection, loaded(load), console)
     except KeyboardInterrupt:
         return abort(console, reports)
     console.clear()
@@ -56,8 +56,7 @@ def estimate_noise(
 def _add_reports(
     reports: list[dict[str, Any]],
     paths: list[Path],
-    parsed: argparse.Namespace,
-    planes: slice | list[int] | None,
+    selection: Selection,
     engine: Engine,
     console: Console,
 ) -> None:
@@ -67,7 +66,7 @@ def _add_reports(
             continue
         show = _showing(console, number, len(paths))
         try:
-            report = _noise_of(path, parsed, planes, engine, parts, console, show)
+            report = _noise_of(path, selection, engine, parts, console, show)
             console.say(f"{path}: {_in_words(report)}")
         except Exception as error:  # Whatever this file does to a third-party reader.
             text = naming(path, error)
@@ -83,21 +82,18 @@ def _showing(console: Console, number: int, n_files: int) -> Callable[[float], N
 
 def _noise_of(
     path: Path,
-    parsed: argparse.Namespace,
-    planes: slice | list[int] | None,
+    selection: Selection,
     engine: Engine,
     parts: Parts,
     console: Console,
     show: Callable[[float], None],
 ) -> dict[str, Any]:
-    with io.open_image(path, axes=parsed.axes, image=parsed.image) as source:
+    with selection.opened(path, parts) as (source, layout):
         notes = [in_flags(note) for note in source.notes]
         for note in notes:
             console.note(f"{path}: {note}")
-        parts.add(source)
-        _, layout = layout_of(source, parsed.channel_axis)
-        check_planes(path, parsed.planes, planes, layout)
-        measured = _measured(source, layout, select(planes, layout.n_planes), engine, show)
+        chosen = select(selection.planes, layout.n_planes)
+        measured = _measured(source, layout, chosen, engine, show)
     failed = {index: why for index, why in measured.items() if isinstance(why, str)}
     problems = [f"plane {index}: {reason}" for index, reason in failed.items()]
     found = [plane for plane in measured.values() if isinstance(plane, _Plane)]

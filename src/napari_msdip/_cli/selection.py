@@ -3,25 +3,81 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_msdip import io
 from napari_msdip._cli.exits import UsageError
 from napari_msdip.io import FileError
 from napari_msdip.pixels import SMALLEST_SIDE
 from napari_msdip.planes import PlaneLayout, select
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from napari_msdip._cli.parts import Parts
     from napari_msdip.io import Metadata, Source
 
-__all__ = ["check_planes", "check_size", "layout_of", "metadata_of", "parse_planes"]
+__all__ = ["Selection", "check_size", "layout_of", "metadata_of"]
 
 
-def parse_planes(text: str | None) -> slice | list[int] | None:
-    """Return the planes that ``--planes`` names, None for all."""
-    if text is None:
-        return None
+@dataclass(frozen=True)
+class Selection:
+    """What of each file is meant, as the flags say.
+
+    Attributes
+    ----------
+    axes : str or None
+        Letters of the dimensions, None as the file says.
+    image : int or None
+        Number of the image, None for all as a stack, or the first.
+    channel_axis : str or None
+        ``--channel-axis``.
+    planes : slice, list of int or None
+        Planes of a stack, None for all.
+    planes_text : str
+        ``--planes``.
+    """
+
+    axes: str | None
+    image: int | None
+    channel_axis: str | None
+    planes: slice | list[int] | None
+    planes_text: str
+
+    @classmethod
+    def of(cls, parsed: argparse.Namespace) -> Selection:
+        """Read the flags; raise UsageError if they name no planes."""
+        text = parsed.planes
+        planes = None if text is None else _parsed_planes(text)
+        return cls(parsed.axes, parsed.image, parsed.channel_axis, planes, text or "")
+
+    @contextmanager
+    def opened(self, path: Path, parts: Parts) -> Iterator[tuple[Source, PlaneLayout]]:
+        """Open a file, noting its parts, and make sure that it has what is meant."""
+        with io.open_image(path, axes=self.axes, image=self.image) as source:
+            parts.add(source)
+            layout = layout_of(source, self.channel_axis)
+            self._check_planes(path, layout)
+            yield source, layout
+
+    def _check_planes(self, path: Path, layout: PlaneLayout) -> None:
+        if self.planes is None:
+            return
+        said = f"{path}: --planes {self.planes_text}"
+        if not layout.plane_axes:
+            raise FileError(f"{said}: this is a single image, not a stack")
+        try:
+            select(self.planes, layout.n_planes)
+        except ValueError as error:
+            # Without the Python in front, which nobody typed here.
+            raise FileError(f"{said}: {str(error).partition(': ')[2]}") from error
+
+
+def _parsed_planes(text: str) -> slice | list[int]:
     try:
         if ":" not in text:
             return [int(part) for part in text.split(",")]
@@ -34,22 +90,6 @@ def parse_planes(text: str | None) -> slice | list[int] | None:
         ) from error
 
 
-def check_planes(
-    path: Path, text: str, planes: slice | list[int] | None, layout: PlaneLayout
-) -> None:
-    """Make sure that a file has the planes that ``--planes`` names."""
-    if planes is None:
-        return
-    if not layout.plane_axes:
-        raise FileError(f"{path}: --planes {text}: this is a single image, not a stack")
-    try:
-        select(planes, layout.n_planes)
-    except ValueError as error:
-        # Without the Python in front, which nobody typed here.
-        reason = str(error).partition(": ")[2]
-        raise FileError(f"{path}: --planes {text}: {reason}") from error
-
-
 def metadata_of(
     source: Source, planes: slice | list[int] | None, layout: PlaneLayout
 ) -> Metadata:
@@ -60,8 +100,8 @@ def metadata_of(
     return source.metadata.select(chosen, layout.shape, layout.channel_axis)
 
 
-def layout_of(source: Source, wanted: str | None) -> tuple[int | None, PlaneLayout]:
-    """Return the channel axis of a file, and how its planes lie in it."""
+def layout_of(source: Source, wanted: str | None) -> PlaneLayout:
+    """Return how planes lie in a file whose channel axis is said to be this one."""
     axes, shape = source.metadata.axes, source.data.shape
     channel_axis = _channel_axis(source, wanted)
     spatial = [axis for axis in range(len(axes)) if axis != channel_axis][-2:]
@@ -71,7 +111,7 @@ def layout_of(source: Source, wanted: str | None) -> tuple[int | None, PlaneLayo
             f"the last ones beside the channel axis; {_way_out(axes)}"
         )
     try:
-        return channel_axis, PlaneLayout.of(shape, channel_axis)
+        return PlaneLayout.of(shape, channel_axis)
     except ValueError as error:
         raise FileError(f"{source.path}: {error}") from error
 
