@@ -6,13 +6,7 @@ import math
 import operator
 from typing import Any
 
-__all__ = ["is_boolean", "number", "whole_number"]
-
-
-def is_boolean(value: Any) -> bool:
-    """Whether a value is true or false, NumPy's included: both pass for 1 and 0."""
-    dtype = getattr(value, "dtype", None)
-    return isinstance(value, bool) or getattr(dtype, "kind", None) == "b"
+__all__ = ["number", "real_number", "whole_number"]
 
 
 def number(value: Any, name: str) -> float:
@@ -23,9 +17,17 @@ def number(value: Any, name: str) -> float:
     TypeError
         If it is none; a boolean is not meant as one.
     """
-    single = hasattr(value, "__float__") and not getattr(value, "ndim", 0)
-    if not single or is_boolean(value):
+    found = real_number(value)
+    if found is None:
         raise TypeError(f"{name} must be a number, got {value!r}")
+    return found
+
+
+def real_number(value: Any) -> float | None:
+    """Return a number as float, None for anything else, booleans included."""
+    single = hasattr(value, "__float__") and not getattr(value, "ndim", 0)
+    if not single or _is_boolean(value):
+        return None
     try:
         return float(value)
     except OverflowError:
@@ -34,10 +36,16 @@ def number(value: Any, name: str) -> float:
 
 def whole_number(value: Any) -> int | None:
     """Return a whole number as int, None for anything else, booleans included."""
-    if is_boolean(value):
+    if _is_boolean(value):
         return None
     try:
         return operator.index(value)
     except TypeError:
         # NumPy arrays have __index__ whatever their shape.
         return None
+
+
+def _is_boolean(value: Any) -> bool:
+    """Whether a value is true or false, NumPy's included: both pass for 1 and 0."""
+    dtype = getattr(value, "dtype", None)
+    return isinstance(value, bool) or getattr(dtype, "kind", None) == "b"

@@ -5,7 +5,6 @@ Takes a layer and returns layer data; needs no viewer and starts no thread.
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, SupportsIndex
@@ -23,6 +22,7 @@ from napari_msdip._layer.layers import (
     scale_name,
     unwrapped,
 )
+from napari_msdip.arguments import whole_number
 from napari_msdip.events import Status
 from napari_msdip.steps import drive, never
 
@@ -184,10 +184,9 @@ def _extent(part: SupportsIndex | slice, length: int) -> tuple[int, int]:
         if step != 1 or stop <= start:
             raise ValueError(f"planes={part!r}: give a slice with step 1 and some planes")
         return start, stop
-    try:
-        index = operator.index(part)
-    except TypeError:
-        raise TypeError(f"planes={part!r}: give an index or a slice") from None
+    index = whole_number(part)
+    if index is None:
+        raise TypeError(f"planes={part!r}: give an index or a slice")
     if not -length <= index < length:
         raise ValueError(f"planes={index}: there are {length} planes, 0 to {length - 1}")
     return index % length, index % length + 1

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from napari_msdip.arguments import is_boolean
+from napari_msdip.arguments import real_number
 
 __all__ = [
     "LEAST_RATE",
@@ -606,12 +606,9 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _checked_number(option: Option, value: Any) -> float | int:
-    if is_boolean(value) or _is_sequence(value) or not hasattr(value, "__float__"):
+    number = real_number(value)
+    if number is None:
         raise TypeError(f"{option.name}={value!r}: give a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
     low, high = option.setting.minimum, option.setting.maximum
     if (
         not math.isfinite(number)

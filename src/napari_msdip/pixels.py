@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_msdip.arguments import whole_number
 from napari_msdip.rounding import rounded
 
 __all__ = [
@@ -358,15 +359,15 @@ def checked_axis(channel_axis: int | None, shape: tuple[int, ...], name: str) ->
     """
     if channel_axis is None:
         return None
-    if isinstance(channel_axis, bool) or not isinstance(channel_axis, int | np.integer):
+    axis, n_axes = whole_number(channel_axis), len(shape)
+    if axis is None:
         raise TypeError(f"channel_axis={channel_axis!r}: give a whole number or None")
-    n_axes = len(shape)
-    if not -n_axes <= channel_axis < n_axes:
+    if not -n_axes <= axis < n_axes:
         raise ValueError(
             f"channel_axis={channel_axis}: {name} has shape {shape}; give a number from "
             f"{-n_axes} to {n_axes - 1} or None"
         )
-    return int(channel_axis) % n_axes
+    return axis % n_axes
 
 
 def check_not_empty(shape: tuple[int, ...], name: str) -> None:
