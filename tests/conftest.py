@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.fake_engine import FakeEngine
 
 
 def pytest_configure() -> None:
@@ -30,6 +34,14 @@ def quick_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_msdip import piece
 
     monkeypatch.setattr(piece, "iter_denoise_part", fake_denoise)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    """An engine for layers that needs no torch and is done at once."""
+    from tests.fake_engine import FakeEngine
+
+    return FakeEngine()
 
 
 @pytest.fixture

@@ -109,6 +109,11 @@ def noisy_picture(
     return values.astype(kind)
 
 
+def cells(shape: tuple[int, ...] = (40, 51), dtype: Any = np.uint16) -> Any:
+    """Return counts of a camera, without any structure."""
+    return np.random.default_rng(0).integers(100, 1000, shape).astype(dtype)
+
+
 def driven(steps: Generator[Step, None, Outcome]) -> tuple[Outcome, list[Step]]:
     """Run a generator to its end; return its result and the steps that it told."""
     seen: list[Step] = []

@@ -1,17 +1,26 @@
-"""Fixtures for the dock widgets: a real viewer, a fake engine, and no thread left over."""
+"""Fixtures for the dock widgets: a real viewer, and no thread left over."""
 
 from __future__ import annotations
 
 import pytest
 from qtpy.QtCore import QCoreApplication, QPoint, QPointF, Qt, QThreadPool
 from qtpy.QtGui import QWheelEvent
-from tests.fake_engine import FakeEngine
 
 
 @pytest.fixture
-def engine():
-    """Return an engine that needs no torch and is done at once."""
-    return FakeEngine()
+def viewer(make_napari_viewer_proxy):
+    """Return a viewer that tells of widgets that outlive it."""
+    return make_napari_viewer_proxy(strict_qt="raise")
+
+
+@pytest.fixture
+def click(qtbot):
+    """Return a function that clicks on a button."""
+
+    def press(button):
+        qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
+
+    return press
 
 
 @pytest.fixture

@@ -23,19 +23,13 @@ from qtpy.QtWidgets import (
     QScrollArea,
     QSlider,
 )
+from tests.samples import cells
 
 from napari_msdip._gui import run
 from napari_msdip._gui.ensemble_widget import EnsembleWidget
 from napari_msdip._gui.noise_widget import NoiseWidget
 from napari_msdip._gui.widget import DenoiseWidget, State
 from napari_msdip.options import Options
-
-RANDOM = np.random.default_rng(0)
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy(strict_qt="raise")
 
 
 @pytest.fixture
@@ -48,14 +42,6 @@ def dock(viewer, engine):
         return widget
 
     return make
-
-
-@pytest.fixture
-def click(qtbot):
-    def press(button):
-        qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
-
-    return press
 
 
 @pytest.fixture
@@ -90,10 +76,6 @@ def held(engine, qtbot, click):
         assert widget.state is State.RUNNING
 
     return start
-
-
-def cells(shape=(40, 51), dtype=np.uint16):
-    return RANDOM.integers(100, 1000, shape).astype(dtype)
 
 
 def names(viewer):
