@@ -14,12 +14,12 @@ from napari_msdip._stack.job import (
     Job,
     Surroundings,
     Tally,
+    finish,
     look_around,
     no_room,
     plane_task,
     put,
     refuse_if_hopeless,
-    settle,
     skipped,
 )
 from napari_msdip._stack.overlap import refuse_overwritten_input, shared
@@ -276,9 +276,9 @@ def _one_by_one(
     tally: Tally,
     should_stop: Callable[[], bool] | None,
 ) -> Generator[Progress, None, Status]:
-    wanted, full = set(todo), False
+    wanted = set(todo)
     for chunk in job.chunks(todo):
-        if full and no_room(job):
+        if no_room(job, tally):
             yield from skipped(job, chunk, wanted, tally)
             continue
         warm_starts = warm_starts_for(chunk)
@@ -297,11 +297,8 @@ def _one_by_one(
                     put(job.sink.put, position, outcome)
                 return Status.CANCELLED
             refuse_if_hopeless(outcome, tally)
-            if again:
-                continue
-            outcome = settle(job, position, outcome)
-            full = full or outcome.disk_full
-            yield tally.close(position, index, outcome)
+            if not again:
+                yield finish(job, tally, position, outcome)
     return Status.COMPLETED
 
 

@@ -602,7 +602,7 @@ class TestTwoRunsAtOnce(RealStacks):
         self.write(tmp_path)
         if begun:
             with pytest.raises(Killed), monkeypatch.context() as patch:
-                patch.setattr(stack, "settle", dying_after(2))
+                patch.setattr(stack, "finish", dying_after(2))
                 self.denoise(fake, tmp_path, name)
         others = iter([partial(self.denoise, fake, tmp_path, name, "--resume")])
         owner, method = self.POINTS[point]
@@ -626,15 +626,15 @@ class TestTwoRunsAtOnce(RealStacks):
 
 
 def dying_after(count: int) -> Callable[..., Any]:
-    """Return what settles so many planes, and is killed then."""
-    left, settle = iter(range(count)), stack.settle
+    """Return what finishes so many planes, and is killed then."""
+    left, finish = iter(range(count)), stack.finish
 
-    def settling(*arguments: Any) -> Any:
+    def finishing(*arguments: Any) -> Any:
         if next(left, None) is None:
             raise Killed
-        return settle(*arguments)
+        return finish(*arguments)
 
-    return settling
+    return finishing
 
 
 class TestKilledWhileCopied(RealStacks):

@@ -28,12 +28,12 @@ from napari_msdip._stack.job import (
     Job,
     Surroundings,
     Tally,
+    finish,
     look_around,
     no_room,
     plane_task,
     put,
     refuse_if_hopeless,
-    settle,
     skipped,
 )
 from napari_msdip._stack.plane import (
@@ -136,7 +136,7 @@ def _try_to_write(writer: ZarrWriter) -> str:
     try:
         writer.prove()
     except (OSError, ValueError) as error:
-        return f"{type(error).__name__}: {error}"
+        return words(error)
     return ""
 
 
@@ -205,7 +205,6 @@ def run(
     waiting = deque(job.chunks(todo))
     running: dict[distributed.Future, list[int]] = {}
     stop = distributed.Event(f"napari-msdip-{uuid.uuid4().hex}", client=client)
-    full = False
     try:
         while waiting or running:
             if should_stop is not None and should_stop():
@@ -213,7 +212,7 @@ def run(
             slots = crew.count_threads() + _AHEAD
             while waiting and len(running) < slots:
                 chunk = waiting.popleft()
-                if full and no_room(job):
+                if no_room(job, tally):
                     yield from skipped(job, chunk, wanted, tally)
                     continue
                 running[_submit(crew, job, chunk, wanted, stop.name, ships=ships)] = chunk
@@ -224,11 +223,8 @@ def run(
                     continue
                 for position, outcome in zip(running.pop(future), outcomes, strict=True):
                     refuse_if_hopeless(outcome, tally)
-                    if position not in wanted:
-                        continue
-                    settled = settle(job, position, outcome)
-                    full = full or settled.disk_full
-                    yield tally.close(position, job.planes[position], settled)
+                    if position in wanted:
+                        yield finish(job, tally, position, outcome)
     finally:
         if running:
             stop.set()
@@ -336,7 +332,7 @@ def _reader(job: Job, index: int, *, ships: bool) -> Reader:
     try:
         return partial(np.asarray, read_plane(job.source, job.layout, index))
     except Exception as error:  # Whatever a third-party reader raises.
-        return partial(_unreadable, f"{type(error).__name__}: {error}")
+        return partial(_unreadable, words(error))
 
 
 def _read(source: Any, layout: PlaneLayout, index: int) -> Array:

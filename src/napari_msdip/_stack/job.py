@@ -30,12 +30,12 @@ __all__ = [
     "Job",
     "Surroundings",
     "Tally",
+    "finish",
     "look_around",
     "no_room",
     "plane_task",
     "put",
     "refuse_if_hopeless",
-    "settle",
     "skipped",
 ]
 
@@ -118,6 +118,8 @@ class Tally:
         Positions of the planes that this run is done with.
     missing : set of int
         Those of them that the output lacks.
+    disk_full : bool
+        Whether the disk had no room for one of them.
     """
 
     n_planes: int
@@ -128,6 +130,7 @@ class Tally:
     failed: dict[int, str] = field(default_factory=dict)
     closed: set[int] = field(default_factory=set)
     missing: set[int] = field(default_factory=set)
+    disk_full: bool = False
     _began: float = field(default_factory=time.monotonic)
 
     def step(self, position: int, progress: Progress) -> Progress:
@@ -145,6 +148,7 @@ class Tally:
         self.closed.add(position)
         self.plan = outcome.plan or self.plan
         self.fitted = self.fitted or outcome.fitted
+        self.disk_full = self.disk_full or outcome.disk_full
         if outcome.failure is not None:
             self.failed[index] = outcome.failure
         if outcome.missing:
@@ -248,9 +252,10 @@ def plane_task(job: Job, index: int) -> PlaneTask:
     )
 
 
-def no_room(job: Job) -> bool:
-    """Whether the output certainly cannot take another plane."""
-    return job.sink.full(prod(job.layout.plane_shape) * job.dtype.itemsize)
+def no_room(job: Job, tally: Tally) -> bool:
+    """Whether a plane found the disk full, and the output cannot take another one yet."""
+    size = prod(job.layout.plane_shape) * job.dtype.itemsize
+    return tally.disk_full and job.sink.full(size)
 
 
 def skipped(
@@ -260,6 +265,11 @@ def skipped(
     for position in chunk:
         if position in wanted:
             yield tally.close(position, job.planes[position], _SKIPPED)
+
+
+def finish(job: Job, tally: Tally, position: int, outcome: Outcome) -> Progress:
+    """Write a plane if it is not written yet, record it, return the step that says so."""
+    return tally.close(position, job.planes[position], _settled(job, position, outcome))
 
 
 def refuse_if_hopeless(outcome: Outcome, tally: Tally) -> None:
@@ -272,8 +282,8 @@ def refuse_if_hopeless(outcome: Outcome, tally: Tally) -> None:
         raise outcome.error
 
 
-def settle(job: Job, position: int, outcome: Outcome) -> Outcome:
-    """Write a plane if it is not written yet, record it, return what came of it."""
+def _settled(job: Job, position: int, outcome: Outcome) -> Outcome:
+    """Write and record a plane, and return what came of it."""
     written = put(job.sink.put, position, outcome)
     if written.failure is None:
         try:
