@@ -175,34 +175,9 @@ class _Fusion:
         axes = {layer: _axes(layer) for layer in layers}
         order = sorted(layers, key=lambda layer: axes[layer].image_shape, reverse=True)
         for layer in order:
-            check_dtype(full_resolution_data(layer), layer.name)
-            if axes[layer].n_planes > 1:
-                raise ValueError(
-                    f"{layer.name} has {axes[layer].n_planes} slices; choose layers of "
-                    "one slice"
-                )
-            if axes[layer].letters != axes[order[0]].letters:
-                raise ValueError(
-                    f"{layer.name} has axes {axes[layer].letters}, {order[0].name} has "
-                    f"{axes[order[0]].letters}; choose layers with the same axes"
-                )
-            if _colours(layer, axes[layer]) != _colours(order[0], axes[order[0]]):
-                raise ValueError(
-                    f"{layer.name} has {_colours(layer, axes[layer])} channels, "
-                    f"{order[0].name} has {_colours(order[0], axes[order[0]])}; choose "
-                    "layers with the same channels"
-                )
-            away = _distance(layer, order[0], axes)
-            if any(away[axis] >= 0.5 for axis in axes[order[0]].plane_axes):
-                raise ValueError(
-                    f"{layer.name} shows another slice than {order[0].name}; choose layers "
-                    "of the same slice"
-                )
-            if any(away[axis] > 1 for axis in axes[order[0]].spatial_axes):
-                raise ValueError(
-                    f"{layer.name} covers another area than {order[0].name}; choose layers "
-                    "whose edges lie on each other, or set their scale and translate so"
-                )
+            _check_single(layer, axes[layer])
+            _check_alike(layer, order[0], axes)
+            _check_place(layer, order[0], axes)
         return cls(
             layers=tuple(order),
             source=Source.of(order[0], axes[order[0]]),
@@ -263,6 +238,46 @@ class _Fusion:
                 "scales": list(self.names),
                 **self.settings,
             },
+        )
+
+
+def _check_single(layer: Image, axes: Axes) -> None:
+    """Raise TypeError or ValueError unless a layer holds one image of numbers."""
+    check_dtype(full_resolution_data(layer), layer.name)
+    if axes.n_planes > 1:
+        raise ValueError(
+            f"{layer.name} has {axes.n_planes} slices; choose layers of one slice"
+        )
+
+
+def _check_alike(layer: Image, finest: Image, axes: Mapping[Image, Axes]) -> None:
+    """Raise ValueError unless a layer has the axes and channels of the finest one."""
+    own, wanted = axes[layer], axes[finest]
+    if own.letters != wanted.letters:
+        raise ValueError(
+            f"{layer.name} has axes {own.letters}, {finest.name} has {wanted.letters}; "
+            "choose layers with the same axes"
+        )
+    channels, expected = _colours(layer, own), _colours(finest, wanted)
+    if channels != expected:
+        raise ValueError(
+            f"{layer.name} has {channels} channels, {finest.name} has {expected}; choose "
+            "layers with the same channels"
+        )
+
+
+def _check_place(layer: Image, finest: Image, axes: Mapping[Image, Axes]) -> None:
+    """Raise ValueError unless a layer lies where the finest one does."""
+    away = _distance(layer, finest, axes)
+    if any(away[axis] >= 0.5 for axis in axes[finest].plane_axes):
+        raise ValueError(
+            f"{layer.name} shows another slice than {finest.name}; choose layers of the "
+            "same slice"
+        )
+    if any(away[axis] > 1 for axis in axes[finest].spatial_axes):
+        raise ValueError(
+            f"{layer.name} covers another area than {finest.name}; choose layers whose "
+            "edges lie on each other, or set their scale and translate so"
         )
 
 
