@@ -115,6 +115,30 @@ class TestCheckOutput:
         assert length == longest - 26
 
 
+class TestReplaced:
+    def test_a_folder_stays_if_another_cannot_take_its_place(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target, old, new = tmp_path / "out.zarr", np.zeros((8, 9)), np.ones((8, 9))
+        io.save_image(target, old, Metadata("YX"))
+        replace = os.replace
+        refusals = iter([PermissionError(13, "In use")])
+
+        def refusing(path: Path, to: Path) -> None:
+            if to == target:
+                for refusal in refusals:
+                    raise refusal
+            replace(path, to)
+
+        monkeypatch.setattr(os, "replace", refusing)
+        with pytest.raises(FileError, match="In use"):
+            io.save_image(target, new, Metadata("YX"), overwrite=True)
+
+        with io.open_image(target) as source:
+            np.testing.assert_array_equal(source.data[:], old)
+        assert os.listdir(tmp_path) == ["out.zarr"]
+
+
 class TestPowerCut:
     @pytest.mark.skipif(os.name == "nt", reason="syncs no folders")
     @pytest.mark.parametrize("before", [False, True])

@@ -342,8 +342,13 @@ def _rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
         sync_directory(path.parent)
         return
     # A folder cannot be replaced in one step: the old one steps aside first.
-    os.replace(path, _hidden(path))
-    os.replace(temporary, path)
+    aside = _hidden(path)
+    os.replace(path, aside)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        os.replace(aside, path)
+        raise
     sync_directory(path.parent)
     _sweep(path)
 
