@@ -126,17 +126,7 @@ def _ome_metadata(
     pixels = None if image is None else image.find("{*}Pixels")
     if image is None or pixels is None:
         return Metadata(axes, flavour="ome")
-    scale: dict[str, float] = {}
-    units: dict[str, str] = {}
-    for axis, key in OME_SIZES.items():
-        size = _number(pixels.attrib, key, notes)
-        if size is not None and size < 0:
-            notes.append(f"{key} is {size:g}, which is no distance, and is ignored")
-        # Zero is what programs write that do not know it.
-        elif size:
-            scale[axis] = size
-            default = "s" if axis == "T" else "µm"
-            units[axis] = as_unit(pixels.attrib.get(f"{key}Unit", default))
+    scale, units = _ome_sizes(pixels.attrib, notes)
     channels = [dict(channel.attrib) for channel in pixels.findall("{*}Channel")]
     count = n_channels(axes, shape)
     drop = ("ID", "Name", "SamplesPerPixel")
@@ -164,6 +154,24 @@ def _ome_metadata(
         "ome",
         {key: value for key, value in extra.items() if value},
     )
+
+
+def _ome_sizes(
+    attributes: Mapping[str, str], notes: list[str]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the distances of neighbours along the axes, and their units."""
+    scale, units = {}, {}
+    for axis, key in OME_SIZES.items():
+        size = _number(attributes, key, notes)
+        if size is not None and size < 0:
+            notes.append(f"{key} is {size:g}, which is no distance, and is ignored")
+        # Zero is what programs write that do not know it.
+        elif size:
+            scale[axis] = size
+            units[axis] = as_unit(
+                attributes.get(f"{key}Unit", "s" if axis == "T" else "µm")
+            )
+    return scale, units
 
 
 def _in_order(

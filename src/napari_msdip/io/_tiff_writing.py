@@ -58,18 +58,12 @@ def save_tiff(
     axes = "".join(source_axes[axis] for axis in order)
     shape = tuple(data.shape[axis] for axis in order)
     metadata = dataclasses.replace(metadata, axes=axes, extra=extra)
-    itemsize = data.dtype.itemsize if data.dtype.kind == "u" else 0
     dialect = _dialect(path, metadata, data.dtype, data.nbytes)
     arguments = _ARGUMENTS[dialect](metadata, provenance or {}) | kept
     samples = shape[axes.index("S")] if "S" in axes else 1
     # What the pixels are: a reader may have turned those of the source into others.
     arguments["photometric"] = "rgb" if samples in (3, 4) else gray
-    if "colormap" in arguments:
-        # A palette has a colour for every integer, and none for a fraction.
-        if arguments["colormap"].shape[1] == 2 ** (8 * itemsize):
-            arguments["photometric"] = "palette"
-        else:
-            del arguments["colormap"]
+    _fit_palette(arguments, data.dtype)
     if alpha is not None:
         arguments |= {"extrasamples": [opacity], "planarconfig": "contig"}
     if orientation is not None:
@@ -86,6 +80,17 @@ def save_tiff(
             bigtiff=_is_big(path) or data.nbytes > _CLASSIC_TIFF_LIMIT,
             **arguments,
         )
+
+
+def _fit_palette(arguments: dict[str, Any], dtype: np.dtype[Any]) -> None:
+    """Show pixels by a palette if it has a colour for each value, or else drop it."""
+    if "colormap" not in arguments:
+        return
+    # There is none for a fraction.
+    if dtype.kind == "u" and arguments["colormap"].shape[1] == 2 ** (8 * dtype.itemsize):
+        arguments["photometric"] = "palette"
+    else:
+        del arguments["colormap"]
 
 
 def _kept_arguments(extra: dict[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
