@@ -13,9 +13,9 @@ from napari_msdip._noise.flattest import measure_noise
 from napari_msdip.hot_pixels import without_hot_pixels
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.pixels import (
-    Constants,
     Layout,
     Normalisation,
+    RedundantChannels,
     as_planar,
     checked_image,
     equalised,
@@ -159,6 +159,6 @@ def noise_level(image: Any, options: Options, *, channel_axis: int | None = None
     """
     array, layout = checked_image(image, channel_axis)
     axis = layout.channel_axis
-    varying = Constants.of(array, axis).left_out(array)
+    varying = RedundantChannels.of(array, axis).left_out(array)
     ready = Prepared.of(varying, axis, options)
     return ready.measured.level(ready.planar, ready.layout)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from napari_msdip.events import Progress, Result, ScaleResult
     from napari_msdip.options import Options
-    from napari_msdip.pixels import Constants
+    from napari_msdip.pixels import RedundantChannels
     from napari_msdip.warm_start import WarmStart
 
-__all__ = ["Shared", "iter_denoise_part", "with_constants"]
+__all__ = ["Shared", "iter_denoise_part", "with_redundant"]
 
 ShouldStop = Callable[[], bool]
 
@@ -87,33 +87,33 @@ def iter_denoise_part(
     return run.steps(prepared_in=time.perf_counter() - started)
 
 
-def with_constants(
-    steps: Generator[Progress, None, Result], constants: Constants
+def with_redundant(
+    steps: Generator[Progress, None, Result], redundant: RedundantChannels
 ) -> Generator[Progress, None, Result]:
     """Put channels that were left out back into all that a run without them shows."""
-    if not constants.found:
+    if not redundant.found:
         return (yield from steps)
-    result = yield from changed(steps, partial(_progress_with, constants))
-    return _result_with(constants, result)
+    result = yield from changed(steps, partial(_progress_with, redundant))
+    return _result_with(redundant, result)
 
 
-def _progress_with(constants: Constants, progress: Progress) -> Progress:
+def _progress_with(redundant: RedundantChannels, progress: Progress) -> Progress:
     preview, scale = progress.preview, progress.finished_scale
     return replace(
         progress,
-        preview=None if preview is None else constants.put_back(preview),
-        finished_scale=None if scale is None else _scale_with(constants, scale),
+        preview=None if preview is None else redundant.put_back(preview),
+        finished_scale=None if scale is None else _scale_with(redundant, scale),
     )
 
 
-def _scale_with(constants: Constants, scale: ScaleResult) -> ScaleResult:
-    return replace(scale, image=constants.put_back(scale.image))
+def _scale_with(redundant: RedundantChannels, scale: ScaleResult) -> ScaleResult:
+    return replace(scale, image=redundant.put_back(scale.image))
 
 
-def _result_with(constants: Constants, result: Result) -> Result:
+def _result_with(redundant: RedundantChannels, result: Result) -> Result:
     return replace(
         result,
-        image=constants.put_back(result.image),
-        scales=tuple(_scale_with(constants, scale) for scale in result.scales),
-        plan=replace(result.plan, channels=len(constants.varying)),
+        image=redundant.put_back(result.image),
+        scales=tuple(_scale_with(redundant, scale) for scale in result.scales),
+        plan=replace(result.plan, channels=len(redundant.varying)),
     )

@@ -13,9 +13,9 @@ from napari_msdip.rounding import rounded
 
 __all__ = [
     "SMALLEST_SIDE",
-    "Constants",
     "Layout",
     "Normalisation",
+    "RedundantChannels",
     "as_array",
     "as_image",
     "as_planar",
@@ -125,7 +125,7 @@ class Layout:
 
 
 @dataclass(frozen=True, eq=False)
-class Constants:
+class RedundantChannels:
     """The channels of an image that are better left out than denoised.
 
     Those that are constant, and those that repeat another, as in a gray picture saved as
@@ -149,7 +149,7 @@ class Constants:
     like: tuple[int, ...]
 
     @classmethod
-    def of(cls, array: Array, channel_axis: int | None) -> Constants:
+    def of(cls, array: Array, channel_axis: int | None) -> RedundantChannels:
         """Find the channels of an image that are constant or repeat another."""
         planes = as_planes(array, channel_axis)
         # One axis at a time: over both, NumPy takes tens of times as long where three
@@ -409,7 +409,7 @@ def checked_image(
             f"image: shape {array.shape} is too small; Y and X must be at least "
             f"{SMALLEST_SIDE} px{_axis_hint(array.shape, axis)}"
         )
-    varying = Constants.of(array, axis).left_out(array)
+    varying = RedundantChannels.of(array, axis).left_out(array)
     if not is_part:
         _check_span(varying)
     return array, Layout(array.dtype, axis, _offset(varying))

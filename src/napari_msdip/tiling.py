@@ -32,7 +32,13 @@ from napari_msdip.events import (
 )
 from napari_msdip.measured import Prepared
 from napari_msdip.options import Options, as_options
-from napari_msdip.pixels import Constants, as_array, as_planes, checked_image, restored
+from napari_msdip.pixels import (
+    RedundantChannels,
+    as_array,
+    as_planes,
+    checked_image,
+    restored,
+)
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.seeds import plane_seed
 from napari_msdip.steps import changed
@@ -367,13 +373,13 @@ def _attempt(
 ) -> Steps:
     array, layout = checked_image(image, channel_axis)
     axis = layout.channel_axis
-    constants = Constants.of(array, axis)
-    array = constants.left_out(array)
+    redundant = RedundantChannels.of(array, axis)
+    array = redundant.left_out(array)
 
     def warm_start_of(side: int | None, number: int) -> WarmStart | None:
         if warm_starts is None:
             return None
-        return warm_starts.setdefault((constants.kept, side, number), WarmStart())
+        return warm_starts.setdefault((redundant.kept, side, number), WarmStart())
 
     if tile is None or tile >= max(_extent(image, channel_axis)[:2]):
         steps = piece.iter_denoise_part(
@@ -385,7 +391,7 @@ def _attempt(
         )
     else:
         steps = _tiles(array, axis, options, should_stop, tile, warm_start_of)
-    return piece.with_constants(steps, constants)
+    return piece.with_redundant(steps, redundant)
 
 
 def _tiles(
