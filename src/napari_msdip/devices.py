@@ -234,16 +234,16 @@ def cpu_count() -> int:
 def limited_threads(threads: int) -> Iterator[None]:
     """Compute with this many CPU threads inside the block, as before after it.
 
-    The count is that of the thread, and of those that use PyTorch for the first time
-    meanwhile. A generator may be gone on with in another: never suspend one inside.
+    PyTorch keeps the count for each thread. So never suspend a generator inside the
+    block: it may be resumed in another thread.
 
     Notes
     -----
-    Such a thread keeps for its own the count that it began with, and nothing tells that
-    from one that its owner has set. So where runs with different counts begin in new
-    threads at a time, each computes with its own, but PyTorch may go on with one of these
-    counts after the last. To remember the count before the first, and have all go back to
-    that, would undo what the owner of another thread has set.
+    A thread that uses PyTorch for the first time inherits the count that is set at that
+    moment. Where runs with different counts start in new threads at once, each computes
+    with its own count, but one of these counts may remain as a thread's default after the
+    last run. Going back to the count from before the first run would not be right either:
+    it would undo what the owner of another thread has set meanwhile.
     """
     before = torch.get_num_threads()
     if before == threads:

@@ -112,7 +112,7 @@ class Prepared:
         *,
         is_part: bool = False,
     ) -> Prepared:
-        """Check an image and make it ready; the tiles of one are equalised with it."""
+        """Check an image and make it ready; a part's channels are equalised already."""
         given, layout = checked_image(image, channel_axis, is_part=is_part)
         planar = as_planar(given, layout)
         if options.remove_hot_pixels:

@@ -233,9 +233,14 @@ def as_image(planes: Array, channel_axis: int | None) -> Array:
 
 
 def as_array(image: Any, name: str) -> Array:
-    """Return an image as an array, or raise ValueError if its rows differ in length.
+    """Return an image as an array.
 
-    Or TypeError if some of it is masked, which arrays do not keep, or NumPy cannot read it.
+    Raises
+    ------
+    TypeError
+        If some of it is masked, which arrays do not keep, or NumPy cannot read it.
+    ValueError
+        If its rows differ in length.
     """
     if hasattr(image, "__dask_graph__"):
         # Converted by NumPy, it would lose its mask.

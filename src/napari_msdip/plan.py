@@ -26,7 +26,7 @@ _SMALLEST_FOLDED = 4
 # A scale is fitted on crops if it has more than this many times the pixels of a step: a
 # smaller one would hardly gain anything.
 _LARGE = 2
-# What refining a pixel costs, and as much for each of its channels, in pixels of steps.
+# What refining costs for each pixel, once and again for each channel, in pixels of steps.
 _REFINING = 12.0
 # What starting a step costs, in pixels: on a fast GPU it is most of a small step, on a
 # slow one less.

@@ -68,11 +68,12 @@ _SIDES = (4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
 # below that: a larger one is no better.
 _WHOLE_SHARE = 0.7
 _TILE_SHARE = 0.25
-# Bytes for each pixel and channel of the whole image, however small the tiles, and on top
-# of those while its noise is measured, which in larger images is done on a part of them.
-# Images of at most 32 bits hold up to 41, but a plan does not tell those of 64 bits from
-# them, whose result and preview, and the image made of the tiles, are twice as wide.
+# What the whole image takes for each pixel and channel, however small the tiles. Up to 41
+# bytes were seen for images of 32 bits or less; 56 also cover those of 64 bits, which a
+# plan cannot tell apart.
 _HELD_BYTES = 56
+# What measuring its noise takes beside that, and at most for how many pixels: of larger
+# images a part is measured.
 _MEASURING_BYTES = 90
 _MOST_MEASURED = 2**24
 # However much is free, more in one piece is no better, and others need memory, too.

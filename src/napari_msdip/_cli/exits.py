@@ -72,7 +72,7 @@ def abort(console: Console, files: Sequence[Mapping[str, Any]] = ()) -> Exit:
 
 
 def naming(source: Path, error: Exception) -> str:
-    """Say an error, and of which file, once; one that nobody foresaw is called that."""
+    """Say an error, the file in front; one that nobody foresaw is called a bug."""
     text = message(error)
     if not isinstance(error, _REFUSALS):
         kind = type(error).__name__

@@ -127,7 +127,10 @@ def scales_made_with(target: Path, made: Mapping[str, Any]) -> list[Path]:
 
 
 def has_scales(target: Path, made: Mapping[str, Any]) -> bool:
-    """Whether every scale of the run that tells ``made`` is there, one if none tells."""
+    """Whether all scales of the run that tells ``made`` are there.
+
+    Where it does not tell which it had, that is the finest one.
+    """
     scales = enumerate(made.get("scales") or [{}])
     expected = {scale_path(target, each.get("scale", n)) for n, each in scales}
     return expected <= {*scales_made_with(target, made)}

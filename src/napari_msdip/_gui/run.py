@@ -238,9 +238,8 @@ class Run:
     def _advance_later(self, step: Progress) -> None:
         """Move the bar in the activity dock once this step is shown.
 
-        Each change of the bar lets napari process events. Within this call, those would
-        show the next step, and each of the steps that a busy window has left waiting
-        inside the one before it.
+        Moving the bar makes napari process events. Done right here, that would show the
+        next waiting step inside of this call, the one after it inside of that, and so on.
         """
         waiting, self._untold = self._untold, step
         if waiting is None:

@@ -28,10 +28,11 @@ __all__ = ["Fitted", "averaged", "fused"]
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
 
-# The risk trusts the measured noise level; see docs/method.md. What a fit has memorised
-# comes through unseen.
+# Factors on the measured variance of the noise; see docs/method.md.
+# Of the risk, which does not see the noise that a fit has memorised.
 _RISK_MARGIN = 1.2
-# Flat blocks show too little of a camera's noise, which the guard must not bring back.
+# Of the guard: flat blocks show too little of a camera's noise, and what they miss must not
+# be taken for structure and brought back.
 _CERTAIN_MARGIN = 1.15
 _UNCERTAIN_MARGIN = 1.7
 

@@ -18,7 +18,7 @@ __all__ = ["refuse_overwritten_input", "shared"]
 
 Array = npt.NDArray[Any]
 
-# How long to look for memory that two arrays have in common; about a second at most.
+# How hard to look for memory that two arrays have in common: about a second at most.
 _MOST_WORK: Any = 10**6  # NumPy's stubs know only -1 and 0.
 
 
