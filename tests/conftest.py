@@ -29,7 +29,7 @@ def _few_threads() -> None:
 @pytest.fixture
 def quick_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put an engine that takes milliseconds in the place of the real one."""
-    from tests.fakes import fake_denoise
+    from tests.fake_fit import fake_denoise
 
     from napari_msdip import piece
 

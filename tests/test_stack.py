@@ -19,7 +19,7 @@ import tifffile
 import torch
 import zarr
 from tests._stack.helpers import OPTIONS, random_stack
-from tests.fakes import fake_denoise
+from tests.fake_fit import fake_denoise
 from tests.samples import TINY
 
 from napari_msdip import Options, Progress, Status, piece, tiling

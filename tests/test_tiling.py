@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from tests.fakes import STEPS, fake_denoise
+from tests.fake_fit import STEPS, fake_denoise
 from tests.samples import driven
 
 from napari_msdip import Options, Progress, Result, Status, cost, devices, piece, tiling

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from tests.fakes import fake_denoise
 
-from napari_msdip import io, piece
+from napari_msdip import io
 from napari_msdip._cli.engine import Engine
 from napari_msdip.cli import main
 from napari_msdip.events import (
@@ -170,8 +169,7 @@ class RealStacks:
     """The engine of stacks is the real one here, with fits that take no time."""
 
     @pytest.fixture(autouse=True)
-    def quick_fits(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(piece, "iter_denoise_part", fake_denoise)
+    def bad_stack(self, quick_engine: None, tmp_path: Path) -> None:
         self.write(tmp_path, bad=2)
 
     def stack(self) -> np.ndarray:

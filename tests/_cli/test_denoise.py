@@ -15,7 +15,7 @@ import pytest
 import tifffile
 import zarr
 from tests._cli.helpers import FakeEngine, RealStacks, metadata_of, read, run, unloaded
-from tests.fakes import fake_denoise
+from tests.fake_fit import fake_denoise
 
 from napari_msdip import io, piece, stack
 from napari_msdip._cli import denoise, selection

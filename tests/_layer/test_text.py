@@ -6,22 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from napari.layers import Image
+from tests._layer.helpers import job_on
 from tests.samples import driven
 
 from napari_msdip._layer import text
 from napari_msdip._layer.axes import parse_axes
-from napari_msdip._layer.job import Finished, Job
-from napari_msdip._layer.layers import Source
+from napari_msdip._layer.job import Finished
 from napari_msdip.events import Status
-from napari_msdip.options import Options
 
 
 @pytest.fixture
 def job():
-    data = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
-    axes = parse_axes("YX", data.shape)
-    return Job(data, Source.of(Image(data, name="cells"), axes), (), Options())
+    return job_on(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64), "YX")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""An engine for tests of what surrounds it: quick, seeded, with iter_denoise's contract."""
+"""Stands for ``piece.iter_denoise_part`` in tests of what drives it: quick and seeded."""
 
 from __future__ import annotations
 
