@@ -1515,7 +1515,10 @@ class TestSelect:
 
         assert after.origin == {"Z": 9.0, "X": 3.0}
 
-    @pytest.mark.parametrize(("planes", "origin"), [([0, 1], {}), ([4, 6], {"Z": 2.0})])
+    @pytest.mark.parametrize(
+        ("planes", "origin"),
+        [([0, 1], {}), ([4, 6], {"Z": 2.0}), ([6, 4, 5], {"Z": 3.0})],
+    )
     def test_selected_planes_lie_where_they_lay(
         self, planes: list[int], origin: dict[str, float]
     ) -> None:

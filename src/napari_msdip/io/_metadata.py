@@ -218,7 +218,7 @@ class Metadata:
         known = axes.replace("Q", "") if axis is None else axes
         scale = {key: size for key, size in self.scale.items() if key in known}
         origin = {key: start for key, start in self.origin.items() if key in known}
-        shift = min(along) * scale.get(letter, 1.0)
+        shift = along[0] * scale.get(letter, 1.0)
         if letter in origin or (letter in scale and shift):
             origin[letter] = origin.get(letter, 0.0) + shift
         steps = set(np.diff(along).tolist())
