@@ -24,7 +24,8 @@ from napari_msdip._layer.layers import (
 )
 from napari_msdip.arguments import whole_number
 from napari_msdip.events import Status
-from napari_msdip.steps import drive, never
+from napari_msdip.options import as_options
+from napari_msdip.steps import check_callable, drive, never
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,9 +91,6 @@ def denoise_layer(
     UserWarning
         If some planes failed: which, and why. They are returned as they were.
     """
-    from napari_msdip.options import as_options
-    from napari_msdip.steps import check_callable
-
     _check(layer)
     check_callable("on_progress", on_progress)
     check_callable("should_stop", should_stop)
