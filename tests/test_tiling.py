@@ -1,4 +1,4 @@
-"""Tiles: they cover the image once, agree on its range, and shrink when memory ends."""
+"""Tiles agree on the range of their image, and shrink when memory ends."""
 
 from __future__ import annotations
 
@@ -16,17 +16,14 @@ from tests.fake_fit import STEPS, fake_denoise
 from tests.samples import driven
 
 from napari_msdip import Options, Progress, Result, Status, cost, devices, piece, tiling
+from napari_msdip._tiling import canvas
+from napari_msdip._tiling.grid import tile_grid
 from napari_msdip.image import iter_denoise
 from napari_msdip.measured import Prepared
 from napari_msdip.pixels import Normalisation, as_planes
 from napari_msdip.plan import resolve
 from napari_msdip.steps import drive
-from napari_msdip.tiling import (
-    choose_tile,
-    iter_denoise_fitting,
-    out_of_memory,
-    tile_grid,
-)
+from napari_msdip.tiling import choose_tile, iter_denoise_fitting, out_of_memory
 from napari_msdip.vgg_weights import WeightsNotFoundError
 
 if TYPE_CHECKING:
@@ -65,36 +62,6 @@ def copying(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def without(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kwargs.items() if key != "shared"}
-
-
-@pytest.mark.parametrize("shape", [(300, 500), (128, 131), (257, 1031), (129, 4000)])
-@pytest.mark.parametrize("side", [128, 192, 256])
-def test_tiles_cover_the_image_with_weights_that_add_up_to_one(
-    shape: tuple[int, int], side: int
-) -> None:
-    weight = np.zeros(shape)
-    for tile in tile_grid(shape, side):
-        rows, columns = tile.window
-        assert rows.stop - rows.start == min(side, shape[0])
-        assert columns.stop - columns.start == min(side, shape[1])
-        assert 0 <= rows.start
-        assert rows.stop <= shape[0]
-        assert columns.stop <= shape[1]
-        weight[tile.window] += np.outer(*tile.weights)
-    np.testing.assert_allclose(weight, 1, atol=1e-5)
-
-
-def test_one_tile_where_the_image_fits() -> None:
-    (tile,) = tile_grid((100, 128), 128)
-    assert tile.window == (slice(0, 100), slice(0, 128))
-    np.testing.assert_array_equal(np.outer(*tile.weights), 1)
-
-
-def test_weights_rise_smoothly_from_the_edge() -> None:
-    inner = tile_grid((128, 600), 256)[1]
-    rise = np.diff(inner.weights[1][:64])
-    assert inner.weights[1][0] < 1e-3
-    assert rise.max() < 0.1
 
 
 @pytest.mark.parametrize("channel_axis", [None, 0, 1, 2])
@@ -284,13 +251,13 @@ def test_a_preview_shows_another_tile_and_restores_no_other(
     image = textured(300, 310, None if channel_axis is None else 2)
     if channel_axis == 0:
         image = np.moveaxis(image, -1, 0)
-    restored, spied = [], tiling.restored
+    restored, spied = [], canvas.restored
 
     def spy(values: Any, *arguments: Any) -> Any:
         restored.append(values.shape[1:])
         return spied(values, *arguments)
 
-    monkeypatch.setattr(tiling, "restored", spy)
+    monkeypatch.setattr(canvas, "restored", spy)
     steps = iter_denoise_fitting(image, OPTIONS, channel_axis=channel_axis, tile=128)
     _, seen = driven(steps)
     tiles = tile_grid((300, 310), 128)

@@ -1,9 +1,7 @@
 """Images larger than memory allows: overlapping tiles, blended without a seam.
 
 Every tile is fitted on its own, but all with the normalisation of the whole
-image, so that they agree on what black and white are. Where tiles overlap their
-weights fall off like a raised cosine towards the tile's edge, where a fit knows
-least, and add up to one.
+image, so that they agree on what black and white are.
 """
 
 from __future__ import annotations
@@ -22,6 +20,8 @@ import numpy.typing as npt
 import torch
 
 from napari_msdip import cost, devices, piece
+from napari_msdip._tiling.canvas import Canvas, Preview
+from napari_msdip._tiling.grid import tile_grid
 from napari_msdip.events import (
     Progress,
     Result,
@@ -32,29 +32,15 @@ from napari_msdip.events import (
 )
 from napari_msdip.measured import Prepared
 from napari_msdip.options import Options, as_options
-from napari_msdip.pixels import (
-    RedundantChannels,
-    as_array,
-    as_planes,
-    checked_image,
-    restored,
-)
+from napari_msdip.pixels import RedundantChannels, as_array, as_planes, checked_image
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.seeds import plane_seed
 from napari_msdip.steps import changed
 from napari_msdip.warm_start import WarmStart
 
-__all__ = [
-    "Tile",
-    "WarmStarts",
-    "choose_tile",
-    "iter_denoise_fitting",
-    "out_of_memory",
-    "tile_grid",
-]
+__all__ = ["WarmStarts", "choose_tile", "iter_denoise_fitting", "out_of_memory"]
 
 Array = npt.NDArray[Any]
-Planar = npt.NDArray[np.float32]
 Steps = Generator[Progress, None, Result]
 _Begin = Callable[[Options, int | None], Steps]
 _Retreat = Callable[[Options, int | None, str], tuple[Options, int | None]]
@@ -78,11 +64,6 @@ _MEASURING_BYTES = 90
 _MOST_MEASURED = 2**24
 # However much is free, more in one piece is no better, and others need memory, too.
 _MOST_BYTES = 6 * 2**30
-_OVERLAP = 1 / 8
-_LEAST_OVERLAP = 48
-# Part of the overlap, at the very edge of a tile, that is thrown away: 16 pixels or
-# more, as far as the error of a fit was seen to be raised.
-_RIM = 1 / 3
 # Of CUDA and MPS, of CUDA's libraries, of MPS for a single tensor, and of the CPU on
 # Linux and on Windows.
 _SIGNS_OF_NO_MEMORY = (
@@ -92,10 +73,7 @@ _SIGNS_OF_NO_MEMORY = (
     "can't allocate memory",
     "not enough memory",
 )
-_EVERYWHERE = (slice(None), slice(None))
 _NO_PIXELS = np.empty(0, np.float32)
-# Weights add up to one but for rounding; below this, tiles are missing.
-_COVERED = 1 - 1e-4
 
 
 def choose_tile(plan: Plan, memory_limit: int | None = None) -> int | None:
@@ -162,68 +140,6 @@ def _no_larger_than_needed(shape: tuple[int, int], side: int) -> int:
 
 def _smaller(side: int) -> list[int]:
     return [candidate for candidate in _SIDES if candidate < side]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One tile of an image.
-
-    Attributes
-    ----------
-    window : tuple of slice
-        Where it lies, for Y and X.
-    weights : tuple of ndarray
-        Its weight along Y and along X, float32; the weight of a pixel is their
-        product, and at every pixel the weights of all tiles add up to one.
-    """
-
-    window: tuple[slice, slice]
-    weights: tuple[Array, Array]
-
-
-def tile_grid(shape: tuple[int, int], side: int) -> list[Tile]:
-    """Divide an image into overlapping tiles of equal size.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(height, width)`` in pixels.
-    side : int
-        Largest side of a tile in pixels.
-
-    Returns
-    -------
-    list of Tile
-        Row by row.
-    """
-    rows, columns = (_spans(size, side) for size in shape)
-    return [Tile((y, x), (wy, wx)) for y, wy in rows for x, wx in columns]
-
-
-def _spans(size: int, side: int) -> list[tuple[slice, Array]]:
-    """Divide one axis; the spans come with weights that add up to one."""
-    side = min(side, size)
-    overlap = min(max(int(side * _OVERLAP), _LEAST_OVERLAP), side // 2)
-    count = 1 if side == size else math.ceil((size - overlap) / (side - overlap))
-    starts = np.linspace(0, size - side, count).round().astype(int)
-    total = np.zeros(size)
-    spans = []
-    for start in starts:
-        rise = _ramp(overlap) if start > 0 else np.ones(overlap)
-        fall = _ramp(overlap)[::-1] if start + side < size else np.ones(overlap)
-        weight = np.ones(side)
-        weight[:overlap] *= rise
-        weight[side - overlap :] *= fall
-        spans.append((slice(int(start), int(start) + side), weight))
-        total[start : start + side] += weight
-    return [(span, (weight / total[span]).astype(np.float32)) for span, weight in spans]
-
-
-def _ramp(overlap: int) -> Array:
-    rim = int(overlap * _RIM)
-    rise = np.sin(np.linspace(0, np.pi / 2, overlap - 2 * rim + 2)[1:-1]) ** 2
-    # The tiniest weight keeps the sum positive where only rims overlap.
-    return np.concatenate([np.full(rim, 1e-6), rise, np.ones(rim)])
 
 
 def iter_denoise_fitting(
@@ -425,8 +341,8 @@ def _iter_tiles(
 ) -> Steps:
     noisy, layout = ready.planar, ready.layout
     shape = (noisy.shape[1], noisy.shape[2])
-    fused, finest = _Canvas(ready, options), _Canvas(ready, options)
-    preview = _Preview(fused)
+    fused, finest = Canvas(ready, options), Canvas(ready, options)
+    preview = Preview(fused)
     tiles = tile_grid(shape, side)
     results: list[Result] = []
     for number, tile in enumerate(tiles):
@@ -541,64 +457,3 @@ def _finest(result: Result) -> Array:
     """Return the finest scale of a tile, or what there is of a cancelled one."""
     scale = result.scales[0]
     return scale.image if scale.image.shape == result.image.shape else result.image
-
-
-class _Canvas:
-    """The whole image, ``(C, Y, X)``: noisy until tiles are blended over it.
-
-    Parameters
-    ----------
-    ready : Prepared
-        The image.
-    options : Options
-        Say what dtype it is restored to.
-    """
-
-    def __init__(self, ready: Prepared, options: Options) -> None:
-        self.given, self.layout = ready.given, ready.layout
-        self._output_dtype = options.output_dtype
-        self._noisy = ready.planar
-        self._sum = np.zeros_like(ready.planar)
-        self._weight = np.zeros(ready.planar.shape[1:], np.float32)
-
-    def add(self, tile: Tile, image: Array) -> None:
-        """Blend a denoised tile in."""
-        weight = tile.weights[0][:, None] * tile.weights[1]
-        self._sum[:, *tile.window] += weight * image
-        self._weight[tile.window] += weight
-
-    def restored(self, window: tuple[slice, slice] = _EVERYWHERE) -> Array:
-        """Return the image so far, or a part of it, in the image's axes and units."""
-        axis = self.layout.channel_axis
-        shown = restored(self._blended(window), self.layout, self._output_dtype)
-        # The image as it came may have more digits than its planes.
-        given, untouched = as_planes(self.given, axis), self._weight[window] == 0
-        as_planes(shown, axis)[:, untouched] = given[:, *window][:, untouched]
-        return shown
-
-    def _blended(self, window: tuple[slice, slice]) -> Planar:
-        weight = self._weight[window]
-        missing = np.where(weight < _COVERED, 1 - weight, 0).astype(np.float32)
-        blended: Planar = self._sum[:, *window] + missing * self._noisy[:, *window]
-        return blended
-
-
-class _Preview:
-    """The image so far, restored where tiles are new: all of it takes long.
-
-    Parameters
-    ----------
-    canvas : _Canvas
-        Where the tiles are blended.
-    """
-
-    def __init__(self, canvas: _Canvas) -> None:
-        self._canvas = canvas
-        self._shown = canvas.restored()
-
-    def with_tile(self, tile: Tile) -> Array:
-        """Return a copy after another tile is blended in."""
-        axis = self._canvas.layout.channel_axis
-        part = as_planes(self._canvas.restored(tile.window), axis)
-        as_planes(self._shown, axis)[:, *tile.window] = part
-        return self._shown.copy()

@@ -1,0 +1,1 @@
+"""Parts of an image in tiles: where they lie, and how they are put together."""
