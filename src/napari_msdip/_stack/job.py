@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -15,6 +14,7 @@ from napari_msdip import devices, tiling
 from napari_msdip._stack.plane import Outcome, PlaneTask, words
 from napari_msdip._stack.zarr_planes import StoreLost
 from napari_msdip.events import Progress
+from napari_msdip.io import is_full
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.planes import chunked
 from napari_msdip.seeds import plane_seed
@@ -316,6 +316,6 @@ def _unwritten(outcome: Outcome, error: OSError) -> Outcome:
     return replace(
         outcome,
         failure=outcome.failure or f"cannot be written: {words(error)}",
-        disk_full=error.errno in (errno.ENOSPC, errno.EDQUOT),
+        disk_full=is_full(error),
         missing=True,
     )

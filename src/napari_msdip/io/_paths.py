@@ -27,6 +27,7 @@ __all__ = [
     "check_output",
     "discard",
     "expand",
+    "is_full",
     "is_zarr",
     "known",
     "name_finished",
@@ -323,11 +324,12 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = "the disk is full" if _is_full(error) else error.strerror or error
+        reason = "the disk is full" if is_full(error) else error.strerror or error
         raise FileError(f"{path}: cannot write ({reason})") from error
 
 
-def _is_full(error: OSError) -> bool:
+def is_full(error: OSError) -> bool:
+    """Whether an error says that a disk, or a share of it, is full."""
     # NumPy says only how many items it got rid of.
     short = error.errno is None and "requested and" in str(error)
     return short or error.errno in (errno.ENOSPC, errno.EDQUOT)
