@@ -56,6 +56,25 @@ def test_channel_axis_that_is_not_there(
     )
 
 
+@pytest.mark.parametrize(("text", "letter"), [("Y", "Y"), ("1", "Y"), ("-1", "X")])
+def test_no_channels_along_a_side_of_the_image(
+    stack_file: Path,
+    tmp_path: Path,
+    text: str,
+    letter: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["-o", tmp_path / "o.tif", f"--channel-axis={text}"]
+
+    assert unloaded("denoise", stack_file, *words) == 2
+
+    said = capsys.readouterr().err
+    assert said == (
+        f"error: {stack_file}: --channel-axis {text}: is {letter} of its dimensions ZYX; "
+        "give one that is neither Y nor X, or none\n"
+    )
+
+
 def test_channels_are_planes_unless_told_otherwise(
     fake: FakeEngine, tmp_path: Path
 ) -> None:

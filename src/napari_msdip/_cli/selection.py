@@ -104,6 +104,11 @@ def layout_of(source: Source, wanted: str | None) -> PlaneLayout:
     """Return how planes lie in a file whose channel axis is said to be this one."""
     axes, shape = source.metadata.axes, source.data.shape
     channel_axis = _channel_axis(source, wanted)
+    if channel_axis is not None and axes[channel_axis] in "YX":
+        raise FileError(
+            f"{source.path}: --channel-axis {wanted}: is {axes[channel_axis]} of its "
+            f"dimensions {axes}; give one that is neither Y nor X, or none"
+        )
     spatial = [axis for axis in range(len(axes)) if axis != channel_axis][-2:]
     if [axes[axis] for axis in spatial] != ["Y", "X"]:
         raise FileError(
