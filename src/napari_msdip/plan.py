@@ -19,7 +19,7 @@ from napari_msdip.vgg_weights import check_weight_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Plan", "ScalePlan", "resolve", "scale_plans"]
+__all__ = ["Plan", "ScalePlan", "check_options", "resolve", "scale_plans"]
 
 # What the generator needs of its finest maps on each side.
 _SMALLEST_FOLDED = 4
@@ -202,13 +202,7 @@ def resolve(
     options = as_options(options)
     shape, channels = _checked_shape(shape), _checked_channels(channels)
     sigma = _checked_sigma(sigma)
-    if options.vgg_weights is not None:
-        check_weight_file(options.vgg_weights)
-    if not (options.code_channels or options.recorruption or options.guidance):
-        raise ValueError(
-            "code_channels=0, recorruption=0 and guidance=False leave the generator "
-            "nothing to see; change one of them"
-        )
+    check_options(options)
     scales = scale_plans(options, shape)
     coarsest = scales[-1].shape
     if min(coarsest) < _SMALLEST_FOLDED * options.fold:
@@ -228,6 +222,17 @@ def resolve(
         seed=options.seed,
         sigma=sigma,
     )
+
+
+def check_options(options: Options) -> None:
+    """Raise what is wrong with options whatever the image; see :func:`resolve`."""
+    if options.vgg_weights is not None:
+        check_weight_file(options.vgg_weights)
+    if not (options.code_channels or options.recorruption or options.guidance):
+        raise ValueError(
+            "code_channels=0, recorruption=0 and guidance=False leave the generator "
+            "nothing to see; change one of them"
+        )
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:

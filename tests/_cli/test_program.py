@@ -77,6 +77,20 @@ def test_pytorch_that_is_broken_is_one_clear_error(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["denoise", "demo"])
+def test_options_that_suit_no_image_at_all_are_refused_once(
+    folder: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = [str(folder)] if command == "denoise" else []
+    words = ["-o", f"{tmp_path}/out/", "--recorruption", "0", "--json"]
+
+    assert main([command, *inputs, *words]) == 2
+
+    report = json.loads(capsys.readouterr().out)
+    assert "leave the generator nothing to see" in report["error"]
+    assert report["files"] == []
+
+
 def test_what_tifffile_complains_about_is_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,13 +60,14 @@ def load_engine() -> Engine:
 
 
 def _check(options: Options) -> None:
-    from napari_msdip import devices, vgg_weights
+    from napari_msdip import devices
+    from napari_msdip.plan import check_options
+    from napari_msdip.vgg_weights import load_vgg16
 
     devices.select(options.device)
-    if options.vgg_weights is not None:
-        vgg_weights.check_weight_file(options.vgg_weights)
+    check_options(options)
     if options.consistency == "vgg16":
-        vgg_weights.load_vgg16(options.vgg_weights)
+        load_vgg16(options.vgg_weights)
 
 
 def loaded(load: Callable[[], Engine]) -> Engine:
