@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from tests._cli.helpers import FakeEngine, run, unloaded
 
+from napari_msdip import io
 from napari_msdip._cli.demo import demo_image, side_by_side
+from napari_msdip.io import FileError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_writes_everything_and_says_so(
@@ -55,6 +57,37 @@ def test_overwrites_nothing(fake: FakeEngine, tmp_path: Path) -> None:
         (tmp_path / name).unlink()
     assert unloaded("demo", "-o", tmp_path) == 2
     assert run(fake, "demo", "-o", tmp_path, "--overwrite") == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileError("denoised.tif: cannot write (the disk is full)"), "the disk is full"),
+        (MemoryError("memory is too small"), "memory is too small"),
+        (KeyError("width"), "this is a bug, --debug shows where"),
+    ],
+)
+def test_what_goes_wrong_once_it_runs_is_told_as_a_failure(
+    fake: FakeEngine,
+    tmp_path: Path,
+    error: Exception,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(io, "save_image", failing)
+
+    assert run(fake, "demo", "-o", tmp_path, "--json") == 1
+
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert report["exit_code"] == 1
+    assert said in report["error"]
+    assert captured.err.endswith(f"error: {report['error']}\n")
+    assert "Traceback" not in captured.err
 
 
 def test_an_image_called_like_the_report_is_not_in_the_way(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_msdip._cli.console import Console
 
-__all__ = ["Exit", "UsageError", "abort", "message", "naming", "refusing"]
+__all__ = ["Exit", "UsageError", "abort", "explained", "message", "naming", "refusing"]
 
 # What is raised for one image that cannot be read, denoised or written.
 _REFUSALS = (
@@ -56,10 +56,10 @@ class UsageError(Exception):
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """Refuse what the system does not allow before any work, such as a long name."""
+    """Refuse what cannot be read or written, before any work."""
     try:
         yield
-    except OSError as error:
+    except (FileError, OSError) as error:
         raise UsageError(message(error)) from error
 
 
@@ -72,12 +72,17 @@ def abort(console: Console, files: Sequence[Mapping[str, Any]] = ()) -> Exit:
 
 
 def naming(source: Path, error: Exception) -> str:
-    """Say an error, the file in front; one that nobody foresaw is called a bug."""
-    text = message(error)
-    if not isinstance(error, _REFUSALS):
-        kind = type(error).__name__
-        return f"{source}: unexpected {kind}: {text}; this is a bug, --debug shows where"
+    """Say an error, the file in front."""
+    text = explained(error)
     return text if text.startswith(str(source)) else f"{source}: {text}"
+
+
+def explained(error: Exception) -> str:
+    """Say an error; one that nobody foresaw is called that."""
+    text = message(error)
+    if isinstance(error, _REFUSALS):
+        return text
+    return f"unexpected {type(error).__name__}: {text}; this is a bug, --debug shows where"
 
 
 def message(error: Exception) -> str:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_msdip._cli.console import Console
 from napari_msdip._cli.engine import load_engine
-from napari_msdip._cli.exits import Exit, UsageError, abort, message
+from napari_msdip._cli.exits import Exit, UsageError, abort, explained, message
 from napari_msdip._cli.parser import build_parser
 from napari_msdip._cli.words import in_flags
-from napari_msdip.io import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +29,7 @@ def run(words: Sequence[str], load: Callable[[], Engine] | None) -> int:
         parsed = build_parser().parse_args(words)
     except UsageError as error:
         console = Console(sys.stdout, sys.stderr, as_json="--json" in words)
-        return _refuse(console, error)
+        return _end(console, Exit.USAGE, message(error), error)
     console = Console(
         sys.stdout,
         sys.stderr,
@@ -43,17 +42,17 @@ def run(words: Sequence[str], load: Callable[[], Engine] | None) -> int:
         try:
             code = int(parsed.run(parsed, console, load or load_engine))
             return code or (Exit.FAILED if console.lost else Exit.OK)
-        except (UsageError, FileError) as error:
-            return _refuse(console, error)
+        except UsageError as error:
+            return _end(console, Exit.USAGE, message(error), error)
         except KeyboardInterrupt:
             return abort(console)
+        except Exception as error:  # Too little room for the demo, or a bug.
+            return _end(console, Exit.FAILED, explained(error), error)
 
 
-def _refuse(console: Console, error: Exception) -> Exit:
-    """Say why nothing is begun, to people and machines."""
-    text = message(error)
+def _end(console: Console, code: Exit, text: str, error: Exception) -> Exit:
+    """Say why there are no results, to people and machines."""
     console.error(text, error)
-    code = Exit.USAGE
     console.emit({"exit_code": int(code), "error": text, "files": []})
     return code
 
