@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -356,6 +357,13 @@ def test_the_right_channel_axis_is_suggested(
 @pytest.mark.parametrize("image", [[[1, 2], [3]], [[1, 2], 3]])
 def test_rows_of_unequal_length_are_no_image(image: Any) -> None:
     with pytest.raises(ValueError, match=r"^image: .* rows of equal length"):
+        checked_image(image, None)
+
+
+@pytest.mark.parametrize("image", ["cells.tif", Path("cells.tif"), b"cells", None, {}])
+def test_what_leads_to_pixels_is_no_image(image: Any) -> None:
+    message = rf"^image: a {type(image).__name__} is no image; give the pixels"
+    with pytest.raises(TypeError, match=message):
         checked_image(image, None)
 
 

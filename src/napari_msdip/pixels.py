@@ -238,7 +238,8 @@ def as_array(image: Any, name: str) -> Array:
     Raises
     ------
     TypeError
-        If some of it is masked, which arrays do not keep, or NumPy cannot read it.
+        If it is none, if some of it is masked, which arrays do not keep, or if NumPy
+        cannot read it.
     ValueError
         If its rows differ in length.
     """
@@ -258,6 +259,12 @@ def as_array(image: Any, name: str) -> Array:
             f"{name}: a {type(image).__name__} that NumPy cannot read ({error}); give a "
             "NumPy array"
         ) from error
+    if not array.ndim and array.dtype.kind not in "biufc":
+        # As the name of a file, the None of a reader that failed, or a whole Result.
+        raise TypeError(
+            f"{name}: a {type(image).__name__} is no image; give the pixels, such as "
+            "tifffile.imread(path) or result.image"
+        )
     if np.ma.is_masked(array):
         masked = np.count_nonzero(np.ma.getmaskarray(array))
         raise TypeError(
