@@ -38,6 +38,19 @@ def test_planes_of_a_stack_are_told_however_few(
     assert file["sigma_of_planes"] == sigmas
 
 
+def test_what_only_a_result_would_be_without_is_not_told(
+    fake: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = np.zeros((32, 32), np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", image, tile=(16, 16))
+
+    run(fake, "noise", tmp_path / "in.tif", "--json")
+
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["files"][0]["notes"] == []
+    assert "note" not in captured.err
+
+
 def test_image_has_no_planes_to_tell(
     fake: FakeEngine, image_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,6 @@ from napari_msdip.io._metadata import (
     FileError,
     Metadata,
     Source,
-    lost,
     reading,
     unit_notes,
     writing,
@@ -188,7 +187,7 @@ def check_format(
 
 
 def lost_in(path: Path, source: Source) -> list[str]:
-    """Return what a person should know of what a format has no place for, if anything.
+    """Return what a person should know of what a result will not have, if anything.
 
     Parameters
     ----------
@@ -197,16 +196,19 @@ def lost_in(path: Path, source: Source) -> list[str]:
     source : Source
         The image.
     """
-    if path.suffix.lower() != ".zarr":
+    losses = list(source.losses)
+    if path.suffix.lower() == ".zarr":
+        extra = source.metadata.extra
+        without_place = {
+            "opacity": source.alpha is not None,
+            "an orientation": "orientation" in extra,
+            "zero shown as white": extra.get("photometric") == "miniswhite",
+            "a palette": "colormap" in extra,
+        }
+        losses += [name for name, present in without_place.items() if present]
+    if not losses:
         return []
-    extra = source.metadata.extra
-    had = {
-        "opacity": source.alpha is not None,
-        "an orientation": "orientation" in extra,
-        "zero shown as white": extra.get("photometric") == "miniswhite",
-        "a palette": "colormap" in extra,
-    }
-    return lost([name for name, present in had.items() if present])
+    return [f"has {', '.join(losses)}, which its result will be without"]
 
 
 def save_image(

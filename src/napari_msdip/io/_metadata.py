@@ -25,7 +25,6 @@ __all__ = [
     "Source",
     "as_unit",
     "channel_names",
-    "lost",
     "n_channels",
     "reading",
     "unit_notes",
@@ -346,6 +345,8 @@ class Source:
         Opacity (Y, X) of a PNG or TIFF that has it; not part of ``data``.
     notes : tuple of str
         What a person should know, such as parts of the file left aside.
+    losses : tuple of str
+        What the file has beside its pixels and no result will have.
     parts : frozenset of Path
         Other files that the pixels lie in, without links.
     left_out : int
@@ -357,6 +358,7 @@ class Source:
     metadata: Metadata
     alpha: npt.NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
     parts: frozenset[Path] = frozenset()
     left_out: int = 0
 
@@ -381,13 +383,6 @@ def unit_notes(metadata: Metadata) -> list[str]:
         f"{fate}"
         for (unit, fate), axes in unknown.items()
     ]
-
-
-def lost(losses: Sequence[str]) -> list[str]:
-    """Return what a person should know of what a result will not have, if there is any."""
-    if not losses:
-        return []
-    return [f"has {', '.join(losses)}, which its result will be without"]
 
 
 def n_channels(axes: str, shape: Sequence[int]) -> int:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_msdip.io._metadata import FileError, Source, lost
+from napari_msdip.io._metadata import FileError, Source
 from napari_msdip.io._tiff_metadata import losses, metadata_of, tiff_order
 
 if TYPE_CHECKING:
@@ -78,10 +78,17 @@ def open_tiff(path: Path, image: int | None = None) -> Iterator[Source]:
                 "which is wrong if they only number colours; convert it to RGB then"
             )
         metadata = metadata_of(tif, series, notes)
-        notes += lost(losses(tif, series))
         data, metadata, alpha = _arranged(data, metadata, series)
-        parts = files - {path.resolve()}
-        yield Source(path, data, metadata, alpha, tuple(notes), parts, left_out)
+        yield Source(
+            path,
+            data,
+            metadata,
+            alpha,
+            notes=tuple(notes),
+            losses=tuple(losses(tif, series)),
+            parts=files - {path.resolve()},
+            left_out=left_out,
+        )
 
 
 def _missing(tif: Any, series: Any) -> list[str]:

@@ -14,7 +14,6 @@ from napari_msdip.io._metadata import (
     Source,
     as_unit,
     channel_names,
-    lost,
     n_channels,
 )
 from napari_msdip.io._paths import replacing, split_suffix
@@ -77,9 +76,8 @@ def open_zarr(path: Path) -> Iterator[Source]:
             f"{path}: its OME metadata does not describe its array of {data.ndim} "
             f"dimensions ({_reason(error)})"
         ) from error
-    smaller = multiscale["datasets"][1:]
-    notes = lost(["smaller copies of itself"] if smaller else [])
-    yield Source(path, data, metadata, notes=tuple(notes))
+    losses = ("smaller copies of itself",) if multiscale["datasets"][1:] else ()
+    yield Source(path, data, metadata, losses=losses)
 
 
 def _reason(error: Exception) -> str:
