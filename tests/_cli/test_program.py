@@ -38,6 +38,17 @@ def test_wrong_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
     assert report["exit_code"] == 2
 
 
+@pytest.mark.parametrize("words", [["b.tif"], ["--guard", "off"], ["--bogus"]])
+def test_words_too_many_lead_to_the_help_on_the_command(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert unloaded("denoise", "a.tif", "-o", "out/", *words) == 2
+
+    assert capsys.readouterr().err == (
+        f"error: unrecognized arguments: {words[-1]} (see napari-msdip denoise --help)\n"
+    )
+
+
 def test_machines_are_told_too(
     image_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

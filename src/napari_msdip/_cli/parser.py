@@ -24,6 +24,13 @@ and what was done is kept
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are refusals like any other."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and refuse what is left, which that of all commands cannot help with."""
+        parsed, left = super().parse_known_args(args, namespace)
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return parsed, left
+
     def error(self, message: str) -> NoReturn:
         """Refuse with the message and where to find help."""
         raise UsageError(f"{message} (see {self.prog} --help)")
