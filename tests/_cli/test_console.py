@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests._cli.helpers import FakeEngine, run
 
+from napari_msdip._cli.console import Console
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -83,6 +85,27 @@ def test_progress_is_silent_unless_asked_for(
 
     run(fake, "denoise", image_file, "-o", tmp_path / "b.tif", "--progress", "always")
     assert "40%, 1 s left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("letters", [1, 40, 70, 200])
+def test_however_long_a_name_is_the_bar_tells_how_long_it_takes(
+    columns: int, letters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    terminal = Terminal()
+
+    Console(None, terminal).show(f"[2/9] {'x' * letters}.tif: scale 1/3", 0.4, 60)
+
+    line = terminal.getvalue().removeprefix("\r\x1b[K")
+    assert line.startswith("[2/9] x")
+    assert "scale 1/3 [##" in line
+    assert line.endswith(".]  40%, 1 min 0 s left")
+    assert len(line) < columns
 
 
 def test_signal_handlers_are_put_back(

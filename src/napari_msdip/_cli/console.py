@@ -110,12 +110,15 @@ class Console:
             self._drawn = False
 
     def _draw(self, label: str, fraction: float, eta: float | None) -> None:
-        columns = shutil.get_terminal_size().columns
+        # All but the last column, at which some terminals begin a new line.
+        columns = shutil.get_terminal_size().columns - 1
         tail = f" {fraction:4.0%}{_left(eta)}"
-        width = max(min(30, columns - len(label) - len(tail) - 4), 5)
+        room = columns - len(tail) - 3
+        width = max(min(30, room - len(label)), 5)
         filled = round(width * min(fraction, 1.0))
-        line = f"{label} [{'#' * filled}{'.' * (width - filled)}]{tail}"
-        self._put(self._err, f"\r\x1b[K{line[: columns - 1]}")
+        bar = f"[{'#' * filled}{'.' * (width - filled)}]"
+        line = f"{_shortened(label, room - width)} {bar}{tail}"
+        self._put(self._err, f"\r\x1b[K{line[:columns]}")
         self._drawn = True
 
     def _write(self, stream: TextIO, text: str) -> None:
@@ -149,6 +152,14 @@ def _mute(stream: TextIO) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, number)
         os.close(nowhere)
+
+
+def _shortened(text: str, length: int) -> str:
+    """Return a text without its middle, if it is too long."""
+    if len(text) <= length:
+        return text
+    half, odd = divmod(max(length - 3, 0), 2)
+    return f"{text[: half + odd]}...{text[len(text) - half :]}"
 
 
 def _left(eta: float | None) -> str:
