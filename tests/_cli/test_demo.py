@@ -90,6 +90,21 @@ def test_what_goes_wrong_once_it_runs_is_told_as_a_failure(
     assert "Traceback" not in captured.err
 
 
+@pytest.mark.parametrize(("step", "shown"), [(0, False), (2, True)])
+def test_a_cancelled_demo_shows_what_there_is(
+    tmp_path: Path, step: int, shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = FakeEngine(interrupts_at=step)
+
+    assert run(fake, "demo", "-o", tmp_path / "demo") == 130
+
+    assert (tmp_path / "demo" / "denoised.tif").exists() == shown
+    assert (tmp_path / "demo").exists() == shown
+    said = capsys.readouterr().out
+    assert ("Cancelled: what follows is the best image so far" in said) == shown
+    assert ("Cancelled before there was anything to show" in said) != shown
+
+
 def test_an_image_called_like_the_report_is_not_in_the_way(
     fake: FakeEngine, tmp_path: Path
 ) -> None:

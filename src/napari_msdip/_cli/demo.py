@@ -75,16 +75,19 @@ def run_demo(
     with stop.listening():
         steps = engine.iter_denoise(noisy, options, channel_axis=-1, should_stop=stop)
         result = drive(steps, show)
-    quality = judged(
-        engine.assess,
-        noisy,
-        result.image,
-        channel_axis=-1,
-        hot_pixels_removed=options.remove_hot_pixels,
-    )
-    scales = _write(targets, noisy, result, quality, overwrite=parsed.overwrite)
-    _explain(console, result, quality, targets, scales)
     completed = result.status is Status.COMPLETED
+    if completed or result.scales:
+        quality = judged(
+            engine.assess,
+            noisy,
+            result.image,
+            channel_axis=-1,
+            hot_pixels_removed=options.remove_hot_pixels,
+        )
+        scales = _write(targets, noisy, result, quality, overwrite=parsed.overwrite)
+        _explain(console, result, quality, targets, scales)
+    else:
+        console.say("Cancelled before there was anything to show; nothing is written.")
     code = Exit.OK if completed else Exit.CANCELLED
     console.emit({"exit_code": int(code), "folder": str(folder), **result.provenance()})
     return code
