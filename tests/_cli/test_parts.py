@@ -38,6 +38,19 @@ def test_series_gives_one_result(
     assert captured.err.count(f"is a part of the image in {series / '0.ome.tif'}") == 2
 
 
+def test_no_part_of_a_series_is_replaced_by_its_result(
+    fake: FakeEngine, series: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, other = series / "0.ome.tif", series / "1.ome.tif"
+    before = other.read_bytes()
+
+    assert run(fake, "denoise", first, "-o", other, "--overwrite") == 2
+
+    assert other.read_bytes() == before
+    said = capsys.readouterr().err
+    assert f"error: {other}: is a part of the image in {first}" in said
+
+
 def test_noise_of_a_series_is_told_once(
     fake: FakeEngine, series: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

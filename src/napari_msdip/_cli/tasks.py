@@ -175,6 +175,11 @@ class _Planner:
             If it cannot be done.
         """
         with self.selection.opened(path, self.parts) as (source, layout):
+            if target.resolve() in source.parts:
+                raise FileError(
+                    f"{target}: is a part of the image in {path}; choose another name for "
+                    "the output"
+                )
             check_size(source, layout)
             dtype = np.dtype(source.data.dtype)
             if dtype.kind not in "iuf":
