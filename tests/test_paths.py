@@ -26,6 +26,16 @@ def test_digits_that_are_no_numbers_are_sorted_all_the_same(tmp_path: Path) -> N
     assert {path.name for path in io.expand([tmp_path])} == set(os.listdir(tmp_path))
 
 
+@pytest.mark.parametrize("named", ["cells.czi", "", "*.czi"])
+def test_who_has_files_of_a_microscope_is_told_how_to_go_on(
+    tmp_path: Path, named: str
+) -> None:
+    (tmp_path / "cells.czi").touch()
+
+    with pytest.raises(FileError, match=r"\.tif .*; export others as OME-TIFF"):
+        io.expand([tmp_path / named])
+
+
 @pytest.mark.parametrize("stem", ["a", "a.b", "a\nb"])
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
 def test_stem_may_have_any_letter(tmp_path: Path, stem: str, suffix: str) -> None:

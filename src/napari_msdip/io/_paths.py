@@ -119,8 +119,8 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def known() -> str:
-    """Name the file types that can be read."""
-    return "supported: " + " ".join(READABLE)
+    """Name the file types that can be read, and the way there from others."""
+    return f"supported: {' '.join(READABLE)}; export others as OME-TIFF"
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
