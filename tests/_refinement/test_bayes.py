@@ -15,8 +15,6 @@ from napari_msdip._refinement import bayes
 from napari_msdip._refinement.bayes import bayes_filter
 
 if TYPE_CHECKING:
-    import pytest
-
     from napari_msdip._noise.model import NoiseModel
 
 
@@ -85,15 +83,32 @@ def test_a_few_equal_spots_among_flat_patches_without_noise_stay() -> None:
     torch.testing.assert_close(found, known, atol=1e-4, rtol=0)
 
 
-def test_the_covariance_of_a_patch_is_that_of_fields_of_the_noise() -> None:
-    channels = np.array([[1.2, 0.4], [0.4, 0.8]])
-    known = dataclasses.replace(model(2, 0.8), axes=np.linalg.eigh(channels)[1].T)
-    known = dataclasses.replace(known, powers=np.linalg.eigh(channels)[0])
+def test_whitened_patches_of_noise_are_independent_with_variance_1() -> None:
+    powers, axes = np.linalg.eigh(np.array([[1.2, 0.4], [0.4, 0.8]]))
+    known = dataclasses.replace(model(2, 0.8), axes=axes.T, powers=powers)
+    whitening = bayes._Whitening.of(known, 3, torch.device("cpu"))
+
     fields = known.fields((256, 256), 4, np.random.default_rng(0))
-    cut = np.lib.stride_tricks.sliding_window_view(fields, (3, 3), axis=(2, 3))
-    rows = cut.transpose(0, 2, 3, 1, 4, 5).reshape(-1, 18)
-    found = rows.T @ rows / len(rows)
-    np.testing.assert_allclose(bayes._patch_covariance(known, 3), found, atol=0.02)
+    combined = torch.cat([whitening.apart(torch.from_numpy(f[None])) for f in fields])
+    patches = combined.unfold(2, 3, 1).unfold(3, 3, 1).transpose(0, 1).flatten(4)
+    patches = patches.reshape(2, 1, -1, 9)
+    rows = whitening.whitened(patches)
+
+    found = rows[0].T @ rows[0] / rows.shape[1]
+    torch.testing.assert_close(found, torch.eye(18), atol=0.03, rtol=0)
+    torch.testing.assert_close(whitening.coloured(rows), patches, atol=1e-4, rtol=0)
+
+
+def test_combinations_of_channels_come_back_as_channels() -> None:
+    channels = np.array([[1.2, 0.4, 0.1], [0.4, 0.8, 0.3], [0.1, 0.3, 1.0]])
+    known = dataclasses.replace(model(3), axes=np.linalg.eigh(channels)[1].T)
+    whitening = bayes._Whitening.of(known, 3, torch.device("cpu"))
+    image = clean((20, 24), channels=3)
+
+    combined = whitening.apart(image)
+
+    torch.testing.assert_close(whitening.together(combined), image)
+    torch.testing.assert_close(combined.square().sum(1), image.square().sum(1))
 
 
 def test_each_pass_goes_on_from_the_one_before() -> None:
@@ -103,21 +118,6 @@ def test_each_pass_goes_on_from_the_one_before() -> None:
     both = filtered(noisy, pilot, guides=(0.25, 0.0))
     assert torch.equal(both, filtered(noisy, once, guides=(0.0,)))
     assert not torch.equal(both, once)
-
-
-def test_the_covariance_is_made_once_for_all_passes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    sides, made = [], bayes._patch_covariance
-
-    def noting(known: NoiseModel, side: int) -> Any:
-        sides.append(side)
-        return made(known, side)
-
-    monkeypatch.setattr(bayes, "_patch_covariance", noting)
-    truth = clean((32, 32))
-    filtered(truth + noise(truth.shape), truth, guides=(0.25, 0.0))
-    assert sides == [5]
 
 
 def test_noise_that_is_correlated_goes_if_that_is_known() -> None:

@@ -103,8 +103,9 @@ def bayes_filter(
         device=noisy.device,
     )
     variance = margin * grid.fitted(sigma).square().flatten()
-    # Once for all passes: of dozens of channels it takes seconds.
     whitening = _Whitening.of(noise, grid.side, noisy.device)
+    # Patches are as far apart in any orthonormal combinations of channels.
+    noisy, pilot = (whitening.apart(image) for image in (noisy, pilot))
     for n, guide in enumerate(guides):
         # Without a name, so that each is gone before the next is made.
         steps = _pass(
@@ -121,7 +122,7 @@ def bayes_filter(
         )
         found = yield from changed(steps, partial(_share_of_all, n, len(guides)))
         pilot = found[..., :height, :width]
-    return pilot
+    return whitening.together(pilot)
 
 
 def _share_of_all(n: int, n_passes: int, done: float) -> float:
@@ -145,18 +146,47 @@ def _pass(grid: PatchGrid, guide: Tensor, work: _Work) -> Generator[float, None,
 class _Whitening:
     """What makes the noise of a patch independent, with variance 1, and back.
 
-    ``(C side², C side²)`` matrices for patches as rows, channel by channel.
+    Attributes
+    ----------
+    axes : Tensor
+        ``(C, C)`` orthonormal rows: the combinations of channels whose noise is
+        independent, so that dozens of channels take no longer each than a few.
+    forth, back : Tensor
+        ``(C, side², side²)`` for patches of each combination as rows.
     """
 
+    axes: Tensor
     forth: Tensor
     back: Tensor
 
     @classmethod
     def of(cls, noise: NoiseModel, side: int, device: torch.device) -> _Whitening:
-        variances, axes = np.linalg.eigh(_patch_covariance(noise, side))
-        spreads = np.sqrt(np.maximum(variances, 0) + _LEAST_VARIANCE)
-        matrices = (axes / spreads, (axes * spreads).T)
+        variances, axes = np.linalg.eigh(_patch_covariances(noise, side))
+        spreads = np.sqrt(np.maximum(variances, 0) + _LEAST_VARIANCE)[:, np.newaxis]
+        matrices = (noise.axes, axes / spreads, (axes * spreads).transpose(0, 2, 1))
         return cls(*(torch.from_numpy(m).to(torch.float32).to(device) for m in matrices))
+
+    def apart(self, image: Tensor) -> Tensor:
+        """Return the combinations of an image's channels ``(1, C, H, W)``."""
+        return torch.einsum("kc,ncyx->nkyx", self.axes, image)
+
+    def together(self, image: Tensor) -> Tensor:
+        """Return the channels of an image ``(1, C, H, W)`` of combinations."""
+        return torch.einsum("kc,nkyx->ncyx", self.axes, image)
+
+    def whitened(self, patches: Tensor) -> Tensor:
+        """Return patches ``(C, P, group, side²)`` as rows ``(P, group, C side²)``."""
+        return _each(patches, self.forth).permute(1, 2, 0, 3).flatten(2)
+
+    def coloured(self, rows: Tensor) -> Tensor:
+        """Return rows ``(P, group, C side²)`` as patches ``(C, P, group, side²)``."""
+        apart = rows.view(*rows.shape[:2], len(self.axes), -1)
+        return _each(apart.permute(2, 0, 1, 3), self.back)
+
+
+def _each(patches: Tensor, matrices: Tensor) -> Tensor:
+    """Multiply the patches of each combination as rows by its matrix."""
+    return (patches.flatten(1, 2) @ matrices).view(patches.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +196,7 @@ class _Work:
     Attributes
     ----------
     data, pilot : Tensor
-        ``(C, H W)``.
+        ``(C, H W)``, combinations of channels whose noise is independent.
     variance : Tensor
         ``(H W,)`` of the noise.
     whitening : _Whitening
@@ -187,15 +217,13 @@ class _Work:
     def estimated(self, members: Tensor) -> Tensor:
         """Return the patches ``(C, P, group, side²)`` at these pixels."""
         seen, known = (
-            image[:, members].permute(1, 2, 0, 3).flatten(2) @ self.whitening.forth
-            for image in (self.data, self.pilot)
+            self.whitening.whitened(image[:, members]) for image in (self.data, self.pilot)
         )
         level = self.variance[members].mean((1, 2))
         middle = known.mean(1, keepdim=True)
         start = torch.lerp(middle, seen.mean(1, keepdim=True), self.mean_share)
         found = start + _projected(seen - start, known - middle, level)
-        patches = (found @ self.whitening.back).view(*members.shape[:2], len(self.data), -1)
-        return patches.permute(2, 0, 1, 3)
+        return self.whitening.coloured(found)
 
 
 def _projected(seen: Tensor, known: Tensor, level: Tensor) -> Tensor:
@@ -222,12 +250,12 @@ def _solved(matrices: Tensor, right: Tensor) -> Tensor:
     return solution.to(matrices.device)
 
 
-def _patch_covariance(noise: NoiseModel, side: int) -> Array:
-    """Covariance of the pixels of a patch, channel by channel, in noise of variance 1."""
-    total: Array = np.zeros((len(noise.axes) * side**2,) * 2)
-    for axis, power, correlation in zip(
-        noise.axes, noise.powers, noise.correlations, strict=True
-    ):
-        between = between_pixels(correlation, side).reshape((side**2,) * 2)
-        total += power * np.kron(np.outer(axis, axis), between)
-    return total
+def _patch_covariances(noise: NoiseModel, side: int) -> Array:
+    """Return those of the pixels of a patch ``(C, side², side²)``, in noise of variance 1.
+
+    Of each combination of channels whose noise is independent.
+    """
+    between = [between_pixels(each, side) for each in noise.correlations]
+    return noise.powers[:, np.newaxis, np.newaxis] * np.reshape(
+        between, (-1, side**2, side**2)
+    )
