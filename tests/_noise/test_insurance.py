@@ -13,7 +13,7 @@ from tests._noise.test_kind import REGISTERED
 from tests.samples import clean_picture, gravel
 
 from napari_msdip._noise.flattest import measure_noise
-from napari_msdip._noise.insurance import share_of_resampled
+from napari_msdip._noise.insurance import share_of_resampled, share_to_keep
 from napari_msdip.noise import estimate_sigma
 
 
@@ -59,6 +59,23 @@ def test_in_colour_noise_that_rises_like_photons_hardly_stays() -> None:
     ramp = np.broadcast_to(np.linspace(200, 4000, 200), (3, 200, 200))
     image = np.random.default_rng(0).poisson(ramp).astype(np.float32)
     assert 0 < noisy_share(image) <= 0.25
+
+
+OWN = dataclasses.replace(
+    REGISTERED, correlation=0.02, level=4.0, white=3.2, highest=3.2, roughness=0.88
+)
+
+
+def test_in_gray_faint_noise_stays_that_is_stronger_in_blocks_than_over_all() -> None:
+    assert share_to_keep(3.2, OWN, None, doubtful=False) == 0.7
+    # So do photons' noise and structure that neighbours share, or that has other levels
+    # than the highest frequencies; and clear noise goes whatever it is.
+    for change in ({"rise": 1.0}, {"correlation": 0.2}, {"divergence": 1.4}):
+        other = dataclasses.replace(OWN, **change)
+        assert share_to_keep(3.2, other, None, doubtful=False) == 0
+    for level, sigma in ((3.3, 3.2), (8.0, 6.4)):
+        other = dataclasses.replace(OWN, level=level)
+        assert share_to_keep(sigma, other, None, doubtful=False) == 0
 
 
 @pytest.mark.parametrize("sigma", [5.0, 10.0])

@@ -40,6 +40,13 @@ _LESS_ALIKE = 0.05
 _DENSE_EXCESS = (0.16, 0.24)
 _STRONGEST_IN_THE_DARK = (0.7, 0.88)
 _STRONG = (0.065, 0.08)
+# Faint noise that a picture of one channel brought along: blocks hold more than the estimator
+# for white noise finds, though neighbours share hardly any of it. Photons' noise does that,
+# too, and structure that the highest frequencies do not hold.
+_OWN_LEVELS_OF_BLOCKS = (1.15, 1.25)
+_OWN_CORRELATION = (0.1, 0.16)
+_OWN_DIVERGENCE = (1.1, 1.25)
+_OWN_SHARE_OF_RANGE = (0.022, 0.027)
 # Texture that channels share does not pass for noise this faint. But what a picture brought
 # along does, which differs from place to place more than what came later: the more so, the
 # less that is of both.
@@ -87,8 +94,9 @@ def share_to_keep(
         most = float(np.interp(variety, _VARIETY_OF_OWN, _NOISY_SHARES_OF_OWN))
     faint = most * (1 - _rising(sigma, limits, evidence.contrast))
     at_odds = _at_odds(sigma, evidence) if doubtful else 0.0
-    among_texture = _among_texture(sigma, evidence) if variety is None else 0.0
-    return max(faint, at_odds, among_texture)
+    if variety is not None:
+        return max(faint, at_odds)
+    return max(faint, at_odds, _among_texture(sigma, evidence), _own(sigma, evidence))
 
 
 def share_of_resampled(evidence: Evidence, odds: float, channels: int) -> float:
@@ -141,6 +149,17 @@ def _among_texture(sigma: float, evidence: Evidence) -> float:
     )
     rough = _rising(evidence.roughness, _TEXTURE_ROUGHNESS)
     return _NOISY_SHARE_AMONG_TEXTURE * min(max(correlated, alike), rough)
+
+
+def _own(sigma: float, evidence: Evidence) -> float:
+    if evidence.rises_like_photons or not sigma:
+        return 0.0
+    return _NOISY_SHARE_AMONG_TEXTURE * min(
+        _rising(evidence.level / sigma, _OWN_LEVELS_OF_BLOCKS),
+        1 - _rising(evidence.correlation, _OWN_CORRELATION),
+        1 - _rising(evidence.divergence, _OWN_DIVERGENCE),
+        1 - _rising(sigma, _OWN_SHARE_OF_RANGE, evidence.contrast),
+    )
 
 
 def _rising(value: float, limits: tuple[float, float], unit: float = 1.0) -> float:
