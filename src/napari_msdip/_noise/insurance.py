@@ -40,9 +40,9 @@ _LESS_ALIKE = 0.05
 _DENSE_EXCESS = (0.16, 0.24)
 _STRONGEST_IN_THE_DARK = (0.7, 0.88)
 _STRONG = (0.065, 0.08)
-# Faint noise that a picture of one channel brought along: blocks hold more than the estimator
-# for white noise finds, though neighbours share hardly any of it. Photons' noise does that,
-# too, and structure that the highest frequencies do not hold.
+# Faint noise that a picture of one channel brought along: blocks hold more than the
+# estimator for white noise finds, though neighbours share hardly any of it. So they do of
+# photons' noise, and of structure, which the highest frequencies do not hold.
 _OWN_LEVELS_OF_BLOCKS = (1.15, 1.25)
 _OWN_CORRELATION = (0.1, 0.16)
 _OWN_DIVERGENCE = (1.1, 1.25)
