@@ -27,6 +27,7 @@ _VERY_UNEVEN_BLOCKS = (0.2, 0.45)
 # Where texture fills even the flattest blocks, which then hold several times the level, are
 # as correlated as texture and yet rough and uneven, the level is a guess at any strength.
 _NOISY_SHARE_AMONG_TEXTURE = 0.7
+_MORE_IF_ALL_SPEAK_FOR_TEXTURE = 0.15
 _LEVELS_OF_BLOCKS = (1.4, 1.8)
 _TEXTURE_CORRELATION = (0.36, 0.44)
 _TEXTURE_ROUGHNESS = (0.66, 0.72)
@@ -148,7 +149,8 @@ def _among_texture(sigma: float, evidence: Evidence) -> float:
         1 - _rising(sigma, _STRONG, evidence.contrast),
     )
     rough = _rising(evidence.roughness, _TEXTURE_ROUGHNESS)
-    return _NOISY_SHARE_AMONG_TEXTURE * min(max(correlated, alike), rough)
+    one, both = min(max(correlated, alike), rough), min(correlated, alike, rough)
+    return _NOISY_SHARE_AMONG_TEXTURE * one + _MORE_IF_ALL_SPEAK_FOR_TEXTURE * both
 
 
 def _own(sigma: float, evidence: Evidence) -> float:
