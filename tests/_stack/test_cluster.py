@@ -241,6 +241,14 @@ def test_planes_that_nobody_can_read_do_not_stop_the_others() -> None:
     assert sorted(result.failed) == [0, 1, 2, 3, 4, 5, 7]
 
 
+def test_a_plane_that_the_caller_cannot_read_is_told_as_without_workers() -> None:
+    stack = Missing()
+    stack.lock = threading.Lock()  # So that it cannot be sent, and the caller reads it.
+    with started(1, processes=False) as client:
+        result = denoise_stack(stack, OPTIONS, client=client)
+    assert result.failed == denoise_stack(stack, OPTIONS).failed
+
+
 def test_killed_worker_loses_only_its_plane(
     client: Any, stack: Any, expected: Any, tmp_path: Path
 ) -> None:

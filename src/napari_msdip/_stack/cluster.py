@@ -39,6 +39,7 @@ from napari_msdip._stack.job import (
 from napari_msdip._stack.plane import (
     Outcome,
     PlaneTask,
+    Unreadable,
     iter_plane,
     warm_starts_for,
     words,
@@ -349,7 +350,7 @@ def _computed(plane: Any) -> Array:
 
 
 def _unreadable(reason: str) -> Array:
-    raise OSError(reason)
+    raise Unreadable(reason)
 
 
 def _denoise(

@@ -22,9 +22,20 @@ if TYPE_CHECKING:
     from napari_msdip.options import Options
     from napari_msdip.plan import Plan
 
-__all__ = ["Outcome", "PlaneTask", "iter_plane", "warm_starts_for", "words"]
+__all__ = [
+    "Outcome",
+    "PlaneTask",
+    "Unreadable",
+    "iter_plane",
+    "warm_starts_for",
+    "words",
+]
 
 Array = npt.NDArray[Any]
+
+
+class Unreadable(Exception):
+    """A plane that could not be read elsewhere; the message names the error there."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,8 @@ def iter_plane(
     """
     try:
         plane = read()
+    except Unreadable as error:
+        return Outcome(None, failure=f"cannot be read: {error}")
     except Exception as error:  # Whatever a third-party reader raises.
         return Outcome(None, failure=f"cannot be read: {words(error)}")
     fitted = False
