@@ -88,6 +88,12 @@ class PlaneLayout:
         others = [axis for axis in range(len(self.shape)) if axis != self.channel_axis]
         return tuple(others[:-2])
 
+    @property
+    def size_axes(self) -> tuple[int, ...]:
+        """Axes of the stack that are Y and X."""
+        others = (*self.plane_axes, self.channel_axis)
+        return tuple(axis for axis in range(len(self.shape)) if axis not in others)
+
     @cached_property
     def _grid(self) -> tuple[int, ...]:
         return tuple(self.shape[axis] for axis in self.plane_axes)
@@ -119,11 +125,7 @@ class PlaneLayout:
     @property
     def size_yx(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        height, width = (
-            size
-            for axis, size in enumerate(self.plane_shape)
-            if axis != self.plane_channel_axis
-        )
+        height, width = (self.shape[axis] for axis in self.size_axes)
         return height, width
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -75,6 +75,23 @@ def test_axes_lie_on_disk_as_ome_zarr_wants_them(
     np.testing.assert_array_equal(np.asarray(result.image), expected)
     for key in (np.s_[1], np.s_[..., :5], np.s_[-1, ..., 2:7], np.s_[:, 0]):
         np.testing.assert_array_equal(result.image[key], expected[key])
+
+
+@pytest.mark.parametrize("axes", ["ZZX", "YYX", "YXZ", "zyx", "CCYX", "QTTYX"])
+def test_axes_that_cannot_be_those_of_the_output_are_refused(
+    tmp_path: Path, axes: str
+) -> None:
+    stack = random_stack(*[2] * (len(axes) - 2), 16, 18)
+    out = ZarrOut(tmp_path / "o.zarr", Metadata(axes))
+    with pytest.raises(ValueError, match=f"out: metadata with the axes '{axes}'"):
+        denoise_stack(stack, OPTIONS, out=out)
+    assert not (tmp_path / "o.zarr").exists()
+
+
+def test_metadata_that_are_none_are_refused(tmp_path: Path) -> None:
+    out: Any = ZarrOut(tmp_path / "o.zarr", "ZYX")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"metadata='ZYX': give a .*io\.Metadata or None"):
+        denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
 
 
 @pytest.mark.parametrize("begun", [0, 1])

@@ -103,7 +103,7 @@ class ZarrSink:
         # A worker may have been started in another folder.
         root = Path(out.path).absolute()
         metadata = out.metadata or _guess(layout)
-        _check_axes(metadata.axes, layout)
+        _check_axes(metadata, layout)
         order = _order(out, metadata.axes)
         is_reordered = order != tuple(range(len(order)))
         if is_reordered:
@@ -274,11 +274,23 @@ def _guess(layout: PlaneLayout) -> Metadata:
     return Metadata("".join(letters), flavour="zarr")
 
 
-def _check_axes(axes: str, layout: PlaneLayout) -> None:
+def _check_axes(metadata: Metadata, layout: PlaneLayout) -> None:
+    if not isinstance(metadata, Metadata):
+        raise TypeError(
+            f"out: metadata={metadata!r}: give a napari_msdip.io.Metadata or None"
+        )
+    axes = metadata.axes
     if len(axes) != len(layout.shape):
         raise ValueError(
             f"out: metadata with the axes {axes!r} for an output of shape {layout.shape}; "
             "give a letter for each of its axes"
+        )
+    # Any number of axes may have no meaning.
+    repeated = [letter for letter in "TCZYX" if axes.count(letter) > 1]
+    if repeated or {axes[axis] for axis in layout.size_axes} != {"Y", "X"}:
+        raise ValueError(
+            f"out: metadata with the axes {axes!r} for an output whose axes "
+            f"{layout.size_axes} are Y and X; call these so, and no two T, C or Z"
         )
 
 
