@@ -1511,6 +1511,14 @@ class TestSelect:
 
         assert after.scale == {}
 
+    def test_uneven_planes_do_not_begin_anywhere_without_a_unit(self) -> None:
+        size, units = {"Z": 0.5, "X": 0.1}, {"Z": "µm", "X": "µm"}
+        before = Metadata("ZYX", size, units, origin={"Z": 7.0, "X": 3.0})
+
+        after = before.select([2, 3, 6], (10, 20, 24), None)
+
+        assert (after.units, after.origin) == ({"X": "µm"}, {"X": 3.0})
+
     def test_first_selected_plane_is_the_new_origin(self) -> None:
         before = Metadata("ZYX", {"Z": 0.5}, origin={"Z": 7.0, "X": 3.0})
 

@@ -226,6 +226,9 @@ class Metadata:
                 scale[letter] *= min(steps)
             else:
                 del scale[letter]
+                if letter in self.units:
+                    # It goes with the spacing, and a place in no unit is none.
+                    origin.pop(letter, None)
         names, extra = self.channel_names, self.extra
         if "C" in self.axes and self.axes.index("C") in outer:
             channels = _places(planes, shape, outer)[outer.index(self.axes.index("C"))]
