@@ -121,6 +121,19 @@ def test_foreign_output_is_left_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(zarr.open_array(str(existing), mode="r")[:], stack)
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_an_output_inside_an_array_is_refused(tmp_path: Path, zarr_format: Any) -> None:
+    group = zarr.create_group(tmp_path / "in.zarr", zarr_format=zarr_format)
+    group.create_array("0", data=random_stack(2, 16, 18))
+    inside = tmp_path / "in.zarr" / "0" / "deeper" / "o.zarr"
+    with pytest.raises(
+        ValueError, match=r"out: .* lies inside the zarr array .*in\.zarr.0,"
+    ):
+        denoise_stack(tmp_path / "in.zarr", OPTIONS, out=inside)
+    assert not inside.parent.exists()
+    denoise_stack(tmp_path / "in.zarr", OPTIONS, out=tmp_path / "in.zarr" / "clean")
+
+
 def test_what_zarr_says_of_the_planes_is_on_disk_with_them(
     tmp_path: Path, durable: set[int]
 ) -> None:

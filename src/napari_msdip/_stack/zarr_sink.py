@@ -185,6 +185,21 @@ def _check_unused(root: Path) -> None:
                 f"out: {root} exists and was not begun by a run that could be resumed; "
                 "remove it or choose another output"
             )
+    for parent in filter(_is_array, root.resolve().parents):
+        raise ValueError(
+            f"out: {root} lies inside the zarr array {parent}, among its chunks; choose a "
+            "place outside"
+        )
+
+
+def _is_array(folder: Path) -> bool:
+    import zarr
+
+    try:
+        zarr.open_array(str(folder), mode="r")
+    except Exception:  # Whatever zarr raises for what is none.
+        return False
+    return True
 
 
 def _check_readable(root: Path) -> None:
