@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 import torch
 
@@ -192,6 +193,17 @@ def test_no_more_cores_than_whoever_shares_the_machine_grants(
 
 def test_memory_is_there() -> None:
     assert devices.available_memory("cpu") > 2**20
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="has no such limits")
+@pytest.mark.parametrize(("beyond", "room"), [(2**26, 2**26), (-(2**20), 0)])
+def test_a_limit_of_the_address_space_counts(
+    monkeypatch: pytest.MonkeyPatch, beyond: int, room: int
+) -> None:
+    limit = psutil.Process().memory_info().vms + beyond
+    monkeypatch.setattr(psutil.Process, "rlimit", lambda *_: (limit, psutil.RLIM_INFINITY))
+
+    assert devices.available_memory("cpu") == pytest.approx(room, abs=2**24)
 
 
 def group(folder: Path, **files: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -286,13 +286,28 @@ def _available_cpu_memory() -> int:
     """Free memory: Linux counts reclaimable caches as available, others need psutil."""
     import psutil
 
-    free = int(psutil.virtual_memory().available)
-    try:
+    rooms: list[int | None] = [psutil.virtual_memory().available, _address_room()]
+    # Other systems have no such groups.
+    with suppress(OSError):
         membership = Path("/proc/self/cgroup").read_text("utf-8")
-    except OSError:
-        return free
-    room = cgroup_room(Path("/sys/fs/cgroup"), membership)
-    return free if room is None else min(free, room)
+        rooms.append(cgroup_room(Path("/sys/fs/cgroup"), membership))
+    return min(room for room in rooms if room is not None)
+
+
+def _address_room() -> int | None:
+    """Return what ``ulimit -v`` leaves of the address space, None if that has no limit.
+
+    Some schedulers give it to their jobs.
+    """
+    import psutil
+
+    process = psutil.Process()
+    if not hasattr(process, "rlimit"):
+        return None
+    most: int = process.rlimit(psutil.RLIMIT_AS)[0]
+    if most == psutil.RLIM_INFINITY:
+        return None
+    return max(most - int(process.memory_info().vms), 0)
 
 
 def cgroup_room(root: Path, membership: str) -> int | None:
