@@ -534,6 +534,25 @@ def test_no_memory_at_all_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> No
             driven(iter_denoise_fitting(textured(200, 200), OPTIONS))
 
 
+def test_an_image_that_cannot_be_measured_is_not_tried_in_smaller_tiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def starving(*args: Any) -> Any:
+        calls.append(args)
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(Prepared, "of", starving)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(
+            MemoryError, match=r"image: 1 × 300 × 200 .* in tiles \(no room\)"
+        ):
+            iter_denoise_fitting(textured(300, 200), OPTIONS, tile=192)
+    assert len(calls) == 1
+
+
 def test_other_errors_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(image: Any, options: Options, **kwargs: Any) -> Iterator[Progress]:
         raise RuntimeError("diverged")

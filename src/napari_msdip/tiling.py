@@ -76,6 +76,10 @@ _SIGNS_OF_NO_MEMORY = (
 _NO_PIXELS = np.empty(0, np.float32)
 
 
+class ImageTooLarge(MemoryError):
+    """An image whose noise cannot be measured, so that smaller tiles are of no use."""
+
+
 def choose_tile(plan: Plan, memory_limit: int | None = None) -> int | None:
     """Return the side of the tiles that an image has to be split into.
 
@@ -201,6 +205,8 @@ def _begun(begin: _Begin, options: Options, tile: int | None) -> tuple[Steps | N
     """Begin an attempt; return its steps, or None and why memory is too small for it."""
     try:
         return begin(options, tile), ""
+    except ImageTooLarge:
+        raise
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -321,12 +327,20 @@ def _tiles(
 ) -> Steps:
     """Make what all tiles share, and return the steps of the tiles."""
     started = time.monotonic()
-    ready = Prepared.of(image, channel_axis, options)
-    channels, height, width = ready.planar.shape
-    of_tile = (min(side, height), min(side, width))
-    plan = resolve(options, of_tile, ready.level, channels=channels)
-    # First, as that takes much memory for a moment.
-    shared = piece.Shared.of(ready, plan)
+    height, width, channels = _extent(image, channel_axis)
+    try:
+        ready = Prepared.of(image, channel_axis, options)
+        of_tile = (min(side, height), min(side, width))
+        plan = resolve(options, of_tile, ready.level, channels=channels)
+        # First, as that takes much memory for a moment.
+        shared = piece.Shared.of(ready, plan)
+    except (RuntimeError, MemoryError) as error:
+        if devices.select(options.device) != "cpu" or not out_of_memory(error):
+            raise
+        raise ImageTooLarge(
+            f"image: {channels} × {height} × {width} pixels do not fit into this machine's "
+            f"memory even in tiles ({error}); close other programs, or crop the image"
+        ) from error
     return _iter_tiles(ready, shared, options, should_stop, side, warm_start_of, started)
 
 
