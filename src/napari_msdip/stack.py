@@ -71,7 +71,7 @@ def denoise_stack(
 
     Parameters
     ----------
-    stack : array_like or zarr store
+    stack : array, zarr store or path
         Shape (..., Y, X) with the channel axis, if any, anywhere: NumPy, dask or
         zarr array, zarr group, store (``tifffile.imread(path, aszarr=True)``) or
         path. Integer or float dtype. Read plane by plane.
