@@ -164,6 +164,7 @@ class _Fusion:
     layers: tuple[Image, ...]
     source: Source
     names: tuple[str, ...]
+    multiscale: tuple[bool, ...]
     images: tuple[Any, ...]
     opacity: Any
     settings: dict[str, Any]
@@ -182,6 +183,7 @@ class _Fusion:
             layers=tuple(order),
             source=Source.of(order[0], axes[order[0]]),
             names=tuple(layer.name for layer in order),
+            multiscale=tuple(bool(layer.multiscale) for layer in order),
             images=tuple(_without_opacity(layer) for layer in order),
             opacity=_opacity(order[0]),
             settings=settings,
@@ -190,8 +192,8 @@ class _Fusion:
     def run(self, engine: Engine) -> tuple[_Fusion, npt.NDArray[Any]]:
         axes = self.source.axes
         scales = [np.asarray(image).squeeze(axis=axes.plane_axes) for image in self.images]
-        for name, scale in zip(self.names, scales, strict=True):
-            check_finite(scale, name)
+        for name, scale, levels in zip(self.names, scales, self.multiscale, strict=True):
+            check_finite(scale, name, multiscale=levels)
         fused = engine.ensemble(scales, channel_axis=axes.channel_axis, **self.settings)
         dtype = np.dtype(self.images[0].dtype)
         if self.source.rgb and dtype.kind == "u":

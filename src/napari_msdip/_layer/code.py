@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_msdip._layer.job import Job
 
-__all__ = ["as_python", "options_code"]
+__all__ = ["as_python", "finite_code", "options_code"]
 
 _IMPORTS = {"np.": "import numpy as np", "da.": "import dask.array as da"}
 
@@ -72,6 +72,25 @@ def options_code(options: Options) -> str:
         return f"Options({arguments})"
     preset = f"Options.preset({nearest!r})"
     return f"{preset}.replace({arguments})" if arguments else preset
+
+
+def finite_code(name: str, *, multiscale: bool) -> str:
+    """Return a line for napari's console that makes all pixels of a layer numbers.
+
+    napari gives its console ``viewer``, but neither NumPy nor the layer.
+
+    Parameters
+    ----------
+    name : str
+        Name of the layer.
+    multiscale : bool
+        Whether its data are several levels, each an array.
+    """
+    pixels = "level" if multiscale else "layer.data"
+    finite = f"np.nan_to_num({pixels}, posinf=0, neginf=0)"
+    if multiscale:
+        finite = f"[{finite} for level in layer.data]"
+    return f"import numpy as np; layer = viewer.layers[{name!r}]; layer.data = {finite}"
 
 
 def _image_code(job: Job) -> str:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from napari_msdip._judgement import in_words, judged
 from napari_msdip._layer.axes import Box, as_box, check_size, lazy, transposed
-from napari_msdip._layer.code import as_python
+from napari_msdip._layer.code import as_python, finite_code
 from napari_msdip._numbers import memory
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
 from napari_msdip.pixels import as_array, dtype_of, result_dtype
@@ -191,7 +191,7 @@ class Job:
         check_dtype(self.data, "The layer")
         self._check_image_room()
         image = as_array(self.data[self.first_plane()], "layer.data")
-        check_finite(image, "The image")
+        check_finite(image, self.source.name, multiscale=self.source.multiscale)
         return image
 
     def buffer(self) -> Array:
@@ -407,7 +407,7 @@ def check_dtype(data: Any, name: str) -> None:
         )
 
 
-def check_finite(image: Array, name: str) -> None:
+def check_finite(image: Array, name: str, *, multiscale: bool) -> None:
     """Raise ValueError if an image holds what is no number.
 
     Parameters
@@ -415,14 +415,16 @@ def check_finite(image: Array, name: str) -> None:
     image : ndarray
         The image.
     name : str
-        What to call it.
+        Name of its layer.
+    multiscale : bool
+        Whether that layer's data are several levels.
     """
     bad = image.size - int(np.count_nonzero(np.isfinite(image)))
     if bad:
         raise ValueError(
             f"{name} has {bad} values that are NaN or infinite: replace them first, "
-            "in napari's console for example with "
-            "layer.data = np.nan_to_num(layer.data, posinf=0, neginf=0)"
+            "in napari's console for example with\n"
+            f"{finite_code(name, multiscale=multiscale)}"
         )
 
 

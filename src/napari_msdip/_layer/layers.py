@@ -74,6 +74,8 @@ class Source:
         Axes of its full-resolution data.
     rgb : bool
         Whether its last axis is colour.
+    multiscale : bool
+        Whether its data are several levels.
     state : mapping
         Arguments that recreate it, data and identity left out.
     metadata : mapping
@@ -86,6 +88,7 @@ class Source:
     identity: str
     axes: Axes
     rgb: bool
+    multiscale: bool
     state: Mapping[str, Any]
     metadata: Mapping[str, Any]
     contrast_limits_range: tuple[float, float] | None
@@ -108,6 +111,7 @@ class Source:
             identity=identity(layer),
             axes=axes,
             rgb=bool(layer.rgb),
+            multiscale=bool(layer.multiscale),
             state={key: value for key, value in dict(state).items() if key not in _OWN},
             metadata=dict(layer.metadata),
             contrast_limits_range=None if limits is None else (limits[0], limits[1]),
