@@ -645,6 +645,18 @@ def test_the_way_out_of_nan_works_as_it_is_pasted(viewer, dock, qtbot, levels):
     qtbot.waitUntil(lambda: "Noise level" in widget.forecast.value, timeout=5000)
 
 
+def test_what_a_dock_says_can_be_copied(viewer, dock, qtbot):
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    qtbot.waitUntil(lambda: "Noise level" in widget.forecast.value, timeout=5000)
+    for label in (widget.forecast, widget.status):
+        label.value = "σ 12.5"
+        qtbot.mouseDClick(label.native, Qt.MouseButton.LeftButton, pos=QPoint(12, 8))
+        qtbot.keyClick(label.native, "c", Qt.KeyboardModifier.ControlModifier)
+        assert label.native.hasSelectedText()
+        assert QApplication.clipboard().text() in label.value
+
+
 def test_progress_is_shown_in_the_widget_and_in_the_activity_dock(
     viewer, dock, held, idle, engine, qtbot
 ):

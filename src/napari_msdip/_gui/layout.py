@@ -176,10 +176,12 @@ def let_shrink(*choices: ComboBox | Select) -> None:
 def wrap(*labels: Label) -> None:
     """Break the text of labels to the width that there is, and take it as it is.
 
-    Names of layers may look like tags.
+    Names of layers may look like tags. What is said can be copied: noise levels, and
+    what to type in napari's console.
     """
     for label in labels:
         label.native.setTextFormat(Qt.TextFormat.PlainText)
+        label.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         label.native.setWordWrap(True)
         label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
