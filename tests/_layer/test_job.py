@@ -11,7 +11,7 @@ import pytest
 import torch
 import zarr
 from tests._layer.helpers import finish, job_on
-from tests.samples import Labelled
+from tests.samples import Labelled, driven
 
 from napari_msdip import devices
 from napari_msdip._layer import text
@@ -216,6 +216,17 @@ def test_a_finished_image_is_judged_and_says_so(engine):
     assert finished.provenance["verdict"] == "intensity-shifted"
     assert finished.judgement in text.outcome(job, finished)
     assert "Iterations, coarsest scale first: " in text.outcome(job, finished)
+
+
+def test_an_image_edited_in_place_during_its_run_is_judged_as_it_was_read(engine):
+    data = RANDOM.integers(0, 1000, (64, 64)).astype(np.uint16)
+    undisturbed = finish(job_on(data.copy(), "YX", ()), engine)
+    job = job_on(data, "YX", ())
+    steps = job.run(engine, job.buffer(), lambda: False)
+    next(steps)
+    data[:] = 7
+    finished, _ = driven(steps)
+    assert finished.judgement == undisturbed.judgement
 
 
 @pytest.mark.parametrize("wanted", [False, True])

@@ -259,7 +259,8 @@ class Job:
         """
         if self.n_planes > 1:
             return (yield from self._run_stack(engine, buffer, should_stop))
-        image, channel_axis = self.image(), self.source.axes.channel_axis
+        # A copy: the layer's own pixels may be edited in place before all is judged.
+        image, channel_axis = self.image().copy(), self.source.axes.channel_axis
         result = yield from engine.iter_denoise(
             image, self.plane_options, channel_axis=channel_axis, should_stop=should_stop
         )
