@@ -124,6 +124,18 @@ def test_a_fuse_dock_opened_before_a_run_chooses_its_scales_until_a_person_does(
     )
 
 
+def test_a_layer_that_is_renamed_stays_chosen_for_fusing(viewer, engine):
+    for name in ("first", "fine", "coarse"):
+        viewer.add_image(cells(), name=name)
+    widget = EnsembleWidget(viewer, engine=engine)
+    viewer.window.add_dock_widget(widget)
+    widget.scales.value = [viewer.layers["fine"], viewer.layers["coarse"]]
+    viewer.layers["fine"].name = "finest"
+    assert {layer.name for layer in widget.scales.value} == {"finest", "coarse"}
+    viewer.layers.remove("coarse")
+    assert [layer.name for layer in widget.scales.value] == ["finest"]
+
+
 @pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
 @pytest.mark.parametrize("rotate", [(0, 0, 0), (20, 10, 5)])
 def test_scales_of_different_slices_are_refused(viewer, engine, click, qtbot, rotate):

@@ -388,6 +388,28 @@ def test_a_layer_or_axes_set_by_hand_stay_when_another_image_is_opened(
     idle(widget)
 
 
+@pytest.mark.parametrize("running", [False, True])
+def test_a_layer_that_is_renamed_stays_chosen_with_its_axes(
+    viewer, dock, held, idle, engine, running
+):
+    for name in ("first", "chosen", "last"):
+        viewer.add_image(cells((3, 40, 51)), name=name)
+    widget = dock()
+    layer = viewer.layers["chosen"]
+    widget.picker.image.value = layer
+    widget.picker.letters.value = "CYX"
+    if running:
+        held(widget)
+    layer.name = "renamed"
+    assert widget.picker.layer == layer
+    assert widget.picker.image.native.currentText() == "renamed"
+    assert widget.picker.letters.value == "CYX"
+    engine.gate.set()
+    idle(widget)
+    viewer.layers.remove(layer)
+    assert widget.picker.layer.name == "last"
+
+
 def test_a_run_neither_offers_its_own_results_nor_takes_an_image_opened_meanwhile(
     viewer, dock, held, idle, engine
 ):

@@ -142,11 +142,14 @@ class EnsembleWidget(Container):  # type: ignore[type-arg]
 
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now, and choose if no person has chosen."""
+        chosen = self.scales.value
         with self.scales.changed.blocked():
             self._form.reset_choices()
-            self._by_hand = self._by_hand and bool(self.scales.value)
-            if not self._by_hand:
-                self.scales.value = _latest_run(image_layers(self._viewer))
+            layers = image_layers(self._viewer)
+            # magicgui keeps the texts chosen, and loses a layer that is renamed.
+            kept = [layer for layer in layers if layer in chosen]
+            self._by_hand = self._by_hand and bool(kept)
+            self.scales.value = kept if self._by_hand else _latest_run(layers)
 
     def _on_chosen(self) -> None:
         self._by_hand = True

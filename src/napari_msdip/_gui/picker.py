@@ -134,7 +134,10 @@ class LayerPicker(Container):  # type: ignore[type-arg]
         before = self.layer
         with self.image.changed.blocked():
             super().reset_choices()
-        if before is None or before not in self.image.choices:
+        if before is not None and before in self.image.choices:
+            # magicgui keeps the text chosen, which is another's once a layer is renamed.
+            self._set_image(before)
+        else:
             self._by_hand = False
             self._suggest()
         if self.layer != before:
