@@ -317,6 +317,10 @@ def test_white_noise_over_texture_looks_like_noise_behind_a_filter(
     assert kind_behind(behind, Kind.WHITE, EVEN) is Kind.FILTERED
     even = dataclasses.replace(behind, departure=0.7, unevenness=0.3)
     assert kind_behind(even, Kind.WHITE, UNEVEN) is Kind.FILTERED
+    denser = dataclasses.replace(UNEVEN, excess=0.4)
+    assert kind_behind(even, Kind.WHITE, denser) is Kind.WHITE
+    soft = dataclasses.replace(denser, roughness=0.4)
+    assert kind_behind(even, Kind.WHITE, soft) is Kind.FILTERED
 
 
 def test_a_clear_filter_is_less_clear_where_texture_looks_like_one() -> None:

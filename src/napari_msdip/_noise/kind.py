@@ -82,9 +82,10 @@ _NETWORKED = 1.4
 _STRONG = 0.05
 _DENSE = 0.2
 # Texture makes white noise depart from white noise no farther than this; if there is little
-# of it, not that far.
+# of it, not that far. Much that is rough is texture anyway.
 _FAR_FROM_WHITE = 1.3
 _NEAR_WHITE, _SOMEWHAT_DENSE = 0.38, 0.09
+_ROUGH_TEXTURE, _VERY_DENSE = 0.65, 0.3
 # Soft structure is nearly all trend, even within a block; noise is not. Nor is noise ever
 # so many times as strong at middle intensities as at both ends, as edges are.
 _SOFT = 0.28
@@ -347,9 +348,10 @@ def _is_texture_throughout(behind: Filtered, evidence: Evidence) -> bool:
     """Whether white noise may be all there is, as texture makes a filter of it."""
     if behind.is_unmistakable or behind.departure > _FAR_FROM_WHITE:
         return False
-    if behind.departure < _NEAR_WHITE and evidence.excess > _SOMEWHAT_DENSE:
-        return True
-    return behind.is_barely_even and evidence.excess > _DENSE
+    near = behind.departure < _NEAR_WHITE and evidence.excess > _SOMEWHAT_DENSE
+    rough = evidence.roughness > _ROUGH_TEXTURE and evidence.excess > _VERY_DENSE
+    barely = behind.is_barely_even and evidence.excess > _DENSE
+    return near or rough or barely
 
 
 def _is_strong(evidence: Evidence) -> bool:
