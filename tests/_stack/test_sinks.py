@@ -10,7 +10,7 @@ import torch
 import zarr
 from tests._stack.helpers import OPTIONS, random_stack
 
-from napari_msdip.stack import denoise_stack
+from napari_msdip.stack import ZarrOut, denoise_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +50,22 @@ def test_wrong_output_is_refused_at_once(
     out: Any, error: type[Exception], match: str
 ) -> None:
     with pytest.raises(error, match=match):
+        denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
+
+
+@pytest.mark.parametrize("wrap", [lambda path: path, ZarrOut])
+def test_an_empty_path_does_not_stand_for_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrap: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="out='': is empty; give the path of a zarr store"):
+        denoise_stack(random_stack(2, 16, 18), OPTIONS, out=wrap(""))
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_path_that_is_none_is_named() -> None:
+    out: Any = ZarrOut(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="out: path=None: give the path of a zarr store"):
         denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
 
 

@@ -112,12 +112,7 @@ def open_sink(
     if isinstance(out, (str, os.PathLike)):
         out = ZarrOut(out)
     if isinstance(out, ZarrOut):
-        if "://" in str(out.path):
-            raise ValueError(
-                f"out={str(out.path)!r}: only a folder on a file system can be resumed "
-                "after a kill; for a remote store open the zarr array yourself and "
-                "give that"
-            )
+        _check_path(out.path)
         return ZarrSink(out, layout, dtype.newbyteorder("="), header)
     if not all(hasattr(out, name) for name in ("shape", "dtype", "__setitem__")):
         raise TypeError(
@@ -134,6 +129,23 @@ def open_sink(
     if _is_read_only(out):
         raise ValueError("out: the array is read-only; open it for writing")
     return ArraySink(out, layout, header)
+
+
+def _check_path(path: Any) -> None:
+    """Raise TypeError or ValueError unless a path can be that of a folder to write to."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"out: path={path!r}: give the path of a zarr store")
+    if not os.fspath(path):
+        # It would stand for the current folder.
+        raise ValueError(
+            f"out={path!r}: is empty; give the path of a zarr store, or None for memory"
+        )
+    if "://" in str(path):
+        raise ValueError(
+            f"out={str(path)!r}: only a folder on a file system can be resumed "
+            "after a kill; for a remote store open the zarr array yourself and "
+            "give that"
+        )
 
 
 def _is_read_only(out: Any) -> bool:
