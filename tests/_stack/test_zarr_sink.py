@@ -94,6 +94,34 @@ def test_metadata_that_are_none_are_refused(tmp_path: Path) -> None:
         denoise_stack(random_stack(2, 16, 18), OPTIONS, out=out)
 
 
+@pytest.mark.parametrize(
+    ("described", "match"),
+    [
+        ({"channel_names": ("a", "b")}, r"channel_names=\('a', 'b'\) .* give 3 names or"),
+        ({"scale": {"X": "0.1 µm"}}, r"scale={'X': '0.1 µm'}; give a number above 0 for"),
+        ({"scale": {"X": None}}, r"scale={'X': None}; give a number above 0"),
+        ({"scale": {"Y": 0.0}}, r"scale={'Y': 0.0}; give a number above 0"),
+        ({"scale": {"Y": float("nan")}}, r"scale={'Y': nan}; give a number above 0"),
+        ({"scale": 0.1}, r"scale=0.1; give a number above 0"),
+        ({"origin": {"X": "left"}}, r"origin={'X': 'left'}; give a number for"),
+    ],
+)
+def test_metadata_that_cannot_be_written_are_refused_before_any_work(
+    tmp_path: Path, described: Any, match: str
+) -> None:
+    out = ZarrOut(tmp_path / "o.zarr", Metadata("TCYX", **described))
+    with pytest.raises(ValueError, match=f"out: metadata with {match}"):
+        denoise_stack(random_stack(2, 3, 16, 18), OPTIONS, channel_axis=1, out=out)
+    assert not (tmp_path / "o.zarr").exists()
+
+
+def test_metadata_need_not_tell_everything(tmp_path: Path) -> None:
+    metadata = Metadata("TCYX", {"X": np.float32(0.5)}, origin={"Y": -3, "X": 0})
+    denoise_stack(
+        random_stack(1, 2, 16, 18), OPTIONS, out=ZarrOut(tmp_path / "o.zarr", metadata)
+    )
+
+
 @pytest.mark.parametrize("begun", [0, 1])
 def test_a_store_is_gone_on_with_in_the_order_it_was_begun_in(
     tmp_path: Path, begun: int

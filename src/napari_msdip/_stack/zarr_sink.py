@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from napari_msdip._stack.durable import sweep, sync_description
 from napari_msdip._stack.journal import JOURNAL, Journal
 from napari_msdip._stack.notes import note_outcome
 from napari_msdip._stack.zarr_planes import Reordered, ZarrWriter, open_array
+from napari_msdip.arguments import real_number
 from napari_msdip.io import (
     Metadata,
     annotate_zarr,
@@ -26,7 +29,6 @@ from napari_msdip.io import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
 
     from napari_msdip.planes import PlaneLayout
 
@@ -90,7 +92,7 @@ class ZarrSink:
     OSError
         If the folder cannot be written.
     ValueError
-        If a different run began it, or the axes do not fit.
+        If a different run began it, or the metadata do not fit.
     """
 
     def __init__(
@@ -104,6 +106,8 @@ class ZarrSink:
         root = Path(out.path).absolute()
         metadata = out.metadata or _guess(layout)
         _check_axes(metadata, layout)
+        _check_distances(metadata)
+        _check_names(metadata, layout)
         order = _order(out, metadata.axes)
         is_reordered = order != tuple(range(len(order)))
         if is_reordered:
@@ -306,6 +310,38 @@ def _check_axes(metadata: Metadata, layout: PlaneLayout) -> None:
         raise ValueError(
             f"out: metadata with the axes {axes!r} for an output whose axes "
             f"{layout.size_axes} are Y and X; call these so, and no two T, C or Z"
+        )
+
+
+def _check_distances(metadata: Metadata) -> None:
+    """Raise ValueError unless pixel sizes and places are numbers that can be written."""
+    for name, above in (("scale", 0.0), ("origin", -math.inf)):
+        found = getattr(metadata, name)
+        if isinstance(found, Mapping) and all(
+            above < _as_distance(value) < math.inf for value in found.values()
+        ):
+            continue
+        least = " above 0" if name == "scale" else ""
+        raise ValueError(
+            f"out: metadata with {name}={found!r}; give a number{least} for each axis "
+            "where it is known, such as {'X': 0.1}"
+        )
+
+
+def _as_distance(value: Any) -> float:
+    """Return a number, NaN for what is none: it is in no range."""
+    number = real_number(value)
+    return math.nan if number is None else number
+
+
+def _check_names(metadata: Metadata, layout: PlaneLayout) -> None:
+    """Raise ValueError unless there is a name for each channel, or for none."""
+    names, axes = metadata.channel_names, metadata.axes
+    n_channels = layout.shape[axes.index("C")] if "C" in axes else 1
+    if names and len(names) != n_channels:
+        raise ValueError(
+            f"out: metadata with channel_names={names!r} for an output of shape "
+            f"{layout.shape} with the axes {axes!r}; give {n_channels} names or none"
         )
 
 
