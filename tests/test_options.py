@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,12 @@ def test_several_values_are_a_sequence(option: Option) -> None:
             Options(**{option.name: value})
     with pytest.raises(ValueError, match=rf"^{option.name}"):
         Options(**{option.name: []})
+
+
+@named([option for option in DECLARED if option.is_tuple])
+def test_type_checkers_take_a_list_for_several_values(option: Option) -> None:
+    declared = typing.get_type_hints(Options)[option.name]
+    assert issubclass(list, typing.get_origin(declared))
 
 
 def test_default_is_the_first_preset() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import os
 import shutil
@@ -111,6 +112,13 @@ def test_select(planes: Any, expected: tuple[int, ...]) -> None:
 def test_select_refuses(planes: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="plane"):
         select(planes, 5)
+
+
+@pytest.mark.parametrize("function", [denoise_stack, iter_denoise_stack])
+def test_type_checkers_take_an_array_of_planes(function: Any) -> None:
+    declared = inspect.signature(function).parameters["planes"].annotation
+    # An array is no sequence to them, but can be gone through.
+    assert declared == "slice | Iterable[int] | None"
 
 
 # --- same answer everywhere --------------------------------------------------------

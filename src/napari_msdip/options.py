@@ -12,6 +12,7 @@ import math
 import os
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -209,8 +210,9 @@ class Options:
         int | None,
         Setting("Most scales", "At most this many pyramid levels.", "Pyramid", 1, 32),
     ] = None
+    # A tuple once it is checked; what may be given decides what type checkers accept.
     widths: Annotated[
-        tuple[int, ...],
+        Sequence[int],
         Setting(
             "Widths",
             "Channels of the generator at each depth, finest first.",
@@ -556,7 +558,7 @@ def _declared(name: str, hint: Any, default: Any) -> Option:
     optional = get_origin(annotation) in (Union, types.UnionType)
     if optional:
         (annotation,) = (member for member in members if member is not type(None))
-    is_tuple = get_origin(annotation) is tuple
+    is_tuple = get_origin(annotation) is Sequence
     if is_tuple:
         annotation = get_args(annotation)[0]
     choices = get_args(annotation) if get_origin(annotation) is Literal else ()

@@ -112,7 +112,7 @@ class Plan:
         Those of the options' widths that the coarsest scale has room for, and crops if
         what lies beyond them is reflected.
         """
-        wanted, room = self.options.widths, self.scales[-1].shape
+        wanted, room = tuple(self.options.widths), self.scales[-1].shape
         if self.options.padding == "reflection" and any(s.crops for s in self.scales):
             room = (min(CROP_SIDE, *room),) * 2
         return wanted[: usable_depth(room, len(wanted), self.options.fold)]

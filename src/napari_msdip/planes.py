@@ -22,7 +22,7 @@ from napari_msdip.pixels import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "PlaneLayout",
@@ -156,12 +156,12 @@ class PlaneLayout:
         return PlaneLayout(tuple(shape), axis)
 
 
-def select(planes: slice | Sequence[int] | None, n_planes: int) -> tuple[int, ...]:
+def select(planes: slice | Iterable[int] | None, n_planes: int) -> tuple[int, ...]:
     """Return the flat indices that ``planes`` selects.
 
     Parameters
     ----------
-    planes : slice, sequence of int or None
+    planes : slice, iterable of int or None
         None for all; negative indices count from the end.
     n_planes : int
         Number of planes in the stack.

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import (
         Callable,
         Generator,
+        Iterable,
         Mapping,
         Sequence,
     )
@@ -61,7 +62,7 @@ def denoise_stack(
     options: Options | str | None = None,
     *,
     channel_axis: int | None = None,
-    planes: slice | Sequence[int] | None = None,
+    planes: slice | Iterable[int] | None = None,
     out: Any = None,
     on_progress: Callable[[Progress], object] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -80,8 +81,8 @@ def denoise_stack(
     channel_axis : int or None
         Channel axis; the last two other axes are Y and X, and all others number
         the planes.
-    planes : slice, sequence of int or None
-        Flat plane indices (C order) to denoise; None for all.
+    planes : slice, iterable of int or None
+        Flat plane indices (C order) to denoise, such as a list or an array; None for all.
     out : array, str, path, ZarrOut or None
         An array to write into; the path of an OME-Zarr store to create, or to
         resume if an earlier run of the same call was killed; None for memory.
@@ -131,7 +132,7 @@ def iter_denoise_stack(
     options: Options | str | None = None,
     *,
     channel_axis: int | None = None,
-    planes: slice | Sequence[int] | None = None,
+    planes: slice | Iterable[int] | None = None,
     out: Any = None,
     should_stop: Callable[[], bool] | None = None,
     client: Any = None,
@@ -208,7 +209,7 @@ def _prepare(
     stack: Any,
     options: Options | str | None,
     channel_axis: int | None,
-    planes: slice | Sequence[int] | None,
+    planes: slice | Iterable[int] | None,
     out: Any,
     survey: Callable[[Options, tuple[int, int], int], Surroundings],
 ) -> Job:
