@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import pickle
 import typing
 from pathlib import Path
 from typing import Any
@@ -180,6 +182,26 @@ def test_unknown_preset_names_the_argument_and_the_presets(name: str) -> None:
 def test_unknown_option_is_an_error() -> None:
     with pytest.raises(TypeError, match="speed"):
         Options(speed=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("iteration", "iterations"), ("width", "widths"), ("learningrate", "learning_rate")],
+)
+def test_unknown_option_comes_with_the_nearest_one(name: str, nearest: str) -> None:
+    for make in (Options, Options().replace):
+        with pytest.raises(TypeError, match=rf"^{name}=3: .* did you mean {nearest}\?$"):
+            make(**{name: 3})
+
+
+def test_an_option_like_no_other_comes_with_all_of_them() -> None:
+    with pytest.raises(TypeError, match=r"^xyz=3: .* give one of device, seed, "):
+        Options(xyz=3)
+
+
+def test_options_show_what_they_take() -> None:
+    assert [*inspect.signature(Options).parameters] == [option.name for option in DECLARED]
+    assert pickle.loads(pickle.dumps(Options(seed=3))) == Options(seed=3)
 
 
 def test_options_are_frozen_and_hashable() -> None:

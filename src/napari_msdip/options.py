@@ -8,13 +8,14 @@ the dock widget into form fields: label, help, limits and choices live in the
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import os
 import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from napari_msdip.arguments import real_number
@@ -97,6 +98,30 @@ class Option:
     setting: Setting
 
 
+def _suggesting(options: type[Options]) -> type[Options]:
+    """Have a dataclass name the nearest field if it is given one that it lacks."""
+    begin: Any = options.__init__
+
+    @wraps(begin)
+    def suggesting(self: Options, *values: Any, **named: Any) -> None:
+        names = [field.name for field in dataclasses.fields(options)]
+        for name in named:
+            if name not in names:
+                raise TypeError(_unknown(name, named[name], names))
+        begin(self, *values, **named)
+
+    options.__init__ = suggesting  # type: ignore[method-assign]
+    return options
+
+
+def _unknown(name: str, value: Any, names: Sequence[str]) -> str:
+    """Say that there is no such option, and which one may be meant."""
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(names)}"
+    return f"{name}={value!r}: there is no such option; {hint}"
+
+
+@_suggesting
 @dataclass(frozen=True)
 class Options:
     """How to denoise: a frozen set of wishes, ``None`` meaning "decide for me".
