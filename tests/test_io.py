@@ -818,6 +818,40 @@ class TestPlainTiff:
         wanted = [f"has {each}, which its result will be without" for each in told]
         assert lost == wanted
 
+    @pytest.mark.parametrize(
+        ("name", "dtype", "kept"),
+        [
+            ("out.tif", "uint8", True),
+            ("out.tif", "float32", False),
+            ("out.ome.tif", "uint8", False),
+            ("out.png", "uint8", False),
+            ("out.ome.zarr", "uint8", False),
+        ],
+    )
+    @pytest.mark.parametrize("is_imagej", [False, True])
+    def test_a_palette_is_told_of_where_it_is_lost(
+        self, tmp_path: Path, name: str, dtype: str, kept: bool, is_imagej: bool
+    ) -> None:
+        palette = RNG.integers(0, 2**16 - 1, (3, 256), dtype=np.uint16)
+        image = pixels(20, 24, dtype="uint8")
+        tifffile.imwrite(
+            tmp_path / "in.tif",
+            image,
+            imagej=is_imagej,
+            photometric="palette",
+            colormap=palette,
+        )
+
+        with io.open_image(tmp_path / "in.tif") as source:
+            lost = io.lost_in(tmp_path / name, source, np.dtype(dtype))
+            image = np.asarray(source.data, dtype)
+            io.save_image(tmp_path / name, image, source.metadata)
+
+        said = ["has a palette, which its result will be without"]
+        assert lost == ([] if kept else said)
+        with io.open_image(tmp_path / name) as result:
+            assert ("colormap" in result.metadata.extra) is kept
+
     def test_palette_does_not_fit_fractions(self, tmp_path: Path) -> None:
         palette = np.zeros((3, 256), np.uint16)
         tifffile.imwrite(

@@ -140,7 +140,7 @@ class _Planner:
             return self.failed(path, target, error)
         if source.left_out:
             self.console.note(f"{path}: {in_short(source.left_out)}")
-        notes = _notes(target, source)
+        notes = self._notes(target, source)
         return report_on(path, target, "skipped", notes=notes, left_out=source.left_out)
 
     def _difference(
@@ -190,8 +190,14 @@ class _Planner:
             made = result_dtype(dtype, self.options.output_dtype)
             axes = metadata_of(source, self.selection.planes, layout).axes
             io.check_format(target, axes, made, None if layout.plane_axes else layout.shape)
-        notes = tuple(_notes(target, source))
+        notes = tuple(self._notes(target, source))
         return Task(path, target, left, self.selection, layout, notes, source.left_out)
+
+    def _notes(self, target: Path, source: Source) -> list[str]:
+        """Return what a person should know of a file before it becomes this result."""
+        dtype = result_dtype(source.data.dtype, self.options.output_dtype)
+        notes = (*source.notes, *io.lost_in(target, source, dtype))
+        return [in_flags(note) for note in notes]
 
     def check_scales(self, task: Task, like_scales: Mapping[Path, Path]) -> None:
         """Make sure that the scales of an image would replace nothing of value."""
@@ -252,11 +258,6 @@ def _left_to_do(target: Path) -> Leftover | None:
         left = Leftover.of(target)
         return None if left.complete else left
     return None
-
-
-def _notes(target: Path, source: Source) -> list[str]:
-    """Return what a person should know of a file before it becomes this result."""
-    return [in_flags(note) for note in (*source.notes, *io.lost_in(target, source))]
 
 
 def in_short(left_out: int) -> str:

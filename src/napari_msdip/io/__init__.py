@@ -40,7 +40,7 @@ from napari_msdip.io._paths import (
 )
 from napari_msdip.io._picture import check_png, open_picture, save_png
 from napari_msdip.io._tiff import open_tiff, tiff_provenance
-from napari_msdip.io._tiff_writing import check_tiff, save_tiff
+from napari_msdip.io._tiff_writing import check_tiff, keeps_palette, save_tiff
 from napari_msdip.io._zarr import (
     PROVENANCE_KEY,
     annotate_zarr,
@@ -186,7 +186,7 @@ def check_format(
         check_tiff(path, axes, dtype)
 
 
-def lost_in(path: Path, source: Source) -> list[str]:
+def lost_in(path: Path, source: Source, dtype: np.dtype[Any] | None = None) -> list[str]:
     """Return what a person should know of what a result will not have, if anything.
 
     Parameters
@@ -195,20 +195,30 @@ def lost_in(path: Path, source: Source) -> list[str]:
         Where the image goes; its ending names the format.
     source : Source
         The image.
+    dtype : dtype or None
+        Of the result, None for that of the source.
     """
-    losses = list(source.losses)
+    losses, extra = list(source.losses), source.metadata.extra
     if path.suffix.lower() == ".zarr":
-        extra = source.metadata.extra
         without_place = {
             "opacity": source.alpha is not None,
             "an orientation": "orientation" in extra,
             "zero shown as white": extra.get("photometric") == "miniswhite",
-            "a palette": "colormap" in extra,
         }
         losses += [name for name, present in without_place.items() if present]
+    if "colormap" in extra and not _keeps_palette(path, source, dtype):
+        losses.append("a palette")
     if not losses:
         return []
     return [f"has {', '.join(losses)}, which its result will be without"]
+
+
+def _keeps_palette(path: Path, source: Source, dtype: np.dtype[Any] | None) -> bool:
+    if path.suffix.lower() not in TIFF:
+        return False
+    dtype = source.data.dtype if dtype is None else dtype
+    n_bytes = source.data.size * dtype.itemsize
+    return keeps_palette(path, source.metadata, dtype, n_bytes)
 
 
 def save_image(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["check_tiff", "save_tiff"]
+__all__ = ["check_tiff", "keeps_palette", "save_tiff"]
 
 _CLASSIC_TIFF_LIMIT = 2**32 - 2**25
 _OME_DTYPES = frozenset("u1 u2 u4 i1 i2 i4 f4 f8".split())
@@ -58,6 +58,7 @@ def save_tiff(
     axes = "".join(source_axes[axis] for axis in order)
     shape = tuple(data.shape[axis] for axis in order)
     metadata = dataclasses.replace(metadata, axes=axes, extra=extra)
+    check_tiff(path, axes, data.dtype)
     dialect = _dialect(path, metadata, data.dtype, data.nbytes)
     arguments = _ARGUMENTS[dialect](metadata, provenance or {}) | kept
     samples = shape[axes.index("S")] if "S" in axes else 1
@@ -80,6 +81,15 @@ def save_tiff(
             bigtiff=_is_big(path) or data.nbytes > _CLASSIC_TIFF_LIMIT,
             **arguments,
         )
+
+
+def keeps_palette(
+    path: Path, metadata: Metadata, dtype: np.dtype[Any], nbytes: int
+) -> bool:
+    """Whether an image has a palette, and still has it once it is written there."""
+    arguments = _ARGUMENTS[_dialect(path, metadata, dtype, nbytes)](metadata, {})
+    _fit_palette(arguments, dtype)
+    return "colormap" in arguments
 
 
 def _fit_palette(arguments: dict[str, Any], dtype: np.dtype[Any]) -> None:
@@ -146,7 +156,6 @@ def _ome_can(axes: str, dtype: np.dtype[Any]) -> bool:
 
 
 def _dialect(path: Path, metadata: Metadata, dtype: np.dtype[Any], nbytes: int) -> str:
-    check_tiff(path, metadata.axes, dtype)
     if _is_named_ome(path):
         return "ome"
     if metadata.flavour in ("tiff", "png") or not _ome_can(metadata.axes, dtype):
