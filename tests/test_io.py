@@ -1218,6 +1218,23 @@ class TestPng:
         ):
             pass
 
+    @pytest.mark.parametrize(
+        ("axes", "shape"),
+        [("ZYX", (1, 20, 24)), ("QTYX", (1, 1, 20, 24)), ("TYXS", (1, 20, 24, 3))],
+    )
+    def test_a_stack_of_one_plane_is_a_picture(
+        self, tmp_path: Path, axes: str, shape: tuple[int, ...]
+    ) -> None:
+        path, stack = tmp_path / "out.png", pixels(*shape)
+
+        io.check_format(path, axes, stack.dtype, shape)
+        io.save_image(path, stack, Metadata(axes))
+
+        plane = stack.reshape([size for size in shape if size > 1])
+        np.testing.assert_array_equal(read(path), plane)
+        with pytest.raises(FileError, match=f"not {axes} uint16; write .tif"):
+            io.check_format(path, axes, stack.dtype, (2, *shape[1:]))
+
     def test_what_png_cannot_hold_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(FileError, match=r"write \.tif instead"):
             io.save_image(

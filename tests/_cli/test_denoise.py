@@ -115,6 +115,20 @@ class TestStack:
 
         assert fake.calls[0]["out"].interim is interim
 
+    @pytest.mark.parametrize("plane", [0, 4])
+    def test_one_plane_fits_a_picture(
+        self, fake: FakeEngine, stack_file: Path, tmp_path: Path, plane: int
+    ) -> None:
+        words = ["-o", tmp_path / "out.png", "--planes", str(plane)]
+
+        assert run(fake, "denoise", stack_file, *words) == 0
+
+        expected = read(stack_file)[plane] // 2
+        np.testing.assert_array_equal(read(tmp_path / "out.png"), expected)
+        assert sorted(os.listdir(tmp_path)) == ["out.png", "stack.ome.tif"]
+        assert run(fake, "denoise", stack_file, *words, "--resume") == 0
+        assert len(fake.calls) == 1
+
     def test_middle_plane_is_judged(
         self,
         fake: FakeEngine,

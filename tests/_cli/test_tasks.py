@@ -44,6 +44,7 @@ def test_existing_output(
         ["{image}", "-o", "out.tif", "--axes", "ZYX"],
         ["{image}", "-o", "out.tif", "--channel-axis", "C"],
         ["{stack}", "-o", "out.png"],
+        ["{stack}", "-o", "out.png", "--planes", "0:2"],
         ["{stack}", "-o", "out.tif", "--axes", "YXZ"],
         ["{stack}", "-o", "out.ome.tif", "--axes", "QYX"],
         ["{image}", "-o", "out.v2"],

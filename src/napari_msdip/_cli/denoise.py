@@ -337,14 +337,10 @@ class _Run:
         if not done:
             return None
         plane, layout = done[len(done) // 2], self.task.layout
-        if self.task.selection.planes is None:
-            position, denoised_layout = plane, layout
-        else:
-            position = result.planes.index(plane)
-            denoised_layout = layout.selection(len(result.planes))
+        denoised_layout = self.task.selection.layout_within(layout)
         quality = self._judge(
             read_plane(source.data, layout, plane),
-            read_plane(result.image, denoised_layout, position),
+            read_plane(result.image, denoised_layout, result.planes.index(plane)),
             layout.plane_channel_axis,
         )
         return {"plane": plane, **quality}

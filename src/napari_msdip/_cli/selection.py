@@ -64,6 +64,12 @@ class Selection:
             self._check_planes(path, layout)
             yield source, layout
 
+    def layout_within(self, layout: PlaneLayout) -> PlaneLayout:
+        """Return how the planes that are meant lie in an array of their own."""
+        if self.planes is None:
+            return layout
+        return layout.selection(len(select(self.planes, layout.n_planes)))
+
     def _check_planes(self, path: Path, layout: PlaneLayout) -> None:
         if self.planes is None:
             return

@@ -189,7 +189,8 @@ class _Planner:
                 )
             made = result_dtype(dtype, self.options.output_dtype)
             axes = metadata_of(source, self.selection.planes, layout).axes
-            io.check_format(target, axes, made, None if layout.plane_axes else layout.shape)
+            shape = self.selection.layout_within(layout).shape
+            io.check_format(target, axes, made, shape)
         notes = tuple(self._notes(target, source))
         return Task(path, target, left, self.selection, layout, notes, source.left_out)
 

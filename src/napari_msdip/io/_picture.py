@@ -86,12 +86,15 @@ def save_png(
     import imagecodecs
 
     check_png(path, metadata.axes, data.dtype, data.shape)
+    axes = _axes_of_plane(metadata.axes, data.shape)
     # The encoder takes no other byte order.
     pixels = np.asarray(data, dtype=data.dtype.newbyteorder("="))
+    sizes = zip(metadata.axes, data.shape, strict=True)
+    pixels = pixels.reshape([size for letter, size in sizes if letter in axes])
     if metadata.extra.get("photometric") == "miniswhite":
         # In PNG the largest number is white.
         pixels = np.iinfo(pixels.dtype).max - pixels
-    if metadata.axes[0] == "S":
+    if axes[0] == "S":
         pixels = np.moveaxis(pixels, 0, -1)
     if alpha is not None:
         colours = pixels if pixels.ndim == 3 else pixels[..., None]
@@ -108,9 +111,11 @@ def check_png(
 ) -> None:
     """Raise FileError if PNG cannot hold an image of these axes and this dtype.
 
-    With its shape, if it is known, samples that are no colours are refused as well.
+    With its shape, if it is known, samples that are no colours are refused as well, and
+    a stack of one plane is none.
     """
-    if axes not in ("YX", "YXS", "SYX") or np.dtype(dtype).str[1:] not in ("u1", "u2"):
+    plane = axes if shape is None else _axes_of_plane(axes, shape)
+    if plane not in ("YX", "YXS", "SYX") or np.dtype(dtype).str[1:] not in ("u1", "u2"):
         raise FileError(
             f"{path}: PNG holds one gray or RGB plane of 8 or 16 bits, not {axes} "
             f"{np.dtype(dtype)}; write .tif instead"
@@ -122,3 +127,9 @@ def check_png(
             f"{path}: PNG holds red, green and blue, not {samples} samples; write .tif "
             "instead"
         )
+
+
+def _axes_of_plane(axes: str, shape: Sequence[int]) -> str:
+    """Return the axes of an image without those along which it has but one plane."""
+    sizes = zip(axes, shape, strict=True)
+    return "".join(letter for letter, size in sizes if letter in "YXS" or size > 1)
