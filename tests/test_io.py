@@ -16,7 +16,7 @@ from napari_msdip import io
 from napari_msdip.io import FileError, Metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 RNG = np.random.default_rng(0)
@@ -1347,7 +1347,12 @@ class TestOrientation:
 
 
 def ome_zarr(
-    path: Path, axes: str, shape: tuple[int, ...], *, unit: str = "", **image: object
+    path: Path,
+    axes: Sequence[str],
+    shape: tuple[int, ...],
+    *,
+    unit: str = "",
+    **image: object,
 ) -> None:
     """Write an OME-Zarr with pixels of 2 units, and whatever else is to be said."""
     group = zarr.create_group(path)
@@ -1366,6 +1371,42 @@ class TestZarr:
         array[:] = pixels(2, 20, 24, dtype="uint8")
 
         assert metadata_of(tmp_path / "in.zarr").axes == "QYX"
+
+    @pytest.mark.parametrize("is_bare", [True, False])
+    def test_an_axis_without_a_letter_keeps_its_name(
+        self, tmp_path: Path, is_bare: bool
+    ) -> None:
+        names, image = ["time", "angle", "y", "x"], pixels(2, 3, 20, 24)
+        if is_bare:
+            array = zarr.create_array(
+                tmp_path / "in.zarr",
+                shape=image.shape,
+                dtype=image.dtype,
+                dimension_names=names,
+            )
+            array[:] = image
+        else:
+            ome_zarr(tmp_path / "in.zarr", names, image.shape)
+
+        copy(tmp_path / "in.zarr", tmp_path / "out.zarr")
+
+        assert io.stored_names(tmp_path / "out.zarr") == ["t", "angle", "y", "x"]
+        stored = zarr.open_group(tmp_path / "out.zarr")["0"]
+        assert stored.metadata.dimension_names == ("t", "angle", "y", "x")
+        after = metadata_of(tmp_path / "out.zarr")
+        assert (after.axes, after.axis_names) == ("TQYX", ("", "angle", "", ""))
+
+    def test_names_of_axes_go_where_their_axes_go(self) -> None:
+        before = Metadata("QTQYX", axis_names=("angle", "", "tile", "", ""))
+        shape = (2, 3, 4, 20, 24)
+
+        assert before.reordered((1, 0, 2, 3, 4)).axis_names[:3] == ("", "angle", "tile")
+        assert before.select([0, 12], shape, None).axis_names == ("angle", "", "")
+        assert before.select([0, 4], shape, None).axis_names == ()
+        assert before.select([0, 5], shape, None).axis_names == ()
+        assert before.select([0], shape, 0).axis_names == ("angle", "tile", "", "")
+        assert before.with_axes("QTCYX", 5).axis_names == ("angle", "", "", "", "")
+        assert before.with_axes("ZTCYX", 5).axis_names == ()
 
     def test_named_dimensions(self, tmp_path: Path) -> None:
         zarr.create_array(

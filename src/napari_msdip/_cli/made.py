@@ -178,8 +178,8 @@ def _other_dimensions(
     if made.get("axes", axes) != axes:
         return f"the axes were {made['axes']}, are {axes}"
     # A stack in OME-Zarr keeps them under other names, and in another order.
-    axes = metadata_of(source, planes, layout).axes
-    names = io.ngff_names("".join(axes[axis] for axis in io.ngff_order(axes)))
+    metadata = metadata_of(source, planes, layout)
+    names = io.ngff_names(metadata.reordered(io.ngff_order(metadata.axes)))
     if made.get("axis names", names) != names:
         return f"the axes were {' '.join(made['axis names'])}, are {' '.join(names)}"
     return ""

@@ -247,7 +247,7 @@ def _create(
             shape=shape,
             dtype=dtype,
             chunks=tuple(chunks[axis] for axis in order),
-            dimension_names=ngff_names(metadata.axes),
+            dimension_names=ngff_names(metadata),
             fill_value=0,
             zarr_format=3,
         )

@@ -24,6 +24,7 @@ __all__ = [
     "Metadata",
     "Source",
     "as_unit",
+    "axis_names",
     "channel_names",
     "n_channels",
     "reading",
@@ -143,6 +144,9 @@ class Metadata:
         What only that dialect knows and a copy hands on unread.
     origin : mapping of str to float
         Where the first pixel lies along an axis, in the axis's unit, where known.
+    axis_names : tuple of str
+        What each axis is called beside its letter, nothing for one whose letter says it;
+        empty if that holds for all.
     """
 
     axes: str
@@ -152,6 +156,7 @@ class Metadata:
     flavour: Flavour = "tiff"
     extra: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, float] = field(default_factory=dict)
+    axis_names: tuple[str, ...] = ()
 
     @property
     def channel_colours(self) -> tuple[str, ...]:
@@ -180,11 +185,19 @@ class Metadata:
             )
         if len(set(axes)) != ndim or not {"Y", "X"} <= set(axes):
             raise ValueError(f"axes={axes!r}: give Y, X and other letters, each once")
+        # One that is called anew is not what it was called.
+        letters = zip(axes, self.axes, self._called, strict=True)
+        called = [name if now == before else "" for now, before, name in letters]
+        found = dataclasses.replace(self, axes=axes, axis_names=axis_names(called))
         if axes.find("C") == self.axes.find("C"):
-            return dataclasses.replace(self, axes=axes)
+            return found
         # What was said of channels was said of another dimension.
         extra = _select_channels(self.extra, ())
-        return dataclasses.replace(self, axes=axes, channel_names=(), extra=extra)
+        return dataclasses.replace(found, channel_names=(), extra=extra)
+
+    @property
+    def _called(self) -> tuple[str, ...]:
+        return self.axis_names or ("",) * len(self.axes)
 
     def select(
         self, planes: Sequence[int], shape: Sequence[int], channel_axis: int | None
@@ -212,6 +225,8 @@ class Metadata:
         letter = "Q" if axis is None else self.axes[axis]
         letters = [self.axes[axis] for axis in sorted(within)]
         letters.insert(outer[0] if outer else 0, letter)
+        called = [self._called[axis] for axis in sorted(within)]
+        called.insert(outer[0] if outer else 0, "" if axis is None else self._called[axis])
         axes = "".join(letters)
         # Across several dimensions there is no distance, not that of a Q of the source.
         known = axes.replace("Q", "") if axis is None else axes
@@ -243,6 +258,7 @@ class Metadata:
             units={key: unit for key, unit in self.units.items() if key in scale},
             channel_names=names,
             origin=origin,
+            axis_names=axis_names(called),
             extra=_select_planes(extra, planes, math.prod(shape[axis] for axis in outer)),
         )
 
@@ -261,7 +277,9 @@ class Metadata:
 
     def reordered(self, order: Sequence[int]) -> Metadata:
         """Return what holds for an image with its axes in another order."""
-        return dataclasses.replace(self, axes="".join(self.axes[axis] for axis in order))
+        axes = "".join(self.axes[axis] for axis in order)
+        called = [self._called[axis] for axis in order]
+        return dataclasses.replace(self, axes=axes, axis_names=axis_names(called))
 
 
 def _rgb(text: str) -> str:
@@ -396,3 +414,8 @@ def n_channels(axes: str, shape: Sequence[int]) -> int:
 def channel_names(names: Sequence[str], count: int) -> tuple[str, ...]:
     """Return the names, or none at all if they are all empty or not one a channel."""
     return tuple(names) if any(names) and len(names) == count else ()
+
+
+def axis_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of axes, or none at all if they are all empty."""
+    return tuple(names) if any(names) else ()

@@ -13,6 +13,7 @@ from napari_msdip.io._metadata import (
     Metadata,
     Source,
     as_unit,
+    axis_names,
     channel_names,
     n_channels,
 )
@@ -89,7 +90,8 @@ def _bare_zarr_metadata(array: Any) -> Metadata:
     names = names or array.attrs.get("_ARRAY_DIMENSIONS")
     if not names or None in names:
         return Metadata(_default_axes(array.ndim), flavour="zarr")
-    return Metadata(_letters(names), flavour="zarr")
+    axes = _letters(names)
+    return Metadata(axes, flavour="zarr", axis_names=_own_names(names, axes))
 
 
 def _default_axes(ndim: int) -> str:
@@ -114,6 +116,12 @@ def _letters(names: Sequence[str]) -> str:
     return letters if {"Y", "X"} <= set(letters) else _default_axes(len(names))
 
 
+def _own_names(names: Sequence[str], axes: str) -> tuple[str, ...]:
+    """Return what axes without a letter are called, none at all if there is no such."""
+    letters = zip(names, axes, strict=True)
+    return axis_names([name if letter == "Q" else "" for name, letter in letters])
+
+
 def _ngff_metadata(
     multiscale: Mapping[str, Any], omero: Mapping[str, Any], shape: Sequence[int]
 ) -> Metadata:
@@ -122,7 +130,8 @@ def _ngff_metadata(
     declared = [{"name": a} if isinstance(a, str) else a for a in declared]
     if len(declared) != ndim:
         raise ValueError(f"it has {len(declared)} axes")
-    axes = _letters([axis["name"] for axis in declared])
+    called = [axis["name"] for axis in declared]
+    axes = _letters(called)
     factors, shifts = np.ones(ndim), np.zeros(ndim)
     transforms = multiscale["datasets"][0].get("coordinateTransformations", [])
     for transform in [*transforms, *multiscale.get("coordinateTransformations", [])]:
@@ -150,7 +159,8 @@ def _ngff_metadata(
         for letter, shift in zip(axes, shifts, strict=True)
         if shift and axes.count(letter) == 1
     }
-    return Metadata(axes, scale, units, names, "zarr", extra, origin)
+    own = _own_names(called, axes)
+    return Metadata(axes, scale, units, names, "zarr", extra, origin, own)
 
 
 def save_zarr(
@@ -175,7 +185,7 @@ def save_zarr(
             shape=data.shape,
             dtype=data.dtype,
             chunks=chunks,
-            dimension_names=ngff_names(metadata.axes),
+            dimension_names=ngff_names(metadata),
         )
         outer = (n if axis not in within else 1 for axis, n in enumerate(data.shape))
         for index in np.ndindex(*outer):
@@ -240,11 +250,12 @@ def ngff_order(axes: str) -> tuple[int, ...]:
     return tuple(sorted(range(len(axes)), key=lambda axis: ranks.get(axes[axis], 1)))
 
 
-def ngff_names(axes: str) -> list[str]:
-    """Return what OME-Zarr calls these axes."""
+def ngff_names(metadata: Metadata) -> list[str]:
+    """Return what OME-Zarr calls the axes."""
     names: list[str] = []
-    for letter in axes:
-        name = "c" if letter == "S" and "C" not in axes else letter.lower()
+    axes, own = metadata.axes, metadata.axis_names or ("",) * len(metadata.axes)
+    for letter, called in zip(axes, own, strict=True):
+        name = "c" if letter == "S" and "C" not in axes else called or letter.lower()
         names.append(name if name not in names else f"{name}{len(names)}")
     return names
 
@@ -273,7 +284,7 @@ def _ngff_attributes(
 ) -> dict[str, Any]:
     types = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
     axes = []
-    for letter, axis in zip(metadata.axes, ngff_names(metadata.axes), strict=True):
+    for letter, axis in zip(metadata.axes, ngff_names(metadata), strict=True):
         described = {"name": axis}
         if axis in types:
             described["type"] = types[axis]
