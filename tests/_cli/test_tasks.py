@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from tests._cli.helpers import FakeEngine, run, unloaded
 
 if TYPE_CHECKING:
@@ -124,6 +125,25 @@ def test_existing_scales_are_not_replaced(
 
     assert unloaded(*words) == 2
     assert run(fake, *words, "--overwrite") == 0
+
+
+@pytest.mark.parametrize(("planes", "code"), [([], 2), (["--planes", "1:3"], 0)])
+def test_more_dimensions_than_ome_zarr_holds_do_not_fit_it(
+    fake: FakeEngine,
+    tmp_path: Path,
+    planes: list[str],
+    code: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    image = np.arange(4, dtype=np.uint8)[:, None, None] + np.zeros((20, 24), np.uint8)
+    image = image.reshape(2, 1, 1, 2, 20, 24)
+    zarr.create_array(tmp_path / "in.zarr", data=image)
+    words = ["denoise", tmp_path / "in.zarr", *planes, "-o"]
+
+    assert run(fake, *words, tmp_path / "out.ome.zarr") == code
+    said = capsys.readouterr().err
+    assert ("OME-Zarr holds at most 5 dimensions" in said) is bool(code)
+    assert run(fake, *words, tmp_path / "out.tif") == 0
 
 
 def test_samples_that_are_no_colours_do_not_fit_png(tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def test_axes_that_ome_zarr_forbids_are_warned_about(tmp_path: Path) -> None:
         denoise_stack(stack, OPTIONS, channel_axis=-1, out=tmp_path / "o.zarr")
 
 
+def test_more_dimensions_than_ome_zarr_holds_are_warned_about(tmp_path: Path) -> None:
+    stack = random_stack(1, 1, 2, 1, 16, 18)
+    with pytest.warns(UserWarning, match="at most 5 dimensions and this output has VWTZYX"):
+        result = denoise_stack(stack, OPTIONS, out=tmp_path / "o.zarr")
+    assert result.image.shape == stack.shape
+    denoise_stack(stack, OPTIONS, out=ZarrOut(tmp_path / "i.zarr", interim=True))
+
+
 @pytest.mark.parametrize(
     ("axes", "channel_axis", "stored"),
     [

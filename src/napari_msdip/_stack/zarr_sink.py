@@ -19,6 +19,7 @@ from napari_msdip._stack.notes import note_outcome
 from napari_msdip._stack.zarr_planes import Reordered, ZarrWriter, open_array
 from napari_msdip.arguments import real_number
 from napari_msdip.io import (
+    NGFF_DIMENSIONS,
     Metadata,
     annotate_zarr,
     ngff_names,
@@ -348,13 +349,15 @@ def _check_names(metadata: Metadata, layout: PlaneLayout) -> None:
 def _order(out: ZarrOut, axes: str) -> tuple[int, ...]:
     """Return in which order a store has the axes of its output."""
     wanted, given = ngff_order(axes), tuple(range(len(axes)))
-    if out.interim or wanted == given:
+    if out.interim:
         return given
-    if not out.reordered:
+    problem = ""
+    if len(axes) > NGFF_DIMENSIONS:
+        problem = f"holds at most {NGFF_DIMENSIONS} dimensions and this output has {axes}"
+    elif wanted != given and not out.reordered:
+        problem = f"wants axes in the order TCZYX and this output has {axes}"
+    if problem:
         warnings.warn(
-            f"out: OME-Zarr wants axes in the order TCZYX and this output has {axes}; "
-            "other programs may refuse it",
-            stacklevel=4,
+            f"out: OME-Zarr {problem}; other programs may refuse it", stacklevel=4
         )
-        return given
-    return wanted
+    return wanted if out.reordered else given

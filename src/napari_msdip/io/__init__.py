@@ -42,8 +42,10 @@ from napari_msdip.io._picture import check_png, open_picture, save_png
 from napari_msdip.io._tiff import open_tiff, tiff_provenance
 from napari_msdip.io._tiff_writing import check_tiff, keeps_palette, save_tiff
 from napari_msdip.io._zarr import (
+    NGFF_DIMENSIONS,
     PROVENANCE_KEY,
     annotate_zarr,
+    check_zarr,
     ngff_names,
     ngff_order,
     open_zarr,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "NGFF_DIMENSIONS",
     "PROVENANCE_KEY",
     "READABLE",
     "WRITABLE",
@@ -182,6 +185,8 @@ def check_format(
     suffix = path.suffix.lower()
     if suffix == ".png":
         check_png(path, axes, dtype, shape)
+    elif suffix == ".zarr":
+        check_zarr(path, axes)
     elif suffix in TIFF:
         check_tiff(path, axes, dtype)
 

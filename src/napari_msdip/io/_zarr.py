@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "NGFF_DIMENSIONS",
     "PROVENANCE_KEY",
     "annotate_zarr",
+    "check_zarr",
     "ngff_names",
     "ngff_order",
     "open_zarr",
@@ -36,6 +38,8 @@ __all__ = [
 
 PROVENANCE_KEY = "napari_msdip"
 """Attribute of a zarr that says how its pixels came about."""
+NGFF_DIMENSIONS = 5
+"""Most dimensions of an image in OME-Zarr."""
 
 
 @contextmanager
@@ -174,6 +178,7 @@ def save_zarr(
     """Write an OME-Zarr (version 0.5), one chunk a plane; see :func:`save_image`."""
     import zarr
 
+    check_zarr(path, metadata.axes)
     order = ngff_order(metadata.axes)
     data, metadata = np.transpose(data, order), metadata.reordered(order)
     within = {metadata.axes.index("Y"), metadata.axes.index("X")}
@@ -195,6 +200,15 @@ def save_zarr(
             array[plane] = np.asarray(data[plane])
         annotate_zarr(
             temporary, metadata, name=split_suffix(path)[0], provenance=provenance
+        )
+
+
+def check_zarr(path: Path, axes: str) -> None:
+    """Raise FileError if OME-Zarr cannot hold an image of these axes."""
+    if len(axes) > NGFF_DIMENSIONS:
+        raise FileError(
+            f"{path}: OME-Zarr holds at most {NGFF_DIMENSIONS} dimensions, not {axes}; "
+            "write .tif instead"
         )
 
 
