@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,22 @@ def test_a_huge_offset_costs_no_precision(dtype: str, offset: float) -> None:
     planar = as_planar(array, layout)
     np.testing.assert_array_equal(planar[0], image - image.min())
     np.testing.assert_array_equal(restored(planar.astype(np.float64), layout), image)
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+def test_an_image_is_not_copied_to_be_checked(axis: int) -> None:
+    plane = np.random.default_rng(0).integers(0, 2**40, (512, 512))
+    constant = np.full_like(plane, -3)
+    image = np.stack([plane, constant, plane[::-1]], axis=axis)
+    tracemalloc.start()
+    try:
+        array, layout = checked_image(image, axis)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert array is image
+    assert layout.offset == plane.min()
+    assert peak < image.nbytes / 2
 
 
 @pytest.mark.parametrize("span", [1e300, 1e18, 1e-18, 1e-300])

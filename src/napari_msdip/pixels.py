@@ -141,12 +141,15 @@ class RedundantChannels:
         Which channels are not constant; where none is, all are taken for such.
     like : tuple of int
         For every channel the first one with the same pixels, which may be itself.
+    ends : ndarray
+        ``(2,)``: the least and the largest value of the channels that vary.
     """
 
     channel_axis: int | None
     values: Array
     varying: tuple[bool, ...]
     like: tuple[int, ...]
+    ends: Array
 
     @classmethod
     def of(cls, array: Array, channel_axis: int | None) -> RedundantChannels:
@@ -159,7 +162,8 @@ class RedundantChannels:
         like = _first_alike(planes, low, high) if varying.any() else range(len(planes))
         varying |= not varying.any()
         values = planes[:, 0, 0].copy()
-        return cls(channel_axis, values, tuple(varying.tolist()), tuple(like))
+        ends = np.array([low[varying].min(), high[varying].max()])
+        return cls(channel_axis, values, tuple(varying.tolist()), tuple(like), ends)
 
     @property
     def kept(self) -> tuple[bool, ...]:
@@ -421,10 +425,10 @@ def checked_image(
             f"image: shape {array.shape} is too small; Y and X must be at least "
             f"{SMALLEST_SIDE} px{_axis_hint(array.shape, axis)}"
         )
-    varying = RedundantChannels.of(array, axis).left_out(array)
+    ends = RedundantChannels.of(array, axis).ends
     if not is_part:
-        _check_span(varying)
-    return array, Layout(array.dtype, axis, _offset(varying))
+        _check_span(ends)
+    return array, Layout(array.dtype, axis, _offset(ends))
 
 
 def _axis_hint(shape: tuple[int, ...], axis: int | None) -> str:
@@ -439,27 +443,27 @@ def _axis_hint(shape: tuple[int, ...], axis: int | None) -> str:
     return hint
 
 
-def _offset(array: Array) -> float:
+def _offset(ends: Array) -> float:
     """Smallest value of types wider than float32's digits; other types need none."""
-    if array.dtype.kind in "iu" and array.dtype.itemsize < _FLOAT32.itemsize:
+    if ends.dtype.kind in "iu" and ends.dtype.itemsize < _FLOAT32.itemsize:
         return 0.0
-    wide = array.dtype.kind in "iu" or array.dtype.itemsize > _FLOAT32.itemsize
-    return float(array.min()) if wide else 0.0
+    wide = ends.dtype.kind in "iu" or ends.dtype.itemsize > _FLOAT32.itemsize
+    return float(ends[0]) if wide else 0.0
 
 
-def _check_span(array: Array) -> None:
+def _check_span(ends: Array) -> None:
     """Raise ValueError if the engine cannot tell an image's values apart, or hold them."""
-    low, high = float(array.min()), float(array.max())
+    low, high = (float(end) for end in ends)
     if low < high and not _SMALLEST_SPAN <= high - low <= _LARGEST_SPAN:
         raise ValueError(
             f"image: values from {low:g} to {high:g}; their distance must lie between "
             f"{_SMALLEST_SPAN:g} and {_LARGEST_SPAN:g}: scale them first"
         )
     step = float(np.spacing(max(-low, high)))
-    span = int(array.max()) - int(array.min()) if array.dtype.kind in "iu" else 0
+    span = int(ends[1]) - int(ends[0]) if ends.dtype.kind in "iu" else 0
     if step > 1 and 0 < span < _LEAST_STEPS * step:
         raise ValueError(
-            f"image: integers from {array.min()} to {array.max()}, which float64 cannot "
+            f"image: integers from {ends[0]} to {ends[1]}, which float64 cannot "
             "tell apart so far from 0; subtract the smallest first"
         )
 
