@@ -398,6 +398,20 @@ def test_the_whole_image_takes_no_more_than_is_counted(
     assert held < tiling._HELD_BYTES * image.size
 
 
+@pytest.mark.parametrize(("channels", "side"), [(2, 1024), (6, 640)])
+def test_small_planes_of_many_channels_take_no_more_either(
+    channels: int, side: int
+) -> None:
+    image = textured(side, side, channels)
+    tracemalloc.start()
+    try:
+        assert Prepared.of(image, -1, OPTIONS).measured.noise.sigmas.min() > 0
+        measuring = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert measuring < (tiling._HELD_BYTES + tiling._MEASURING_BYTES) * image.size
+
+
 @pytest.mark.parametrize("dtype", ["int64", "float64"])
 @pytest.mark.parametrize("channels", [None, 3])
 def test_the_widest_pixels_and_channels_unlike_each_other_are_counted(

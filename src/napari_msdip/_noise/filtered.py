@@ -41,6 +41,8 @@ _MOST_CLIPPED = 0.5
 _LEAST_BLOCKS = 40
 # More, evenly spread, would only take memory.
 _MOST_BLOCKS = 2**14
+# Blocks that are transformed together, for the same reason.
+_AT_ONCE = 256
 # As a share of the strongest of the highest: what is weaker than this counts for little, as
 # it has leaked from structure.
 _LEAKED = 0.003
@@ -191,7 +193,9 @@ def _combined(blocks: Blocks, axis: Array) -> Blocks:
 
 def _nearest(blocks: Blocks, step: float) -> Filtered | None:
     kept = np.flatnonzero(blocks.clipped < _MOST_CLIPPED)
-    blocks = blocks.of(kept[:: 1 + len(kept) // _MOST_BLOCKS])
+    few = kept[:: 1 + len(kept) // _MOST_BLOCKS]
+    if len(few) < len(blocks.means):
+        blocks = blocks.of(few)
     if blocks.side != FILTER_BLOCK or len(blocks.means) < _LEAST_BLOCKS:
         return None
     spectra = _spectra(blocks)
@@ -247,8 +251,16 @@ def _fitted(found: Array, energies: Array, rounding: float) -> tuple[Array, Arra
 def _spectra(blocks: Blocks) -> npt.NDArray[np.complex128]:
     """Return windowed spectra ``(B, C, n, n/2+1)`` of blocks."""
     cut = blocks.residuals.reshape(*blocks.residuals.shape[:2], FILTER_BLOCK, FILTER_BLOCK)
-    spectra: npt.NDArray[np.complex128] = np.fft.rfft2(cut * np.outer(taper(), taper()))
+    window = np.outer(taper(), taper())
+    spectra = np.empty((*cut.shape[:-1], FILTER_BLOCK // 2 + 1), np.complex128)
+    for part in _parts(len(cut)):
+        spectra[part] = np.fft.rfft2(cut[part] * window)
     return spectra
+
+
+def _parts(count: int) -> list[slice]:
+    """Divide blocks into as many as are looked at together."""
+    return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
 
 
 def _energies(spectra: npt.NDArray[np.complex128]) -> tuple[Array, Array]:
@@ -256,7 +268,8 @@ def _energies(spectra: npt.NDArray[np.complex128]) -> tuple[Array, Array]:
 
     Both directions along the diagonals together, the mean of all channels.
     """
-    energies = np.square(np.abs(spectra)).mean(axis=1)
+    parts = (spectra[part] for part in _parts(len(spectra)))
+    energies = np.concatenate([np.square(np.abs(each)).mean(axis=1) for each in parts])
     half = FILTER_BLOCK // 2
     folded = energies[:, : half + 1].copy()
     folded[:, 1:half] = (folded[:, 1:half] + energies[:, :half:-1]) / 2

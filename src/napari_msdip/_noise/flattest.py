@@ -84,15 +84,16 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     side = min(FILTER_BLOCK, min(planar.shape[1:]) // 2)
     if side < LEVEL_BLOCK:
         return NoiseModel.white(len(planar), sigma, _REACH)
-    wide, fine = cut_blocks(planar, side), cut_blocks(planar, LEVEL_BLOCK)
-    if min(len(wide.variances), len(fine.variances)) < BLOCKS_PER_BIN:
-        return NoiseModel.white(len(planar), sigma, _REACH)
+    # First, as that takes much memory for a moment, and so do blocks as long as they live.
     whole = {
         "white": sigma,
         "highest": cautious_sigma(planar),
         "contrast": signs.contrast(planar),
         "step": signs.step(planar),
     }
+    wide, fine = cut_blocks(planar, side), cut_blocks(planar, LEVEL_BLOCK)
+    if min(len(wide.variances), len(fine.variances)) < BLOCKS_PER_BIN:
+        return NoiseModel.white(len(planar), sigma, _REACH)
     first = _Sight.of(planar, whole, wide, fine)
     behind = filtered(wide, whole["step"], first.model.axes)
     if behind is not None and is_clear_behind(behind, first.evidence):
