@@ -78,6 +78,23 @@ def test_copied_tiles_give_the_image_back(copying: list[Any], channel_axis: int)
     assert scale.shape == (150, 210)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_what_every_tile_leaves_alone_keeps_all_its_digits(
+    copying: list[Any], dtype: str
+) -> None:
+    image = (textured(150, 210) / 7 + 2**40 * (np.arange(210) > 100)).astype(dtype)
+    result, _ = driven(iter_denoise_fitting(image, OPTIONS, tile=128))
+    np.testing.assert_array_equal(result.image, image)
+
+
+def test_padding_keeps_all_its_digits_with_the_real_engine() -> None:
+    image = np.random.default_rng(0).normal(1e6, 10, (140, 210))
+    image[:, 80:] = image[:40] = 1e6 + 1 / 3
+    padding = image == 1e6 + 1 / 3
+    result, _ = driven(iter_denoise_fitting(image, TINY, tile=128))
+    np.testing.assert_array_equal(result.image == image, padding)
+
+
 @pytest.mark.parametrize(("free", "tiles"), [(2**40, 1), (2**24, 6)])
 def test_an_image_is_cut_only_if_memory_is_short(
     free: int, tiles: int, copying: list[Any], monkeypatch: pytest.MonkeyPatch

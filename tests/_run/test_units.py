@@ -75,6 +75,19 @@ def test_padding_and_saturated_areas_stay_as_they_are(value: int) -> None:
     assert not kept[image != value].any()
 
 
+@pytest.mark.parametrize("dtype", ["float64", "int32", "uint32", ">f8"])
+@pytest.mark.parametrize("axis", [None, 0, -1])
+def test_padding_keeps_digits_that_float32_has_not(dtype: str, axis: int | None) -> None:
+    image = np.random.default_rng(0).normal(1e9, 1e8, (40, 40)).astype(dtype)
+    padding = np.array(1_234_567_891, dtype)
+    image[:, :20] = padding
+    if axis is not None:
+        image = np.stack([image, image[::-1]], axis)
+    own = units(image, axis)
+    back = own.restored(own.normalised("cpu") + 0.1)
+    np.testing.assert_array_equal(back == padding, image == padding)
+
+
 def test_each_channel_has_its_own_padding() -> None:
     image = np.random.default_rng(0).normal(5, 1, (2, 40, 40)).astype(np.float32)
     image[0, :, :20] = 0

@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
-from napari_msdip.pixels import restored, result_dtype
+from napari_msdip.pixels import as_planes, restored, result_dtype
 from napari_msdip.pyramid import resize
 
 if TYPE_CHECKING:
@@ -102,11 +102,21 @@ class Units:
         return self.given.astype(dtype, order="C")
 
     def _as_given(self, values: npt.NDArray[np.float64]) -> Array:
-        if self.noiseless is not None and values.shape == self.noiseless.shape:
-            values = np.where(self.noiseless, self.planar, values)
+        kept = self.noiseless
+        if kept is not None and values.shape != kept.shape:
+            kept = None
+        if kept is not None:
+            values = np.where(kept, self.planar, values)
         if self.beyond is not None:
             values = values + resize(self.beyond, values.shape[1:])[0].numpy()
-        return restored(values, self.layout, self.output_dtype)
+        image = restored(values, self.layout, self.output_dtype)
+        if kept is not None and self.given is not None:
+            # The image as it came may have more digits than its planes, and what is
+            # padding, or saturated, is told by all of them.
+            axis = self.layout.channel_axis
+            given = as_planes(self.given, axis)
+            np.copyto(as_planes(image, axis), given, casting="unsafe", where=kept)
+        return image
 
 
 def _noiseless(planar: Planar) -> npt.NDArray[np.bool_] | None:

@@ -22,6 +22,8 @@ Planar = npt.NDArray[np.float32]
 _EVERYWHERE = (slice(None), slice(None))
 # Weights add up to one but for rounding; below this, tiles are missing.
 _COVERED = 1 - 1e-4
+# Of a value that every tile leaves as it is, once it is their weighted sum.
+_ROUNDING = 1e-6
 
 
 class Canvas:
@@ -32,12 +34,12 @@ class Canvas:
     ready : Prepared
         The image.
     options : Options
-        Say what dtype it is restored to.
+        Say what dtype it is restored to, and whether its hot pixels are gone.
     """
 
     def __init__(self, ready: Prepared, options: Options) -> None:
         self.given, self.layout = ready.given, ready.layout
-        self._output_dtype = options.output_dtype
+        self._options = options
         self._noisy = ready.planar
         self._sum = np.zeros_like(ready.planar)
         self._weight = np.zeros(ready.planar.shape[1:], np.float32)
@@ -51,11 +53,23 @@ class Canvas:
     def restored(self, window: tuple[slice, slice] = _EVERYWHERE) -> Array:
         """Return the image so far, or a part of it, in the image's axes and units."""
         axis = self.layout.channel_axis
-        shown = restored(self._blended(window), self.layout, self._output_dtype)
+        unchanged = self._unchanged(window)
+        shown = restored(self._blended(window), self.layout, self._options.output_dtype)
         # The image as it came may have more digits than its planes.
-        given, untouched = as_planes(self.given, axis), self._weight[window] == 0
-        as_planes(shown, axis)[:, untouched] = given[:, *window][:, untouched]
+        given = as_planes(self.given, axis)[:, *window]
+        np.copyto(as_planes(shown, axis), given, casting="unsafe", where=unchanged)
         return shown
+
+    def _unchanged(self, window: tuple[slice, slice]) -> npt.NDArray[np.bool_]:
+        """Return where the image is as it came: no tile was there, or left it alone."""
+        noisy = self._noisy[:, *window]
+        # As it came it has its hot pixels still: where a tile was they are gone.
+        unchanged: npt.NDArray[np.bool_] = (
+            self._weight[window] == 0
+            if self._options.remove_hot_pixels
+            else np.abs(self._blended(window) - noisy) <= _ROUNDING * np.abs(noisy)
+        )
+        return unchanged
 
     def _blended(self, window: tuple[slice, slice]) -> Planar:
         weight = self._weight[window]
