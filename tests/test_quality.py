@@ -222,6 +222,37 @@ def test_integers_and_masked_areas(noisy: Any, good: Any) -> None:
     assert report.verdict is Verdict.SAFE
 
 
+def seen(shape: tuple[int, int], through: str) -> Any:
+    """Return what of an image is no padding."""
+    y, x = np.indices(shape)
+    return {
+        "a part": x >= 40,
+        "a window": (abs(y - 90) < 35) & (abs(x - 99) < 35),
+        "a turned frame": abs(y - 90) + abs(x - 99) < 80,
+    }[through]
+
+
+@pytest.mark.parametrize("through", ["a part", "a window", "a turned frame"])
+@pytest.mark.parametrize("value", [0.0, 300.0])
+def test_padding_is_no_flat_part_without_noise(
+    clean: Any, noisy: Any, through: str, value: float
+) -> None:
+    shown = seen(clean.shape, through)
+    found = assess(np.where(shown, noisy, value), np.where(shown, clean, value))
+    assert found.verdict is Verdict.SAFE
+    assert found.edge_excess == pytest.approx(1, abs=0.2)
+    assert found.removed_excess == pytest.approx(1, abs=0.4)
+
+
+@pytest.mark.parametrize("through", ["a window", "a turned frame"])
+def test_padding_hides_no_structure_that_was_removed(noisy: Any, through: str) -> None:
+    shown = seen(noisy.shape, through)
+    blurred = ndimage.gaussian_filter(noisy, 3)
+    found = assess(np.where(shown, noisy, 0), np.where(shown, blurred, 0))
+    assert found.verdict is Verdict.STRUCTURE_REMOVED
+    assert found.removed_excess > 1.45
+
+
 def test_a_bright_channel_does_not_hide_what_is_left_in_a_dim_one() -> None:
     bright, dim = 6000 * clean_picture((160, 160)), 150 * clean_picture((160, 160))
     noise = SIGMA * np.random.default_rng(0).normal(size=(2, 160, 160))

@@ -20,6 +20,7 @@ from scipy import ndimage
 from napari_msdip._noise.flattest import measure_noise
 from napari_msdip.hot_pixels import without_hot_pixels
 from napari_msdip.noise import estimate_sigma
+from napari_msdip.padding import padding
 from napari_msdip.pixels import (
     Layout,
     as_planes,
@@ -48,6 +49,10 @@ _HARDLY_ANY_NOISE = 0.004
 _ROUNDING = 1e-6
 
 _SMOOTHING = 1.0
+# So far from padding its edge is still seen, once smoothed.
+_RIM = 3
+# Of pixels beside padding, for these to be judged without it.
+_LEAST_TELLING = 256
 _BLOCK = 64
 _SUBBLOCK = 16
 # Of 8 x 8 pixels, for a part with noise of its own to have a say.
@@ -75,7 +80,8 @@ class QualityReport:
     """What the residual of a denoised image says.
 
     With several channels every number is that of the worst channel; constant ones that
-    were left as they are do not count.
+    were left as they are do not count. Nor do areas of one value, as padding or saturated,
+    that were.
 
     Attributes
     ----------
@@ -174,11 +180,12 @@ def assess(
     before, after = ((image[judged] - low) / unit for image in (before, after))
     if hot_pixels_removed:
         before = without_hot_pixels(before.astype(np.float32)).astype(np.float64)
-    levels, expected, gains = _expected_noise(before)
+    telling = _telling(before, after)
+    levels, expected, gains = _expected_noise(before, telling)
     channels, calm = zip(
         *(
             _measure(*each, gains)
-            for each in zip(before, after, expected, levels, strict=True)
+            for each in zip(before, after, telling, expected, levels, strict=True)
         ),
         strict=True,
     )
@@ -208,7 +215,26 @@ def _undecided(why: str) -> QualityReport:
     )
 
 
-def _expected_noise(noisy: Plane) -> tuple[Plane, Plane, Plane]:
+def _telling(noisy: Plane, denoised: Plane) -> Mask:
+    """Return which pixels ``(C, Y, X)`` tell of noise, all where hardly any do.
+
+    Padding that was left alone does not: it would pass for flat parts from which no noise
+    was removed, and hide in a mean over all what was removed elsewhere.
+    """
+    telling = np.ones(noisy.shape, bool)
+    flat = padding(noisy)
+    if flat is None:
+        return telling
+    changed = flat & (np.abs(noisy - denoised) > _ROUNDING)
+    window = 2 * _RIM + 1
+    for channel, here, altered in zip(telling, flat, changed, strict=True):
+        rest = ~ndimage.maximum_filter(here, window) | altered
+        if np.count_nonzero(rest) >= _LEAST_TELLING:
+            channel[:] = rest
+    return telling
+
+
+def _expected_noise(noisy: Plane, telling: Mask) -> tuple[Plane, Plane, Plane]:
     """Return each channel's noise level, and the mean square of its noise once smoothed.
 
     And the factor by which noise is stronger at each pixel than its intensity tells.
@@ -217,7 +243,8 @@ def _expected_noise(noisy: Plane) -> tuple[Plane, Plane, Plane]:
     alike = Layout(np.dtype(np.float32), 0)
     planar, layout = equalised(noisy.astype(np.float32), alike)
     noise = measure_noise(planar, estimate_sigma(planar, channel_axis=0))
-    power = float((noise.sigma_map(planar).astype(np.float64) ** 2).mean())
+    variances = noise.sigma_map(planar).astype(np.float64) ** 2
+    power = float(np.broadcast_to(variances, telling.shape)[telling].mean())
     # Any noise will do; the same draw every time makes the verdict reproducible.
     (fields,) = noise.fields(noisy.shape[1:], 1, np.random.default_rng(0))
     smooth = ndimage.gaussian_filter(fields, (0, _SMOOTHING, _SMOOTHING))
@@ -227,18 +254,23 @@ def _expected_noise(noisy: Plane) -> tuple[Plane, Plane, Plane]:
 
 
 def _measure(
-    noisy: Plane, denoised: Plane, expected: float, level: float, gains: Plane
+    noisy: Plane,
+    denoised: Plane,
+    telling: Mask,
+    expected: float,
+    level: float,
+    gains: Plane,
 ) -> tuple[dict[str, float], bool]:
     """Return the numbers of one channel, and whether it had hardly any noise."""
     residual = noisy - denoised
-    brightness, edges, flats = _structure(denoised)
+    brightness, edges, flats = _structure(denoised, telling)
     local = residual - ndimage.uniform_filter(residual, _BLOCK + 1)
     smooth = ndimage.gaussian_filter(local, _SMOOTHING)
-    removed = float((smooth**2).mean())
-    sigma, spread = estimate_sigma(noisy), _range(noisy)
+    removed = float((smooth[telling] ** 2).mean())
+    sigma, spread = estimate_sigma(noisy), _range(noisy, telling)
     # An estimator for white noise hardly sees what neighbours share. A level that counts
     # that may be texture's, unless as much was removed.
-    noise = max(sigma, min(level, float(residual.std())))
+    noise = max(sigma, min(level, float(residual[telling].std())))
     hardly_any = noise < _HARDLY_ANY_NOISE * spread
     numbers = {
         "noise_before": sigma,
@@ -260,9 +292,9 @@ def _removed_excess(removed: float, expected: float, spread: float) -> float:
     return math.sqrt(removed) / explained if explained else 1.0
 
 
-def _range(image: Plane) -> float:
+def _range(image: Plane, telling: Mask) -> float:
     """Return the range of the picture itself, noise and hot pixels left out."""
-    low, high = robust_range(ndimage.gaussian_filter(image, 1.0))
+    low, high = robust_range(ndimage.gaussian_filter(image, 1.0)[telling])
     return float(high - low)
 
 
@@ -272,7 +304,7 @@ def _gradient(image: Plane, sigma: float) -> Plane:
     return np.hypot(across, down)
 
 
-def _structure(image: Plane) -> tuple[npt.NDArray[np.intp], Mask, Mask]:
+def _structure(image: Plane, telling: Mask) -> tuple[npt.NDArray[np.intp], Mask, Mask]:
     """Return brightness level, edges and flat parts of every pixel.
 
     Edges and flat parts are told apart within each level: where noise grows with
@@ -280,12 +312,12 @@ def _structure(image: Plane) -> tuple[npt.NDArray[np.intp], Mask, Mask]:
     """
     smooth = ndimage.gaussian_filter(image, 1.0)
     gradient = _gradient(image, 1.0)
-    limits = np.quantile(smooth, np.linspace(0, 1, _LEVELS + 1))[1:-1]
+    limits = np.quantile(smooth[telling], np.linspace(0, 1, _LEVELS + 1))[1:-1]
     level = np.searchsorted(limits, smooth, side="right")
     edges = np.zeros(image.shape, bool)
     flats = np.zeros(image.shape, bool)
     for number in range(_LEVELS):
-        here = level == number
+        here = telling & (level == number)
         if not here.any():
             continue
         low, high = np.quantile(gradient[here], (_FLATS, _EDGES))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
+from napari_msdip.padding import padding
 from napari_msdip.pixels import as_planes, restored, result_dtype
 from napari_msdip.pyramid import resize
 
@@ -21,10 +21,6 @@ __all__ = ["Units"]
 
 Array = npt.NDArray[Any]
 Planar = npt.NDArray[np.float32]
-
-# Squares of one value, this wide, are padding or saturated: noise has none, nor have dark
-# areas, from one photon in twenty pixels on.
-_ONE_VALUE = 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +68,7 @@ class Units:
         beyond = None
         if (within != planar).any():
             beyond = torch.from_numpy(planar - within)[None]
-        noiseless = _noiseless(within)
+        noiseless = padding(within)
         return cls(within, noiseless, beyond, given, layout, normalisation, output_dtype)
 
     @property
@@ -117,13 +113,3 @@ class Units:
             given = as_planes(self.given, axis)
             np.copyto(as_planes(image, axis), given, casting="unsafe", where=kept)
         return image
-
-
-def _noiseless(planar: Planar) -> npt.NDArray[np.bool_] | None:
-    """Return where an image ``(C, Y, X)`` has one value all around; None if nowhere."""
-    window = (1, _ONE_VALUE, _ONE_VALUE)
-    flat = minimum_filter(planar, window) == maximum_filter(planar, window)
-    if not flat.any():
-        return None
-    wide: npt.NDArray[np.bool_] = maximum_filter(flat, window, mode="constant")
-    return wide
