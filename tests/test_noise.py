@@ -266,6 +266,27 @@ def test_surroundings_of_a_round_field_of_view_are_left_out():
     assert estimate_sigma(image) == pytest.approx(12.0, rel=0.05)
 
 
+@pytest.mark.parametrize("share", [3e-4, 2.5e-3])
+@pytest.mark.parametrize("value", [-4000.0, 600.0, 4095.0, 65535.0])
+@pytest.mark.parametrize("name", ["flat", "camera"])
+def test_defects_of_a_camera_are_left_out(name, value, share):
+    clean = np.full((128, 128), 100.0) if name == "flat" else picture(name)[:128, :128]
+    image = noisy(clean, 12.0)
+    expected = estimate_sigma(image)
+    rng = np.random.default_rng(1)
+    places = rng.choice(image.size, int(share * image.size), replace=False)
+    image.flat[places] = value
+    assert estimate_sigma(image) == pytest.approx(expected, rel=0.05)
+    assert cautious_sigma(image[np.newaxis]) == pytest.approx(12, rel=0.15)
+
+
+def test_multiplied_photons_in_the_dark_are_no_defects():
+    rng = np.random.default_rng(0)
+    photons = np.maximum(rng.poisson(0.1, (256, 256)), 1e-9)
+    image = rng.gamma(photons, 300.0) + rng.normal(0, 3, photons.shape)
+    assert estimate_sigma(image) > 0.75 * image.std()
+
+
 def test_saturated_areas_are_left_out():
     ramp = np.linspace(-200, 455, 400) * np.ones((300, 1))
     image = noisy(ramp, 15.0).clip(0, 255)

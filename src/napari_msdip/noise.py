@@ -15,6 +15,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from napari_msdip.pixels import as_planes, checked_array, whole_blocks
 
@@ -53,6 +54,11 @@ _MIN_BLOCKS_PER_CLASS: Final = 16
 _SAME: Final = 1e-6
 _DEPENDENT_CHANNELS: Final = 1e-9
 _TINY: Final = 1e-12
+# Ranges of the eight pixels around, about 11 levels of Gaussian noise, beyond which a
+# pixel is a defect: noise hardly ever goes there, and optics let no light be so small.
+_FAR: Final = 4
+_MOST_DEFECTS: Final = 3e-3
+_AROUND: Final = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 
 
 def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = None) -> float:
@@ -60,7 +66,8 @@ def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = None) -> floa
 
     The noise is taken to be independent from pixel to pixel; its strength may vary with
     the brightness (as shot noise does), and the root mean square over the image is then
-    returned. Saturated areas and exactly constant ones (masks, padding) are left out.
+    returned. Saturated areas and exactly constant ones (masks, padding) are left out, and
+    so are a few single pixels that are far from all around them, as a camera's defects are.
 
     Parameters
     ----------
@@ -114,6 +121,8 @@ def estimate_sigma(image: ArrayLike, *, channel_axis: int | None = None) -> floa
     # Divided by its peak, no finite channel overflows or vanishes when squared.
     peaks = np.abs(planes).max(axis=(1, 2), keepdims=True)
     planes /= peaks
+    for plane in planes:
+        _replace_defects(plane)
     planes -= planes.mean(axis=(1, 2), keepdims=True)
     spreads = planes.std(axis=(1, 2), keepdims=True)
     planes /= spreads
@@ -141,6 +150,8 @@ def cautious_sigma(planar: ArrayLike) -> float:
         The noise level; infinite where patches are too few to tell.
     """
     planes = _checked(planar, 0)
+    for plane in planes:
+        _replace_defects(plane)
     centred = planes - planes.mean(axis=(1, 2), keepdims=True)
     for side in _PATCH_SIDES:
         sample = _Sample.of(centred.astype(np.float32), side, _CAUTIOUS_SHARE)
@@ -159,6 +170,27 @@ def cautious_sigma(planar: ArrayLike) -> float:
 def _checked(image: ArrayLike, channel_axis: int | None) -> Floats:
     planes = as_planes(*checked_array(image, "image", channel_axis))
     return planes.astype(np.float64, order="C")
+
+
+def _replace_defects(plane: Floats) -> None:
+    """Replace single pixels that are so far from all around that no noise is.
+
+    They would make the brightest patches noisy beyond measure, and the line of noise that
+    grows with brightness so steep that all others seem noisy too.
+    """
+    lowest = plane.min()
+    # Half the memory, and digits enough to tell what is far.
+    values = (plane - lowest).astype(np.float32)
+    low = minimum_filter(values, footprint=_AROUND, mode="mirror")
+    high = maximum_filter(values, footprint=_AROUND, mode="mirror")
+    usual = high - low
+    # Where all around are equal, as in the dark between a few photons, they tell nothing.
+    np.maximum(usual, np.median(usual), out=usual)
+    far = np.maximum(values - high, low - values) > _FAR * usual
+    far &= usual > 0
+    # More than a few are noise: photons in the dark, multiplied before they are read.
+    if 0 < np.count_nonzero(far) <= _MOST_DEFECTS * plane.size:
+        plane[far] = lowest + low[far] + (high[far] - low[far]) / 2
 
 
 def _noise_levels(planes: Planes) -> Floats:
