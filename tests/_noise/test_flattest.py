@@ -240,6 +240,24 @@ def test_areas_without_noise_do_no_harm(kind: str) -> None:
     assert float(level.max()) > 0.02
 
 
+@pytest.mark.parametrize("value", [0.0, 100.0])
+@pytest.mark.parametrize("shape", ["disc", "frame"])
+def test_padding_changes_no_level(shape: str, value: float) -> None:
+    clean = data.camera()[100:292, 150:342]
+    noisy = clean + np.random.default_rng(2).normal(0, 15, clean.shape)
+    rows, columns = np.mgrid[:192, :192]
+    inside = {
+        "disc": np.hypot(rows - 90, columns - 99) <= 80,
+        "frame": np.maximum(abs(rows - 96), abs(columns - 96)) < 66,
+    }[shape]
+    image = np.where(inside, noisy, value).astype(np.float32)[np.newaxis]
+
+    model = measure_noise(image, estimate_sigma(image, channel_axis=0))
+
+    assert model.overall(image) == pytest.approx(15, rel=0.06)
+    assert model.noisy_share == 0
+
+
 def test_measurement_is_deterministic_and_leaves_the_image_alone() -> None:
     image = planar(correlated(0.8, channels=2))
     before = image.copy()

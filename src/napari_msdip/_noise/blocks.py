@@ -80,11 +80,17 @@ class Blocks:
         return Blocks(*(each[which] for each in found))
 
 
-def cut_blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -> Blocks:
+def cut_blocks(
+    planar: npt.NDArray[Any],
+    side: int,
+    degree: int | None = None,
+    padded: npt.NDArray[np.bool_] | None = None,
+) -> Blocks:
     """Cut overlapping blocks and subtract a trend of this degree.
 
     None takes planes in small blocks, paraboloids in larger ones. Of a very large image
-    as many as tell enough, evenly spread.
+    as many as tell enough, evenly spread. Blocks that touch what is padded ``(C, Y, X)``
+    are left out if enough others are there: half of one has half of the noise.
     """
     if degree is None:
         degree = 2 if side > LEVEL_BLOCK else 1
@@ -92,15 +98,22 @@ def cut_blocks(planar: npt.NDArray[Any], side: int, degree: int | None = None) -
     step = side // 2
     grid = windows[:, ::step, ::step]
     unrest = _unrest(grid.mean(axis=(3, 4), dtype=np.float64), side // step)
+    whole = np.ones(unrest.shape, bool)
+    if padded is not None:
+        covered = np.lib.stride_tricks.sliding_window_view(padded.any(axis=0), (side, side))
+        whole = ~covered[::step, ::step].any(axis=(2, 3))
     if grid.size > _MOST_VALUES:
         share = math.sqrt(_MOST_VALUES / grid.size)
         down, across = (_evenly(n, int(share * n)) for n in unrest.shape)
         unrest, grid = unrest[down[:, np.newaxis], across], grid[:, down][:, :, across]
+        whole = whole[down[:, np.newaxis], across]
     cut = grid.reshape(len(planar), -1, side * side)
     cut = cut.transpose(1, 0, 2).astype(np.float64)
     residuals = less_trend(cut, side, degree)
     variances = np.square(residuals).mean(axis=(1, 2))
     varied = _are_varied(variances, float(np.ptp(planar)))
+    if np.count_nonzero(varied & whole.ravel()) >= BLOCKS_PER_BIN:
+        varied &= whole.ravel()
     means = cut.mean(axis=(1, 2))
     ends = [end(axis=(1, 2))[:, np.newaxis] for end in (planar.min, planar.max)]
     clipped = np.mean((cut == ends[0]) | (cut == ends[1]), axis=(1, 2))

@@ -42,6 +42,7 @@ from napari_msdip._noise.kind import (
 )
 from napari_msdip._noise.model import NoiseModel, uncorrelated
 from napari_msdip.noise import cautious_sigma, estimate_sigma
+from napari_msdip.padding import padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,14 +85,15 @@ def measure_noise(planar: Planar, sigma: float) -> NoiseModel:
     side = min(FILTER_BLOCK, min(planar.shape[1:]) // 2)
     if side < LEVEL_BLOCK:
         return NoiseModel.white(len(planar), sigma, _REACH)
+    padded = padding(planar)
     # First, as that takes much memory for a moment, and so do blocks as long as they live.
     whole = {
         "white": sigma,
         "highest": cautious_sigma(planar),
-        "contrast": signs.contrast(planar),
+        "contrast": signs.contrast(planar, padded),
         "step": signs.step(planar),
     }
-    wide, fine = cut_blocks(planar, side), cut_blocks(planar, LEVEL_BLOCK)
+    wide, fine = (cut_blocks(planar, s, padded=padded) for s in (side, LEVEL_BLOCK))
     if min(len(wide.variances), len(fine.variances)) < BLOCKS_PER_BIN:
         return NoiseModel.white(len(planar), sigma, _REACH)
     first = _Sight.of(planar, whole, wide, fine)

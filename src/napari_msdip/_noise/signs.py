@@ -80,9 +80,13 @@ _INDEPENDENT = 20
 _CLEARLY = 3.5
 
 
-def contrast(planar: Planar) -> float:
-    """Return how far apart all but the darkest and brightest values of an image are."""
-    low, high = robust_range(planar)
+def contrast(planar: Planar, padded: npt.NDArray[np.bool_] | None = None) -> float:
+    """Return how far apart all but the darkest and brightest values of an image are.
+
+    But for those that are padded ``(C, Y, X)``, unless all are.
+    """
+    shown = planar if padded is None or padded.all() else planar[~padded]
+    low, high = robust_range(shown)
     return float(high - low)
 
 
