@@ -98,10 +98,10 @@ def cut_blocks(
     step = side // 2
     grid = windows[:, ::step, ::step]
     unrest = _unrest(grid.mean(axis=(3, 4), dtype=np.float64), side // step)
-    whole = np.ones(unrest.shape, bool)
+    whole: npt.NDArray[np.bool_] = np.ones(unrest.shape, bool)
     if padded is not None:
         covered = np.lib.stride_tricks.sliding_window_view(padded.any(axis=0), (side, side))
-        whole = ~covered[::step, ::step].any(axis=(2, 3))
+        whole = np.logical_not(covered[::step, ::step].any(axis=(2, 3)))
     if grid.size > _MOST_VALUES:
         share = math.sqrt(_MOST_VALUES / grid.size)
         down, across = (_evenly(n, int(share * n)) for n in unrest.shape)
