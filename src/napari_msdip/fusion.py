@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from napari_msdip.arguments import number, whole_number
-from napari_msdip.pixels import as_image, as_planes, checked_array, robust_range
+from napari_msdip.arrays import checked_array
+from napari_msdip.pixels import as_image, as_planes, robust_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from napari_msdip.pixels import as_planes, checked_array, whole_blocks
+from napari_msdip.arrays import checked_array
+from napari_msdip.pixels import as_planes, whole_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip.arguments import whole_number
-from napari_msdip.pixels import (
+from napari_msdip.arrays import (
     as_array,
     check_not_empty,
     checked_axis,

@@ -18,17 +18,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_msdip._noise.flattest import measure_noise
+from napari_msdip.arrays import checked_array
 from napari_msdip.hot_pixels import without_hot_pixels
 from napari_msdip.noise import estimate_sigma
 from napari_msdip.padding import padding
-from napari_msdip.pixels import (
-    Layout,
-    as_planes,
-    checked_array,
-    equalised,
-    robust_range,
-    whole_blocks,
-)
+from napari_msdip.pixels import Layout, as_planes, equalised, robust_range, whole_blocks
 
 __all__ = ["QualityReport", "Verdict", "assess"]
 

@@ -22,6 +22,7 @@ import torch
 from napari_msdip import cost, devices, piece
 from napari_msdip._tiling.canvas import Canvas, Preview
 from napari_msdip._tiling.grid import tile_grid
+from napari_msdip.arrays import as_array
 from napari_msdip.events import (
     Progress,
     Result,
@@ -32,7 +33,7 @@ from napari_msdip.events import (
 )
 from napari_msdip.measured import Prepared
 from napari_msdip.options import Options, as_options
-from napari_msdip.pixels import RedundantChannels, as_array, as_planes, checked_image
+from napari_msdip.pixels import RedundantChannels, as_planes, checked_image
 from napari_msdip.plan import Plan, resolve
 from napari_msdip.seeds import plane_seed
 from napari_msdip.steps import changed

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_msdip.pixels import SMALLEST_SIDE, without_labels
+from napari_msdip.arrays import without_labels
+from napari_msdip.pixels import SMALLEST_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_msdip._layer.axes import is_lazy
+from napari_msdip.arrays import without_labels
 from napari_msdip.options import PRESETS, Options
-from napari_msdip.pixels import without_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,8 +16,9 @@ from napari_msdip._judgement import in_words, judged
 from napari_msdip._layer.axes import Box, as_box, check_size, lazy, transposed
 from napari_msdip._layer.code import as_python, finite_code
 from napari_msdip._numbers import memory
+from napari_msdip.arrays import as_array, dtype_of
 from napari_msdip.events import Progress, Result, ScaleResult, StackResult, Status
-from napari_msdip.pixels import as_array, dtype_of, result_dtype
+from napari_msdip.pixels import result_dtype
 from napari_msdip.seeds import plane_seed
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_msdip._stack.zarr_sink import ZarrOut, ZarrSink
-from napari_msdip.pixels import dtype_of
+from napari_msdip.arrays import dtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
