@@ -187,6 +187,11 @@ def resolve(
     channels : int
         Number of channels.
 
+    Returns
+    -------
+    Plan
+        Without any "auto": device, precision, scales and all that was left open.
+
     Raises
     ------
     TypeError
