@@ -31,7 +31,11 @@ from napari_msdip._noise.channels import channel_covariance, told_apart, white_c
 from napari_msdip._noise.filter_bank import FILTER_BLOCK
 from napari_msdip._noise.filtered import Filtered, filtered
 from napari_msdip._noise.gains import local_gains
-from napari_msdip._noise.insurance import share_of_resampled, share_to_keep
+from napari_msdip._noise.insurance import (
+    share_in_colour,
+    share_in_gray,
+    share_of_resampled,
+)
 from napari_msdip._noise.kind import (
     Evidence,
     Kind,
@@ -247,8 +251,11 @@ def _white_by_intensity(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseMo
     level = steady.overall(planar)
     sigma = float(np.clip(level, _LEAST_CAUTIOUS * sigma, sigma))
     noise = _scaled(steady, level, sigma, uncorrelated(_REACH), channels)
-    variety = signs.variety(blocks) if len(planar) > 1 else None
-    share = share_to_keep(sigma, evidence, variety, doubtful=doubtful)
+    if len(planar) == 1:
+        share = share_in_gray(sigma, evidence)
+    else:
+        variety = signs.variety(blocks)
+        share = share_in_colour(sigma, evidence, variety, doubtful=doubtful)
     return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
 
 
