@@ -38,7 +38,7 @@ _WEIGHTS = {
 # Error and noise are nearly independent there, so that this much of the noisy image costs
 # little where it is not: below the first of these shares of the contrast.
 _NOISY_SHARE_OF_FAINTEST = 0.4
-_FAINTEST = (0.015, 0.025)
+_FAINTEST = (0.018, 0.028)
 _HIGHER_LEVELS_OF_BLOCKS = (1.1, 1.25)
 # Texture that channels share does not pass for noise this faint. But what a picture brought
 # along does, which differs from place to place more than what came later: the more so, the
