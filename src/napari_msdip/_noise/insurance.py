@@ -39,7 +39,9 @@ _WEIGHTS = {
 # little where it is not: below the first of these shares of the contrast.
 _NOISY_SHARE_OF_FAINTEST = 0.4
 _FAINTEST = (0.018, 0.028)
-_HIGHER_LEVELS_OF_BLOCKS = (1.1, 1.25)
+_HIGHER_LEVELS_OF_BLOCKS = (1.25, 1.3)
+# Neither stays where blocks are nearly all trend, as those of soft structure are.
+_SOFT = (0.5, 0.6)
 # Texture that channels share does not pass for noise this faint. But what a picture brought
 # along does, which differs from place to place more than what came later: the more so, the
 # less that is of both.
@@ -90,7 +92,8 @@ def share_in_gray(sigma: float, evidence: Evidence) -> float:
         _rising(evidence.level / sigma, _HIGHER_LEVELS_OF_BLOCKS),
         1 - _rising(sigma, _FAINTEST, evidence.contrast),
     )
-    return max(texture, _NOISY_SHARE_OF_FAINTEST * own, 0.0)
+    share = max(texture, _NOISY_SHARE_OF_FAINTEST * own, 0.0)
+    return share * _rising(evidence.roughness, _SOFT)
 
 
 def signs_of_texture(sigma: float, evidence: Evidence) -> dict[str, float]:
