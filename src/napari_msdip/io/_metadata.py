@@ -186,7 +186,7 @@ class Metadata:
         if len(set(axes)) != ndim or not {"Y", "X"} <= set(axes):
             raise ValueError(f"axes={axes!r}: give Y, X and other letters, each once")
         # One that is called anew is not what it was called.
-        letters = zip(axes, self.axes, self._called, strict=True)
+        letters = zip(axes, self.axes, self.called, strict=True)
         called = [name if now == before else "" for now, before, name in letters]
         found = dataclasses.replace(self, axes=axes, axis_names=axis_names(called))
         if axes.find("C") == self.axes.find("C"):
@@ -196,7 +196,8 @@ class Metadata:
         return dataclasses.replace(found, channel_names=(), extra=extra)
 
     @property
-    def _called(self) -> tuple[str, ...]:
+    def called(self) -> tuple[str, ...]:
+        """Names of the axes beside their letters, nothing where a letter says it."""
         return self.axis_names or ("",) * len(self.axes)
 
     def select(
@@ -225,8 +226,8 @@ class Metadata:
         letter = "Q" if axis is None else self.axes[axis]
         letters = [self.axes[axis] for axis in sorted(within)]
         letters.insert(outer[0] if outer else 0, letter)
-        called = [self._called[axis] for axis in sorted(within)]
-        called.insert(outer[0] if outer else 0, "" if axis is None else self._called[axis])
+        called = [self.called[axis] for axis in sorted(within)]
+        called.insert(outer[0] if outer else 0, "" if axis is None else self.called[axis])
         axes = "".join(letters)
         # Across several dimensions there is no distance, not that of a Q of the source.
         known = axes.replace("Q", "") if axis is None else axes
@@ -278,7 +279,7 @@ class Metadata:
     def reordered(self, order: Sequence[int]) -> Metadata:
         """Return what holds for an image with its axes in another order."""
         axes = "".join(self.axes[axis] for axis in order)
-        called = [self._called[axis] for axis in order]
+        called = [self.called[axis] for axis in order]
         return dataclasses.replace(self, axes=axes, axis_names=axis_names(called))
 
 

@@ -267,8 +267,8 @@ def ngff_order(axes: str) -> tuple[int, ...]:
 def ngff_names(metadata: Metadata) -> list[str]:
     """Return what OME-Zarr calls the axes."""
     names: list[str] = []
-    axes, own = metadata.axes, metadata.axis_names or ("",) * len(metadata.axes)
-    for letter, called in zip(axes, own, strict=True):
+    axes = metadata.axes
+    for letter, called in zip(axes, metadata.called, strict=True):
         name = "c" if letter == "S" and "C" not in axes else called or letter.lower()
         names.append(name if name not in names else f"{name}{len(names)}")
     return names
