@@ -34,6 +34,7 @@ from napari_msdip._noise.gains import local_gains
 from napari_msdip._noise.insurance import (
     share_in_colour,
     share_in_gray,
+    share_of_correlated,
     share_of_resampled,
 )
 from napari_msdip._noise.kind import (
@@ -214,7 +215,10 @@ def _with_correlations(blocks: Blocks, sigma: float) -> NoiseModel:
 
 
 def _correlated(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
-    apart = dataclasses.replace(told_apart(seen.model, planar), is_certain=False)
+    share = share_of_correlated(seen.evidence) if len(planar) == 1 else 0.0
+    apart = dataclasses.replace(
+        told_apart(seen.model, planar), is_certain=False, noisy_share=share
+    )
     simulated = simulated_variances(apart)
     found = levels.with_levels(apart, seen.fine, simulated)
     if seen.is_calm:

@@ -15,6 +15,7 @@ __all__ = [
     "TOO_LITTLE_TO_KEEP",
     "share_in_colour",
     "share_in_gray",
+    "share_of_correlated",
     "share_of_resampled",
     "signs_of_texture",
 ]
@@ -37,11 +38,15 @@ _WEIGHTS = {
 # Faint noise may be the picture's own unless the flattest blocks hold no more than that.
 # Error and noise are nearly independent there, so that this much of the noisy image costs
 # little where it is not: below the first of these shares of the contrast.
-_NOISY_SHARE_OF_FAINTEST = 0.4
+_NOISY_SHARE_OF_FAINTEST = 0.75
 _FAINTEST = (0.018, 0.028)
 _HIGHER_LEVELS_OF_BLOCKS = (1.25, 1.3)
 # Neither stays where blocks are nearly all trend, as those of soft structure are.
 _SOFT = (0.5, 0.6)
+# What neighbours share, if little, beside highest frequencies that are nearly as strong, is
+# the picture's own, under white noise: a camera's processing leaves less of those.
+_HARDLY_CORRELATED = (0.4, 0.45)
+_LITTLE_ABOVE_HIGHEST = (2.0, 2.4)
 # Texture that channels share does not pass for noise this faint. But what a picture brought
 # along does, which differs from place to place more than what came later: the more so, the
 # less that is of both.
@@ -60,7 +65,8 @@ _VERY_UNEVEN_BLOCKS = (0.2, 0.45)
 # Of noise that was resampled the level is a guess where blocks are uneven within, or where
 # they and the estimator for white noise disagree. Channels tell texture from it, though,
 # and texture's level seldom rises with the intensity as photons' does.
-_NOISY_SHARE_OF_RESAMPLED = 0.5
+_NOISY_SHARES_OF_RESAMPLED = (0.75, 0.5)
+_FAINTEST_OF_RESAMPLED = (0.024, 0.036)
 _UNEVEN_WITHIN = (1.05, 1.25)
 _DISAGREEMENT = (1.06, 1.17)
 
@@ -152,6 +158,28 @@ def share_in_colour(
     return max(faint, _at_odds(sigma, evidence) if doubtful else 0.0)
 
 
+def share_of_correlated(evidence: Evidence) -> float:
+    """Return the share of a gray noisy image to keep whose noise neighbours share.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        What the flattest blocks show.
+
+    Returns
+    -------
+    float
+        0 to 0.75.
+    """
+    ratio = evidence.level / evidence.highest if evidence.highest else math.inf
+    own = min(
+        1 - _rising(evidence.correlation, _HARDLY_CORRELATED),
+        1 - _rising(ratio, _LITTLE_ABOVE_HIGHEST),
+        1 - _rising(evidence.level, _FAINTEST, evidence.contrast),
+    )
+    return _NOISY_SHARE_OF_FAINTEST * own
+
+
 def share_of_resampled(evidence: Evidence, odds: float, channels: int) -> float:
     """Return the share of a noisy image to keep whose noise was resampled.
 
@@ -167,13 +195,16 @@ def share_of_resampled(evidence: Evidence, odds: float, channels: int) -> float:
     Returns
     -------
     float
-        0 to 0.5.
+        0 to 0.75.
     """
     if channels > 1 or evidence.rises_like_photons:
         return 0.0
     uneven = _rising(evidence.unevenness, _UNEVEN_WITHIN)
     disagreement = max(odds, 1 / odds) if odds else math.inf
-    return _NOISY_SHARE_OF_RESAMPLED * max(uneven, _rising(disagreement, _DISAGREEMENT))
+    faint, clear = _NOISY_SHARES_OF_RESAMPLED
+    strength = _rising(evidence.level, _FAINTEST_OF_RESAMPLED, evidence.contrast)
+    most = faint + (clear - faint) * strength
+    return most * max(uneven, _rising(disagreement, _DISAGREEMENT))
 
 
 def _at_odds(sigma: float, evidence: Evidence) -> float:
