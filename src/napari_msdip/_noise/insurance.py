@@ -38,7 +38,7 @@ _WEIGHTS = {
 # Faint noise may be the picture's own unless the flattest blocks hold no more than that.
 # Error and noise are nearly independent there, so that this much of the noisy image costs
 # little where it is not: below the first of these shares of the contrast.
-_NOISY_SHARE_OF_FAINTEST = 0.75
+_NOISY_SHARE_OF_FAINTEST = 0.8
 _FAINTEST = (0.018, 0.028)
 _HIGHER_LEVELS_OF_BLOCKS = (1.25, 1.3)
 # Neither stays where blocks are nearly all trend, as those of soft structure are.
@@ -65,7 +65,7 @@ _VERY_UNEVEN_BLOCKS = (0.2, 0.45)
 # Of noise that was resampled the level is a guess where blocks are uneven within, or where
 # they and the estimator for white noise disagree. Channels tell texture from it, though,
 # and texture's level seldom rises with the intensity as photons' does.
-_NOISY_SHARES_OF_RESAMPLED = (0.75, 0.5)
+_NOISY_SHARE_OF_RESAMPLED = 0.5
 _FAINTEST_OF_RESAMPLED = (0.024, 0.036)
 _UNEVEN_WITHIN = (1.05, 1.25)
 _DISAGREEMENT = (1.06, 1.17)
@@ -169,7 +169,7 @@ def share_of_correlated(evidence: Evidence) -> float:
     Returns
     -------
     float
-        0 to 0.75.
+        0 to 0.8.
     """
     ratio = evidence.level / evidence.highest if evidence.highest else math.inf
     own = min(
@@ -195,15 +195,15 @@ def share_of_resampled(evidence: Evidence, odds: float, channels: int) -> float:
     Returns
     -------
     float
-        0 to 0.75.
+        0 to 0.8.
     """
     if channels > 1 or evidence.rises_like_photons:
         return 0.0
     uneven = _rising(evidence.unevenness, _UNEVEN_WITHIN)
     disagreement = max(odds, 1 / odds) if odds else math.inf
-    faint, clear = _NOISY_SHARES_OF_RESAMPLED
-    strength = _rising(evidence.level, _FAINTEST_OF_RESAMPLED, evidence.contrast)
-    most = faint + (clear - faint) * strength
+    shares = _NOISY_SHARE_OF_FAINTEST, _NOISY_SHARE_OF_RESAMPLED
+    limits = np.multiply(_FAINTEST_OF_RESAMPLED, evidence.contrast)
+    most = float(np.interp(evidence.level, limits, shares))
     return most * max(uneven, _rising(disagreement, _DISAGREEMENT))
 
 
