@@ -28,7 +28,7 @@ def noisy_share(image: Any) -> float:
 
 
 def test_where_noise_may_be_texture_some_of_it_stays() -> None:
-    assert 0.1 < noisy_share(gravel(2.0)) <= 0.92
+    assert 0.1 < noisy_share(gravel(2.0)) <= 0.95
     assert noisy_share(10 * gravel(2.0)) == pytest.approx(
         noisy_share(gravel(2.0)), abs=0.01
     )
@@ -74,7 +74,7 @@ def test_whatever_is_seen_the_share_is_a_share() -> None:
         drawn = np.exp(rng.normal(0, 3, len(names)))
         drawn[rng.random(len(names)) < 0.1] = rng.choice([0.0, math.inf])
         evidence = dataclasses.replace(REGISTERED, **dict(zip(names, drawn, strict=True)))
-        assert 0 <= share_in_gray(float(np.exp(rng.normal())), evidence) <= 0.92
+        assert 0 <= share_in_gray(float(np.exp(rng.normal())), evidence) <= 0.95
     assert share_in_gray(0.0, REGISTERED) == 0
 
 
@@ -83,7 +83,7 @@ def test_units_do_not_matter() -> None:
     hundredfold = {name: 100 * getattr(REGISTERED, name) for name in levels}
     scaled = dataclasses.replace(REGISTERED, **hundredfold)
     share = share_in_gray(5.0, REGISTERED)
-    assert 0 < share < 0.92
+    assert 0 < share < 0.95
     assert share_in_gray(500.0, scaled) == pytest.approx(share)
 
 
@@ -128,7 +128,7 @@ def test_where_texture_passes_for_far_more_noise_than_there_is_much_stays(
 ) -> None:
     noise = np.random.default_rng(0).normal(0, sigma, (1, 160, 160))
     image = (getattr(data, name)()[352:, 352:] + noise).astype(np.float32)
-    assert 0.45 < noisy_share(image) <= 0.92
+    assert 0.45 < noisy_share(image) <= 0.95
 
 
 def test_of_texture_that_passes_for_noise_in_all_channels_some_stays() -> None:
