@@ -215,9 +215,10 @@ def _with_correlations(blocks: Blocks, sigma: float) -> NoiseModel:
 
 
 def _correlated(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseModel:
-    share = share_of_correlated(seen.evidence) if len(planar) == 1 else 0.0
     apart = dataclasses.replace(
-        told_apart(seen.model, planar), is_certain=False, noisy_share=share
+        told_apart(seen.model, planar),
+        is_certain=False,
+        noisy_share=share_of_correlated(seen.evidence),
     )
     simulated = simulated_variances(apart)
     found = levels.with_levels(apart, seen.fine, simulated)

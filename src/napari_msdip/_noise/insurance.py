@@ -56,12 +56,18 @@ _FAINT_OF_OWN = (0.022, 0.03)
 # As photons' noise does, too, somewhat less stays where it may be that.
 _NOISY_SHARE_OF_CHANNELS = 0.25
 _FAINTEST_OF_CHANNELS = (0.016, 0.022)
-# Somewhat less where noise is not faint, but the estimator for white noise finds so many
-# times as much, or somewhat more while the flattest blocks are very uneven.
+# Or where channels seem to share noise: the estimator for white noise, which is run on all
+# at once, finds so much less. Texture is what they share anyway.
+_SHARED = (0.8, 0.95)
+_HIGHER_LEVELS_OF_SHARED = (1.25, 1.5)
+# Where noise is not faint, somewhat less stays if that estimator finds so much more.
 _NOISY_SHARE_AT_ODDS = 0.3
 _AT_ODDS = (1.2, 1.4)
-_SLIGHTLY_AT_ODDS = (1.05, 1.1)
-_VERY_UNEVEN_BLOCKS = (0.2, 0.45)
+# And as much as of faint noise if it finds somewhat more, while the flattest blocks are
+# uneven and hold far more: that is texture, and some of it passed for noise.
+_SLIGHTLY_AT_ODDS = (1.05, 1.2)
+_UNEVEN_BLOCKS = (0.1, 0.3)
+_FAR_HIGHER_LEVELS_OF_BLOCKS = (2.0, 2.5)
 # Of noise that was resampled the level is a guess where blocks are uneven within, or where
 # they and the estimator for white noise disagree. Channels tell texture from it, though,
 # and texture's level seldom rises with the intensity as photons' does.
@@ -149,17 +155,27 @@ def share_in_colour(
     float
         0 to 0.85.
     """
+    if not sigma:
+        return 0.0
     if evidence.rises_like_photons:
         limits, most = _FAINTEST_OF_CHANNELS, _NOISY_SHARE_OF_CHANNELS
     else:
         limits = _FAINT_OF_OWN
         most = float(np.interp(variety, _VARIETY_OF_OWN, _NOISY_SHARES_OF_OWN))
     faint = most * (1 - _rising(sigma, limits, evidence.contrast))
-    return max(faint, _at_odds(sigma, evidence) if doubtful else 0.0)
+    odds = evidence.white / sigma
+    shared = 0.0 if evidence.rises_like_photons else _by_channels(sigma, evidence)
+    at_odds = _NOISY_SHARE_AT_ODDS * _rising(odds, _AT_ODDS) if doubtful else 0.0
+    texture = _NOISY_SHARE_OF_FAINTEST * min(
+        _rising(odds, _SLIGHTLY_AT_ODDS),
+        _rising(evidence.excess, _UNEVEN_BLOCKS),
+        _rising(evidence.level / sigma, _FAR_HIGHER_LEVELS_OF_BLOCKS),
+    )
+    return max(faint, shared, at_odds, texture)
 
 
 def share_of_correlated(evidence: Evidence) -> float:
-    """Return the share of a gray noisy image to keep whose noise neighbours share.
+    """Return the share of a noisy image to keep whose noise neighbours share.
 
     Parameters
     ----------
@@ -171,7 +187,9 @@ def share_of_correlated(evidence: Evidence) -> float:
     float
         0 to 0.8.
     """
-    ratio = evidence.level / evidence.highest if evidence.highest else math.inf
+    if not evidence.highest or math.isinf(evidence.highest):
+        return 0.0
+    ratio = evidence.level / evidence.highest
     own = min(
         1 - _rising(evidence.correlation, _HARDLY_CORRELATED),
         1 - _rising(ratio, _LITTLE_ABOVE_HIGHEST),
@@ -207,12 +225,14 @@ def share_of_resampled(evidence: Evidence, odds: float, channels: int) -> float:
     return most * max(uneven, _rising(disagreement, _DISAGREEMENT))
 
 
-def _at_odds(sigma: float, evidence: Evidence) -> float:
-    odds = evidence.white / sigma if sigma else 1.0
-    uneven = min(
-        _rising(odds, _SLIGHTLY_AT_ODDS), _rising(evidence.excess, _VERY_UNEVEN_BLOCKS)
+def _by_channels(sigma: float, evidence: Evidence) -> float:
+    """Return what stays of faint noise that channels seem to share."""
+    shared = min(
+        1 - _rising(evidence.white / sigma, _SHARED),
+        _rising(evidence.level / sigma, _HIGHER_LEVELS_OF_SHARED),
+        1 - _rising(sigma, _FAINTEST, evidence.contrast),
     )
-    return _NOISY_SHARE_AT_ODDS * max(uneven, _rising(odds, _AT_ODDS))
+    return _NOISY_SHARE_OF_FAINTEST * shared
 
 
 def _rising(value: float, limits: tuple[float, float], unit: float = 1.0) -> float:
