@@ -59,12 +59,12 @@ _FAINTEST_OF_CHANNELS = (0.016, 0.022)
 # Or where channels seem to share noise: the estimator for white noise, which is run on all
 # at once, finds so much less. Texture is what they share anyway.
 _SHARED = (0.8, 0.95)
-_HIGHER_LEVELS_OF_SHARED = (1.25, 1.5)
 # Where noise is not faint, somewhat less stays if that estimator finds so much more.
 _NOISY_SHARE_AT_ODDS = 0.3
 _AT_ODDS = (1.2, 1.4)
-# And as much as of faint noise if it finds somewhat more, while the flattest blocks are
-# uneven and hold far more: that is texture, and some of it passed for noise.
+# And far more if it finds somewhat more, while the flattest blocks are uneven and hold a
+# multiple: that is texture, and some of it passed for noise.
+_NOISY_SHARE_OF_TEXTURE = 0.9
 _SLIGHTLY_AT_ODDS = (1.05, 1.2)
 _UNEVEN_BLOCKS = (0.1, 0.3)
 _FAR_HIGHER_LEVELS_OF_BLOCKS = (2.0, 2.5)
@@ -153,7 +153,7 @@ def share_in_colour(
     Returns
     -------
     float
-        0 to 0.85.
+        0 to 0.9.
     """
     if not sigma:
         return 0.0
@@ -166,7 +166,7 @@ def share_in_colour(
     odds = evidence.white / sigma
     shared = 0.0 if evidence.rises_like_photons else _by_channels(sigma, evidence)
     at_odds = _NOISY_SHARE_AT_ODDS * _rising(odds, _AT_ODDS) if doubtful else 0.0
-    texture = _NOISY_SHARE_OF_FAINTEST * min(
+    texture = _NOISY_SHARE_OF_TEXTURE * min(
         _rising(odds, _SLIGHTLY_AT_ODDS),
         _rising(evidence.excess, _UNEVEN_BLOCKS),
         _rising(evidence.level / sigma, _FAR_HIGHER_LEVELS_OF_BLOCKS),
@@ -229,7 +229,6 @@ def _by_channels(sigma: float, evidence: Evidence) -> float:
     """Return what stays of faint noise that channels seem to share."""
     shared = min(
         1 - _rising(evidence.white / sigma, _SHARED),
-        _rising(evidence.level / sigma, _HIGHER_LEVELS_OF_SHARED),
         1 - _rising(sigma, _FAINTEST, evidence.contrast),
     )
     return _NOISY_SHARE_OF_FAINTEST * shared
