@@ -85,9 +85,10 @@ def test_in_colour_noise_among_texture_mostly_stays() -> None:
 def test_in_colour_faint_noise_that_channels_seem_to_share_mostly_stays() -> None:
     shared = {"level": 3.0, "white": 1.0}
     assert in_colour(2.0, **shared) == 0.8
-    # Unless it is not faint, they share none, or it is photons'.
+    # Unless it is not faint, they share none, blocks hold no more, or it is photons'.
     assert in_colour(20.0, level=30.0, white=10.0) == 0
     assert in_colour(2.0, **shared | {"white": 2.0}) == 0
+    assert in_colour(2.0, **shared | {"level": 2.4}) == 0
     assert in_colour(2.0, **shared | {"rise": 1.0}) == 0.25
 
 

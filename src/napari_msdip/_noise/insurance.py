@@ -57,8 +57,9 @@ _FAINT_OF_OWN = (0.022, 0.03)
 _NOISY_SHARE_OF_CHANNELS = 0.25
 _FAINTEST_OF_CHANNELS = (0.016, 0.022)
 # Or where channels seem to share noise: the estimator for white noise, which is run on all
-# at once, finds so much less. Texture is what they share anyway.
+# at once, finds so much less, and blocks hold so much more: texture is shared anyway.
 _SHARED = (0.8, 0.95)
+_HIGHER_LEVELS_OF_SHARED = (1.25, 1.5)
 # Where noise is not faint, somewhat less stays if that estimator finds so much more.
 _NOISY_SHARE_AT_ODDS = 0.3
 _AT_ODDS = (1.2, 1.4)
@@ -229,6 +230,7 @@ def _by_channels(sigma: float, evidence: Evidence) -> float:
     """Return what stays of faint noise that channels seem to share."""
     shared = min(
         1 - _rising(evidence.white / sigma, _SHARED),
+        _rising(evidence.level / sigma, _HIGHER_LEVELS_OF_SHARED),
         1 - _rising(sigma, _FAINTEST, evidence.contrast),
     )
     return _NOISY_SHARE_OF_FAINTEST * shared
