@@ -103,7 +103,7 @@ def share_in_gray(sigma: float, evidence: Evidence) -> float:
     texture = (MOST_AMONG_TEXTURE + TOO_LITTLE_TO_KEEP) * logistic - TOO_LITTLE_TO_KEEP
     own = min(
         _rising(evidence.level / sigma, _HIGHER_LEVELS_OF_BLOCKS),
-        1 - _rising(sigma, _FAINTEST, evidence.contrast),
+        _faintness(sigma, evidence),
     )
     share = max(texture, _NOISY_SHARE_OF_FAINTEST * own, 0.0)
     return share * _rising(evidence.roughness, _SOFT)
@@ -165,7 +165,7 @@ def share_in_colour(
         most = float(np.interp(variety, _VARIETY_OF_OWN, _NOISY_SHARES_OF_OWN))
     faint = most * (1 - _rising(sigma, limits, evidence.contrast))
     odds = evidence.white / sigma
-    shared = 0.0 if evidence.rises_like_photons else _by_channels(sigma, evidence)
+    shared = _by_channels(sigma, evidence)
     at_odds = _NOISY_SHARE_AT_ODDS * _rising(odds, _AT_ODDS) if doubtful else 0.0
     texture = _NOISY_SHARE_OF_TEXTURE * min(
         _rising(odds, _SLIGHTLY_AT_ODDS),
@@ -194,7 +194,7 @@ def share_of_correlated(evidence: Evidence) -> float:
     own = min(
         1 - _rising(evidence.correlation, _HARDLY_CORRELATED),
         1 - _rising(ratio, _LITTLE_ABOVE_HIGHEST),
-        1 - _rising(evidence.level, _FAINTEST, evidence.contrast),
+        _faintness(evidence.level, evidence),
     )
     return _NOISY_SHARE_OF_FAINTEST * own
 
@@ -228,12 +228,19 @@ def share_of_resampled(evidence: Evidence, odds: float, channels: int) -> float:
 
 def _by_channels(sigma: float, evidence: Evidence) -> float:
     """Return what stays of faint noise that channels seem to share."""
+    if evidence.rises_like_photons:
+        return 0.0
     shared = min(
         1 - _rising(evidence.white / sigma, _SHARED),
         _rising(evidence.level / sigma, _HIGHER_LEVELS_OF_SHARED),
-        1 - _rising(sigma, _FAINTEST, evidence.contrast),
+        _faintness(sigma, evidence),
     )
     return _NOISY_SHARE_OF_FAINTEST * shared
+
+
+def _faintness(sigma: float, evidence: Evidence) -> float:
+    """Return 1 where noise is so faint that it may be the picture's own, 0 where clear."""
+    return 1 - _rising(sigma, _FAINTEST, evidence.contrast)
 
 
 def _rising(value: float, limits: tuple[float, float], unit: float = 1.0) -> float:
