@@ -68,9 +68,9 @@ def test_in_colour_noise_that_rises_like_photons_hardly_stays() -> None:
     assert 0 < noisy_share(image) <= 0.25
 
 
-def in_colour(sigma: float, **evidence: float) -> float:
+def in_colour(sigma: float, shared: float = 0.0, **evidence: float) -> float:
     seen = dataclasses.replace(REGISTERED, **evidence)
-    return share_in_colour(sigma, seen, 1.0, doubtful=False)
+    return share_in_colour(sigma, seen, 1.0, shared, doubtful=False)
 
 
 def test_in_colour_noise_among_texture_mostly_stays() -> None:
@@ -82,14 +82,24 @@ def test_in_colour_noise_among_texture_mostly_stays() -> None:
     assert in_colour(10.0, **texture | {"level": 20.0}) == 0
 
 
-def test_in_colour_faint_noise_that_channels_seem_to_share_mostly_stays() -> None:
-    shared = {"level": 3.0, "white": 1.0}
-    assert in_colour(2.0, **shared) == 0.8
-    # Unless it is not faint, they share none, blocks hold no more, or it is photons'.
-    assert in_colour(20.0, level=30.0, white=10.0) == 0
-    assert in_colour(2.0, **shared | {"white": 2.0}) == 0
-    assert in_colour(2.0, **shared | {"level": 2.4}) == 0
-    assert in_colour(2.0, **shared | {"rise": 1.0}) == 0.25
+def test_in_colour_faint_noise_that_channels_share_mostly_stays() -> None:
+    assert in_colour(2.0, shared=0.6, level=3.0) == 0.8
+    assert in_colour(2.0, shared=0.6, level=3.0, rise=1.0) == 0.8
+    # Unless it is not faint, they hardly share it, or blocks hold no more.
+    assert in_colour(20.0, shared=0.6, level=30.0) == 0
+    assert in_colour(2.0, shared=0.2, level=3.0) == 0
+    assert in_colour(2.0, shared=0.6, level=2.2) == 0
+
+
+def test_in_colour_grain_that_a_picture_brought_along_mostly_stays() -> None:
+    rng = np.random.default_rng(0)
+    picture = 255 * clean_picture((200, 200))
+    white, added = 3 * rng.normal(size=(200, 200)), rng.normal(size=(3, 200, 200))
+    grain = gaussian_filter(white, 0.4)
+    assert noisy_share((picture + grain + added).astype(np.float32)) > 0.5
+    assert noisy_share((picture + added).astype(np.float32)) == 0
+    # White noise that all channels share is no grain.
+    assert noisy_share((picture + white + added).astype(np.float32)) == 0
 
 
 def test_whatever_is_seen_the_share_is_a_share() -> None:
@@ -100,8 +110,9 @@ def test_whatever_is_seen_the_share_is_a_share() -> None:
         drawn[rng.random(len(names)) < 0.1] = rng.choice([0.0, math.inf])
         evidence = dataclasses.replace(REGISTERED, **dict(zip(names, drawn, strict=True)))
         sigma, variety = np.exp(rng.normal(size=2))
+        shared = rng.random()
         assert 0 <= share_in_gray(sigma, evidence) <= 0.95
-        assert 0 <= share_in_colour(sigma, evidence, variety, doubtful=True) <= 0.9
+        assert 0 <= share_in_colour(sigma, evidence, variety, shared, doubtful=True) <= 0.9
         assert 0 <= share_of_correlated(evidence) <= 0.8
     assert share_in_gray(0.0, REGISTERED) == 0
     assert in_colour(0.0) == 0

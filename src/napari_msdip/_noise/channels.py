@@ -14,7 +14,7 @@ from napari_msdip._noise.blocks import autocorrelation, cut_blocks, simulated_va
 from napari_msdip._noise.model import NoiseModel
 from napari_msdip.noise import cautious_sigma, estimate_sigma
 
-__all__ = ["channel_covariance", "told_apart", "white_channels"]
+__all__ = ["channel_covariance", "mean_correlation", "told_apart", "white_channels"]
 
 Array = npt.NDArray[np.float64]
 Planar = npt.NDArray[np.float32]
@@ -106,6 +106,17 @@ def channel_covariance(unit: Array) -> Array:
     covariance = np.einsum("bcp,bdp->cd", unit, unit)
     normalised: Array = covariance / np.trace(covariance) * len(covariance)
     return normalised
+
+
+def mean_correlation(covariance: Array) -> float:
+    """Return the mean of how strongly pairs of channels correlate, 0 to 1.
+
+    Channels without variance correlate with none.
+    """
+    spreads = np.sqrt(np.diag(covariance))
+    least = np.finfo(float).tiny
+    correlations = np.abs(covariance) / np.maximum(np.outer(spreads, spreads), least)
+    return float(correlations[~np.eye(len(covariance), dtype=bool)].mean())
 
 
 def white_channels(model: NoiseModel, planar: Planar, sigma: float) -> tuple[Array, float]:

@@ -27,7 +27,12 @@ from napari_msdip._noise.blocks import (
     simulated_fields,
     simulated_variances,
 )
-from napari_msdip._noise.channels import channel_covariance, told_apart, white_channels
+from napari_msdip._noise.channels import (
+    channel_covariance,
+    mean_correlation,
+    told_apart,
+    white_channels,
+)
 from napari_msdip._noise.filter_bank import FILTER_BLOCK
 from napari_msdip._noise.filtered import Filtered, filtered
 from napari_msdip._noise.gains import local_gains
@@ -260,7 +265,8 @@ def _white_by_intensity(seen: _Sight, planar: Planar, blocks: Blocks) -> NoiseMo
         share = share_in_gray(sigma, evidence)
     else:
         variety = signs.variety(blocks)
-        share = share_in_colour(sigma, evidence, variety, doubtful=doubtful)
+        shared = mean_correlation(channels)
+        share = share_in_colour(sigma, evidence, variety, shared, doubtful=doubtful)
     return dataclasses.replace(noise, asymmetry=asymmetry, noisy_share=share)
 
 

@@ -56,10 +56,10 @@ _FAINT_OF_OWN = (0.022, 0.03)
 # As photons' noise does, too, somewhat less stays where it may be that.
 _NOISY_SHARE_OF_CHANNELS = 0.25
 _FAINTEST_OF_CHANNELS = (0.016, 0.022)
-# Or where channels seem to share noise: the estimator for white noise, which is run on all
-# at once, finds so much less, and blocks hold so much more: texture is shared anyway.
-_SHARED = (0.8, 0.95)
-_HIGHER_LEVELS_OF_SHARED = (1.25, 1.5)
+# What channels share, if faint, may be texture, or grain that the picture brought along,
+# unless blocks hold no more than that: what is added later is mostly each channel's own.
+_SHARED = (0.2, 0.6)
+_HIGHER_LEVELS_OF_SHARED = (1.13, 1.25)
 # Where noise is not faint, somewhat less stays if that estimator finds so much more.
 _NOISY_SHARE_AT_ODDS = 0.3
 _AT_ODDS = (1.2, 1.4)
@@ -136,7 +136,7 @@ def signs_of_texture(sigma: float, evidence: Evidence) -> dict[str, float]:
 
 
 def share_in_colour(
-    sigma: float, evidence: Evidence, variety: float, *, doubtful: bool
+    sigma: float, evidence: Evidence, variety: float, shared: float, *, doubtful: bool
 ) -> float:
     """Return the share of a noisy image of several channels that a result had better keep.
 
@@ -148,6 +148,8 @@ def share_in_colour(
         What the flattest blocks show.
     variety : float
         How far apart the noise of blocks is.
+    shared : float
+        How strongly the noise of channels correlates, 0 to 1.
     doubtful : bool
         Whether texture may have passed for white noise, or have added to it.
 
@@ -165,14 +167,18 @@ def share_in_colour(
         most = float(np.interp(variety, _VARIETY_OF_OWN, _NOISY_SHARES_OF_OWN))
     faint = most * (1 - _rising(sigma, limits, evidence.contrast))
     odds = evidence.white / sigma
-    shared = _by_channels(sigma, evidence)
+    common = _NOISY_SHARE_OF_FAINTEST * min(
+        _rising(shared, _SHARED),
+        _rising(evidence.level / sigma, _HIGHER_LEVELS_OF_SHARED),
+        _faintness(sigma, evidence),
+    )
     at_odds = _NOISY_SHARE_AT_ODDS * _rising(odds, _AT_ODDS) if doubtful else 0.0
     texture = _NOISY_SHARE_OF_TEXTURE * min(
         _rising(odds, _SLIGHTLY_AT_ODDS),
         _rising(evidence.excess, _UNEVEN_BLOCKS),
         _rising(evidence.level / sigma, _FAR_HIGHER_LEVELS_OF_BLOCKS),
     )
-    return max(faint, shared, at_odds, texture)
+    return max(faint, common, at_odds, texture)
 
 
 def share_of_correlated(evidence: Evidence) -> float:
@@ -224,18 +230,6 @@ def share_of_resampled(evidence: Evidence, odds: float, channels: int) -> float:
     limits = np.multiply(_FAINTEST_OF_RESAMPLED, evidence.contrast)
     most = float(np.interp(evidence.level, limits, shares))
     return most * max(uneven, _rising(disagreement, _DISAGREEMENT))
-
-
-def _by_channels(sigma: float, evidence: Evidence) -> float:
-    """Return what stays of faint noise that channels seem to share."""
-    if evidence.rises_like_photons:
-        return 0.0
-    shared = min(
-        1 - _rising(evidence.white / sigma, _SHARED),
-        _rising(evidence.level / sigma, _HIGHER_LEVELS_OF_SHARED),
-        _faintness(sigma, evidence),
-    )
-    return _NOISY_SHARE_OF_FAINTEST * shared
 
 
 def _faintness(sigma: float, evidence: Evidence) -> float:
