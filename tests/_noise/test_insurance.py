@@ -98,8 +98,10 @@ def test_in_colour_grain_that_a_picture_brought_along_mostly_stays() -> None:
     grain = gaussian_filter(white, 0.4)
     assert noisy_share((picture + grain + added).astype(np.float32)) > 0.5
     assert noisy_share((picture + added).astype(np.float32)) == 0
-    # White noise that all channels share is no grain.
+    # White noise that all channels share is no grain, with other noise or without.
     assert noisy_share((picture + white + added).astype(np.float32)) == 0
+    tinted = picture + white + [[[0]], [[10]], [[20]]]
+    assert noisy_share(np.rint(tinted).astype(np.float32)) == 0
 
 
 def test_whatever_is_seen_the_share_is_a_share() -> None:

@@ -145,3 +145,12 @@ def test_variety_looks_beside_what_is_clipped():
 
 def test_too_few_blocks_tell_of_no_variety():
     assert variety_of(np.random.default_rng(0).normal(0, 3, (3, 24, 24))) == 1
+
+
+def test_noise_that_channels_share_tells_of_no_variety():
+    rng = np.random.default_rng(0)
+    shared = np.broadcast_to(rng.normal(0, 3, (200, 200)), (3, 200, 200))
+    assert variety_of(shared) == 1
+    # Rounding leaves some in their differences, and here and there more.
+    tinted = shared + np.linspace(0, 0.5, 200) * [[[0.0]], [[1.0]], [[2.0]]]
+    assert variety_of(np.rint(tinted)) == 1

@@ -63,6 +63,9 @@ _HARDLY_CLIPPED = 0.02
 _ENOUGH = 64
 _PLENTY = 2**14
 _QUIET, _TYPICAL = 0.1, 0.5
+# Differences of channels hold twice the energy of independent noise. With no more than
+# this share of it they hold what rounding left, or edges of colour.
+_LITTLE_IN_DIFFERENCES = 0.1
 # What few blocks of such noise seldom exceed, times the root of their number.
 _BY_CHANCE = 2.0
 # Pixels from border to border of the blocks that JPEG compresses, how many there must be in
@@ -215,7 +218,7 @@ def variety(blocks: Blocks) -> float:
     Energies of the highest frequencies of differences of channels, which share texture:
     that of the typical block over that of the quietest, the difference that has most. What
     was added to a picture is the same everywhere; what it brought along, from a sensor, a
-    scanner or a JPEG, is not.
+    scanner or a JPEG, is not. Of noise that channels share differences tell nothing.
 
     Parameters
     ----------
@@ -225,7 +228,8 @@ def variety(blocks: Blocks) -> float:
     Returns
     -------
     float
-        1 for noise that is the same everywhere, and if blocks are too few to tell.
+        1 for noise that is the same everywhere, and if too few blocks, or differences with
+        next to no noise, cannot tell.
     """
     kept = np.flatnonzero(blocks.clipped < _HARDLY_CLIPPED)
     if len(kept) < _ENOUGH:
@@ -233,14 +237,16 @@ def variety(blocks: Blocks) -> float:
     blocks = blocks.of(kept[:: 1 + len(kept) // _PLENTY])
     count = np.count_nonzero(highest(blocks.side))
     by_chance = chi2.ppf(_TYPICAL, count) / chi2.ppf(_QUIET, count)
-    found = [_over_quiet(energies(each)[1]) for each in _differences(blocks)]
+    least = _LITTLE_IN_DIFFERENCES * float(np.quantile(energies(blocks)[1], _QUIET))
+    found = [_over_quiet(energies(each)[1], least) for each in _differences(blocks)]
     surely = max(found) / by_chance - _BY_CHANCE / math.sqrt(len(blocks.means))
     return float(max(surely, 1.0))
 
 
-def _over_quiet(strengths: Array) -> float:
+def _over_quiet(strengths: Array, least: float) -> float:
+    """Return the typical strength over the quietest, or 0 if that is ``least`` or less."""
     quiet, typical = np.quantile(strengths, (_QUIET, _TYPICAL))
-    return float(typical / quiet) if quiet else math.inf
+    return float(typical / quiet) if quiet > least else 0.0
 
 
 def _differences(blocks: Blocks) -> list[Blocks]:
