@@ -56,8 +56,8 @@ _FAINT_OF_OWN = (0.022, 0.03)
 # As photons' noise does, too, somewhat less stays where it may be that.
 _NOISY_SHARE_OF_CHANNELS = 0.25
 _FAINTEST_OF_CHANNELS = (0.016, 0.022)
-# What channels share, if faint, may be texture, or grain that the picture brought along,
-# unless blocks hold no more than that: what is added later is mostly each channel's own.
+# Faint noise that channels share may be texture, or grain that the picture brought along,
+# as what is added later is mostly each channel's own; unless blocks hold no more of it.
 _SHARED = (0.2, 0.6)
 _HIGHER_LEVELS_OF_SHARED = (1.13, 1.25)
 # Where noise is not faint, somewhat less stays if that estimator finds so much more.
