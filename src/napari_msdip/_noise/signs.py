@@ -63,8 +63,8 @@ _HARDLY_CLIPPED = 0.02
 _ENOUGH = 64
 _PLENTY = 2**14
 _QUIET, _TYPICAL = 0.1, 0.5
-# Differences of channels hold twice the energy of independent noise. With no more than
-# this share of it they hold what rounding left, or edges of colour.
+# Of independent noise differences of channels hold twice the energy that channels do. Where
+# they hold no more than this share of that, it is what rounding left, or edges of colour.
 _LITTLE_IN_DIFFERENCES = 0.1
 # What few blocks of such noise seldom exceed, times the root of their number.
 _BY_CHANCE = 2.0
