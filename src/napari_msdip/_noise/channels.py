@@ -113,10 +113,7 @@ def mean_correlation(covariance: Array) -> float:
 
     Channels without variance correlate with none.
     """
-    spreads = np.sqrt(np.diag(covariance))
-    least = np.finfo(float).tiny
-    correlations = np.abs(covariance) / np.maximum(np.outer(spreads, spreads), least)
-    return float(correlations[~np.eye(len(covariance), dtype=bool)].mean())
+    return float(_correlations(covariance).mean())
 
 
 def white_channels(model: NoiseModel, planar: Planar, sigma: float) -> tuple[Array, float]:
@@ -129,14 +126,20 @@ def white_channels(model: NoiseModel, planar: Planar, sigma: float) -> tuple[Arr
     """
     combinations = np.tensordot(model.axes, planar, axes=1)
     found: Array = (model.axes.T * _white_variances(combinations)) @ model.axes
-    spreads = np.sqrt(np.diag(found))
-    clearly = np.abs(found) > _HARDLY_CORRELATED * np.outer(spreads, spreads)
     level = math.sqrt(np.trace(found) / len(found))
-    alike = bool(clearly[~np.eye(len(found), dtype=bool)].any())
+    alike = bool((_correlations(found) > _HARDLY_CORRELATED).any())
     if alike and level > _LEAST_LEVEL * sigma:
         return found / level**2, level
     own = _white_variances(planar)
     return np.diag(own / own.mean()) if own.any() else np.eye(len(own)), sigma
+
+
+def _correlations(covariance: Array) -> Array:
+    """Return how strongly pairs of channels correlate, 0 if one is without variance."""
+    spreads = np.sqrt(np.diag(covariance))
+    most = np.maximum(np.outer(spreads, spreads), np.finfo(float).tiny)
+    found: Array = (np.abs(covariance) / most)[~np.eye(len(covariance), dtype=bool)]
+    return found
 
 
 def _white_variances(planes: npt.NDArray[Any]) -> Array:

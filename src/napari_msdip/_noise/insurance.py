@@ -60,7 +60,8 @@ _FAINTEST_OF_CHANNELS = (0.016, 0.022)
 # as what is added later is mostly each channel's own; unless blocks hold no more of it.
 _SHARED = (0.2, 0.6)
 _HIGHER_LEVELS_OF_SHARED = (1.13, 1.25)
-# Where noise is not faint, somewhat less stays if that estimator finds so much more.
+# Where noise is not faint, somewhat less stays if the estimator for white noise finds so
+# much more of it.
 _NOISY_SHARE_AT_ODDS = 0.3
 _AT_ODDS = (1.2, 1.4)
 # And far more if it finds somewhat more, while the flattest blocks are uneven and hold a
